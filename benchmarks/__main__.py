@@ -1,0 +1,71 @@
+"""`python -m benchmarks`: measure, print one table, leave it as JSON and as a picture.
+
+`BENCH=settle,kernel` measures some. The servers are the benchmark's own, embedded ones below `benchmarks/.cache`, where
+the data sets stay for the next run. docs/benchmarks.md says what is measured and how.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+import embedded
+import settings
+
+HERE = Path(__file__).parent
+ROUNDS_QUICK, ROUNDS_FULL = 3, 5
+# What the environment may say: how many workers. All else is as a fresh clone has it.
+KEPT = ("SCRIP_WORKER_PROCESSES", "SCRIP_WORKER_THREADS")
+
+
+@click.command()
+@click.option("--quick", is_flag=True, help="Smaller sets, fewer rounds.")
+@click.option("--rounds", type=click.IntRange(1), help="How often each row is measured.")
+@click.option("--data-dir", type=click.Path(path_type=Path), default=HERE / ".cache", help="The servers and data sets.")
+@click.option("--out", type=click.Path(path_type=Path), default=HERE / "out", help="Where the results go.")
+def main(quick: bool, rounds: int | None, data_dir: Path, out: Path) -> None:
+    """Measure Scrip beside the limits of this machine. BENCH=settle,kernel measures some rows."""
+    mine = settings.load(_environment(os.environ, data_dir))
+    with embedded.ensure(mine) as servers:
+        settings.settings = embedded.export(mine, servers)
+        _run(servers, quick, rounds or (ROUNDS_QUICK if quick else ROUNDS_FULL), out)
+
+
+def _environment(environ: Mapping[str, str], data_dir: Path) -> dict[str, str]:
+    kept = {name: environ[name] for name in KEPT if name in environ}
+    return {**kept, "SCRIP_DATA_DIR": str(data_dir.resolve()), "SCRIP_SANDBOX": "1", "SCRIP_DEMO": "0"}
+
+
+def _run(servers: embedded.Servers, quick: bool, rounds: int, out: Path) -> None:
+    # Only now: what they import reads the settings.
+    from benchmarks import frame, report
+    from benchmarks.table import ROWS
+
+    console = Console()
+    bench = frame.Bench(settings.settings, servers, quick)
+    try:
+        rows = frame.select(ROWS, os.environ.get("BENCH", "").replace(",", " ").split())
+    except ValueError as error:
+        raise click.ClickException(str(error)) from None
+    machine = report.machine(bench)
+    columns = (TextColumn("{task.description:<12}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    # Seldom drawn anew: drawing takes time from what is measured.
+    with Progress(*columns, console=console, refresh_per_second=1) as progress:
+        task = progress.add_task("starts", total=frame.turns(rows, rounds))
+
+        def tell(what: str) -> None:
+            progress.update(task, description=what, advance=1)
+
+        results = frame.measure(rows, bench, rounds, tell)
+    report.show(results, console)
+    report.write(results, machine, out)
+    console.print(f"{out / 'bench.json'}, {out / 'bench.svg'}", soft_wrap=True)
+
+
+if __name__ == "__main__":
+    main()

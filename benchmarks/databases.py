@@ -1,0 +1,120 @@
+"""The databases that the rows measure on: data sets that are made once and kept as templates, and copies of them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+import psycopg
+
+from models import database
+
+TEMPLATE_PREFIX, COPY_PREFIX = "bench_set_", "bench_row_"
+
+
+@dataclass(frozen=True)
+class Database:
+    """One database of the benchmark."""
+
+    url: str
+
+    def tidy(self) -> None:
+        """Leave autovacuum nothing to do, and start a fresh stretch between two checkpoints."""
+        self.run("VACUUM (ANALYZE)")
+        self.run("CHECKPOINT")
+
+    def run(self, sql: str) -> None:
+        """One statement of its own."""
+        with psycopg.connect(self.url, autocommit=True) as conn:
+            conn.execute(sql)
+
+    def value(self, sql: str) -> int:
+        """The one number that a query returns."""
+        with psycopg.connect(self.url, autocommit=True) as conn:
+            row = conn.execute(sql).fetchone()
+        assert row is not None
+        return int(row[0])
+
+
+@contextmanager
+def measured(it: Database) -> Iterator[None]:
+    """For the time of a round: before it a tidy database, after it nothing that would disturb the next row's."""
+    it.tidy()
+    try:
+        yield
+    finally:
+        it.run("VACUUM")
+
+
+@contextmanager
+def bound(it: Database) -> Iterator[None]:
+    """`models.database` of this process, bound to `it` for the time of the block."""
+    database.bind(it.url, max_connections=4, application_name="scrip benchmark")
+    try:
+        yield
+    finally:
+        database.database.close_all()
+
+
+@dataclass(frozen=True)
+class Server:
+    """The PostgreSQL server at `url`."""
+
+    url: str
+
+    @contextmanager
+    def copy(self, row: str, data_set: str, fill: Callable[[], None]) -> Iterator[Database]:
+        """A database of the row's own that begins as a copy of the data set; dropped at the end.
+
+        `fill` makes the data set in the database that `models.database` is bound to, when there is none yet.
+        """
+        template = self._template(data_set, fill)
+        name = f"{COPY_PREFIX}{row.lower()}"
+        self._drop(name)
+        self._execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY")
+        try:
+            yield self._named(name)
+        finally:
+            self._drop(name)
+
+    def _template(self, data_set: str, fill: Callable[[], None]) -> str:
+        """The name of the template, which tells the data set and the schema; it is made if it is missing."""
+        name = f"{TEMPLATE_PREFIX}{data_set}_{_schema_digest()}"
+        if name not in self._names(f"{TEMPLATE_PREFIX}{data_set}_"):
+            for old in self._names(f"{TEMPLATE_PREFIX}{data_set}_"):
+                self._drop(old)
+            self._make(name, fill)
+        return name
+
+    def _make(self, name: str, fill: Callable[[], None]) -> None:
+        """Under another name until it is complete: a broken-off run leaves nothing that looks finished."""
+        draft = f"{COPY_PREFIX}draft"
+        self._drop(draft)
+        self._execute(f"CREATE DATABASE {draft}")
+        with bound(self._named(draft)):
+            database.migrate()
+            fill()
+        self._named(draft).tidy()
+        self._execute(f"ALTER DATABASE {draft} RENAME TO {name}")
+
+    def _names(self, prefix: str) -> list[str]:
+        with psycopg.connect(self.url) as conn:
+            rows = conn.execute("SELECT datname FROM pg_database WHERE starts_with(datname, %s)", [prefix])
+            return [name for (name,) in rows]
+
+    def _drop(self, name: str) -> None:
+        self._execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+    def _execute(self, sql: str) -> None:
+        Database(self.url).run(sql)
+
+    def _named(self, name: str) -> Database:
+        return Database(urlsplit(self.url)._replace(path=f"/{name}").geturl())
+
+
+def _schema_digest() -> str:
+    files = sorted(database.MIGRATIONS.glob("*.sql"))
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:8]

@@ -1,0 +1,112 @@
+"""K1, K2: the kernel alone, `ledger.post` in batches of 500 deductions, on one connection and on two at once."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import random
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from datetime import datetime, timezone
+from multiprocessing.queues import Queue
+from multiprocessing.synchronize import Barrier
+
+from benchmarks.customers import APP, RATE, customer, customers
+from benchmarks.databases import Database, measured
+from benchmarks.frame import Bench, Measure, Row
+from models import database, ledger
+from models.movements import Take
+
+BATCH = 500
+WARM_UP_BATCHES = 6  # from then on PostgreSQL keeps its plans
+START_SECONDS = 60.0
+
+
+def kernel(processes: int) -> Callable[[Bench], AbstractContextManager[Measure]]:
+    """Deductions a second of that many processes, each on accounts of its own, as two drains of two lanes are."""
+
+    @contextmanager
+    def prepare(bench: Bench) -> Iterator[Measure]:
+        seconds = bench.size(3, 5)
+
+        def measure() -> float:
+            before = _deductions(copy)
+            with measured(copy):
+                rate, posted = _together(copy, bench.customers, processes, seconds)
+            assert _deductions(copy) - before == posted, "an entry is missing"
+            return rate
+
+        with customers(bench, f"k{processes}") as copy:
+            yield measure
+
+    return prepare
+
+
+def _deductions(copy: Database) -> int:
+    return copy.value("SELECT count(*) FROM entry WHERE type = 'deduction'")
+
+
+def _together(copy: Database, accounts: int, processes: int, seconds: int) -> tuple[float, int]:
+    """The sum of the processes' rates, and how many deductions they posted in all, the warm-up's included."""
+    context = multiprocessing.get_context("spawn")
+    start, results = context.Barrier(processes), context.Queue()
+    children = [
+        context.Process(
+            target=_post_batches,
+            args=(copy.url, range(number, accounts, processes), seconds, start, results),
+            daemon=True,
+        )
+        for number in range(processes)
+    ]
+    for child in children:
+        child.start()
+    counts = [results.get(timeout=START_SECONDS + seconds) for _ in children]
+    for child in children:
+        child.join()
+    return sum(rate for rate, _ in counts), sum(posted for _, posted in counts)
+
+
+def _post_batches(url: str, accounts: range, seconds: int, start: Barrier, results: Queue[tuple[float, int]]) -> None:
+    """One process: batches of random accounts, one after the other."""
+    database.bind(url, max_connections=1, application_name="scrip benchmark")
+    number = 0
+    for number in range(1, WARM_UP_BATCHES + 1):
+        _post(accounts, number)
+    start.wait(START_SECONDS)
+    began_at = time.perf_counter()
+    posted, elapsed = 0, 0.0
+    while elapsed < seconds:
+        number += 1
+        posted += _post(accounts, number)
+        elapsed = time.perf_counter() - began_at
+    database.database.close_all()
+    results.put((posted / elapsed, posted + WARM_UP_BATCHES * BATCH))
+
+
+def _post(accounts: range, number: int) -> int:
+    """One batch in one transaction. Returns how many deductions were applied, which is all of them."""
+    now = datetime.now(timezone.utc)
+    prefix = f"usage:{os.getpid()}:{now.timestamp()}:{number}"
+    takes = [
+        Take(
+            app=APP,
+            customer=customer(random.choice(accounts)),
+            key=f"{prefix}:{index}",
+            units=1,
+            reason=RATE,
+            meta={"rate": RATE, "quantity": 60, "price": [1, 60, 0]},
+            actor="usage",
+            occurred_at=now,
+            received_at=now,
+        )
+        for index in range(BATCH)
+    ]
+    outcomes = database.transact(lambda conn: ledger.post(conn, takes, now=now))
+    applied = sum(outcome.status == "applied" and outcome.units == 1 for outcome in outcomes)
+    assert applied == BATCH, "a deduction was not applied"
+    return applied
+
+
+K1 = Row("K1", "kernel", "the kernel, batches of 500, one connection", "/s", kernel(1), limit="L1", target=2.5)
+K2 = Row("K2", "kernel", "the same, two processes at once", "/s", kernel(2), limit="L1")

@@ -1,0 +1,9 @@
+"""The table: every row, in the order in which it is printed. Targets are those of docs/benchmarks.md."""
+
+from __future__ import annotations
+
+from benchmarks.rows.kernel import K1, K2
+from benchmarks.rows.one_deduction import L1
+from benchmarks.rows.settle import P1
+
+ROWS = (L1, K1, K2, P1)

@@ -1,0 +1,59 @@
+"""`manage.py replay`: try dead events and reports again."""
+
+from __future__ import annotations
+
+import click
+import orjson
+from rich.progress import track
+
+from commands import servers
+
+
+@click.command("replay", short_help="Try dead events and usage reports again.")
+@click.argument("app")
+@click.option(
+    "--event", "events_given", multiple=True, type=int, help="The id of an event, in any state. May be repeated."
+)
+@click.option(
+    "--usage", "reports_given", multiple=True, help="The id of a dead or refused usage report. May be repeated."
+)
+@click.option("--dead", is_flag=True, help="All dead events and all dead usage reports of the app.")
+@click.option("--json", "as_json", is_flag=True, help="Print what was replayed as JSON.")
+def command(app: str, events_given: tuple[int, ...], reports_given: tuple[str, ...], dead: bool, as_json: bool) -> None:
+    """Make events and usage reports of APP pending again.
+
+    The workers apply them. What was applied changes nothing twice.
+    """
+    if not (events_given or reports_given or dead):
+        raise click.UsageError("say what to replay: --event ID, --usage ID or --dead")
+    with servers.database():
+        from jobs import events
+        from models import catalog, clock, usage
+        from workers.rings import ring
+
+        slug = catalog.current()[app].slug
+        event_ids = [*events_given, *(_all_dead_events(slug) if dead else [])]
+        report_ids = [*reports_given, *(_all_dead_reports(slug) if dead else [])]
+        for event_id in track(event_ids, "events", transient=True, disable=as_json):
+            events.replay(slug, event_id, now=clock.now())
+        for report_id in track(report_ids, "usage", transient=True, disable=as_json):
+            usage.replay(slug, report_id, now=clock.now())
+        for queue in ("webhooks", "usage"):
+            ring(queue)
+    done = {"events": len(event_ids), "usage": len(report_ids)}
+    click.echo(
+        orjson.dumps(done) if as_json else f"{len(event_ids)} events and {len(report_ids)} reports are pending again"
+    )
+
+
+def _all_dead_events(app: str) -> list[int]:
+    from models import database
+
+    return [id_ for (id_,) in database.fetch("SELECT id FROM inbox_event WHERE app = %s AND state = 'dead'", [app])]
+
+
+def _all_dead_reports(app: str) -> list[str]:
+    from models import database
+
+    sql = "SELECT external_id FROM usage_report WHERE app = %s AND state = 'dead'"
+    return [id_ for (id_,) in database.fetch(sql, [app])]

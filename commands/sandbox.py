@@ -1,0 +1,83 @@
+"""`manage.py sandbox`: be the payment provider."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from commands import http
+from models import catalog
+from sandbox import purchases, signing
+from settings import SANDBOX_WEBHOOK_SECRET, settings
+
+PROVIDERS = click.Choice(["stripe"])
+
+
+@click.group("sandbox", short_help="Sign and send events as the payment provider, move the clock.")
+def command() -> None:
+    """What only a sandbox has: events signed as the provider signs them, and a clock that can be moved."""
+    if not settings.sandbox:
+        raise click.ClickException("this is no sandbox: DATABASE_URL is set and SCRIP_SANDBOX is not 1")
+
+
+@command.command("sign")
+@click.argument("provider", type=PROVIDERS)
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--app", required=True, help="The app whose receiver will get it.")
+def sign(provider: str, file: Path, app: str) -> None:
+    """Print, as JSON, the headers that make the bytes of FILE a genuine event of PROVIDER."""
+    click.echo(json.dumps(signing.stripe_headers(file.read_bytes(), _secret(app))))
+
+
+@command.command("send")
+@click.argument("provider", type=PROVIDERS)
+@click.argument("file", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--app", required=True, help="The app whose receiver gets it.")
+@click.option("--customer", help="Without FILE: who has paid.")
+@click.option("--pack", help="Without FILE: for which pack of the catalog.")
+@click.option("--quantity", default=1, show_default=True, type=click.IntRange(min=1), help="Without FILE: how many.")
+@click.option("--times", default=1, show_default=True, type=click.IntRange(1, 1000), help="Send it as often as this.")
+def send(
+    provider: str, file: Path | None, app: str, customer: str | None, pack: str | None, quantity: int, times: int
+) -> None:
+    """Sign an event and send it to the running Scrip: the bytes of FILE, or a paid checkout of a pack.
+
+    For example: sandbox send stripe --app clash-ai --customer ada --pack minutes_30
+    """
+    body = file.read_bytes() if file else _purchase(app, customer, pack, quantity)
+    for _ in range(times):
+        headers = signing.stripe_headers(body, _secret(app))
+        status, answer = http.send("POST", f"/webhooks/{provider}/{app}", body=body, headers=headers)
+        click.echo(f"{status} {json.dumps(answer) if isinstance(answer, dict) else answer}")
+        if status >= 400:
+            raise click.exceptions.Exit(1)
+
+
+def _purchase(app: str, customer: str | None, pack: str | None, quantity: int) -> bytes:
+    if not (customer and pack):
+        raise click.UsageError("give a FILE, or --customer and --pack")
+    known = catalog.current()[app]
+    if pack not in known.packs:
+        raise click.BadParameter(f"{app} sells {', '.join(known.packs) or 'no packs'}", param_hint="--pack")
+    return json.dumps(purchases.paid_checkout(known, customer, pack, quantity=quantity)).encode()
+
+
+def _secret(app: str) -> str:
+    """The secret that the app's receiver takes; an app with secrets of its own takes only those."""
+    own = catalog.current()[app].stripe.webhook_secrets
+    return own[0] if own else SANDBOX_WEBHOOK_SECRET
+
+
+@command.command("clock")
+@click.argument("advance")
+def clock(advance: str) -> None:
+    """Move the sandbox's clock forward by ADVANCE, such as 31d, 10m or +2h. It never goes back."""
+    app = next(iter(catalog.current())).slug
+    headers = {"Authorization": f"Bearer sk_sandbox_{app}", "Content-Type": "application/json"}
+    body = json.dumps({"advance": advance.lstrip("+")}).encode()
+    status, answer = http.send("POST", "/v1/sandbox/clock", body=body, headers=headers)
+    http.echo(answer)
+    if status >= 400:
+        raise click.exceptions.Exit(1)

@@ -1,0 +1,25 @@
+"""The servers for the time of a command, and the database bound to them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import embedded
+import settings
+
+
+@contextmanager
+def database() -> Iterator[None]:
+    """Join or start the servers, bring the schema up to date, and bind `models.database`."""
+    mine = settings.settings
+    with embedded.ensure(mine) as servers:
+        settings.settings = embedded.export(mine, servers)
+        from models import database as db
+
+        db.bind(servers.database_url, max_connections=4, application_name="scrip command")
+        try:
+            db.migrate()
+            yield
+        finally:
+            db.database.close_all()

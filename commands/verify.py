@@ -1,0 +1,36 @@
+"""`manage.py verify`: the books, checked."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import click
+import orjson
+from rich.progress import Progress
+
+from commands import servers
+
+
+@click.command("verify", short_help="Check that every balance adds up.")
+@click.option("--app", help="One app only.")
+@click.option("--json", "as_json", is_flag=True, help="Print the checks as JSON.")
+def command(app: str | None, as_json: bool) -> None:
+    """Check the eight invariants of the ledger over one snapshot of the database. Exit code 1 if one does not hold."""
+    with servers.database():
+        from jobs import housekeeping
+        from models import catalog, clock
+
+        slug = catalog.current()[app].slug if app else None
+        with Progress(transient=True, disable=as_json) as bar:
+            task = bar.add_task("verify", total=8)
+            checks = housekeeping.check_books(now=clock.now(), app=slug, progress=lambda *_: bar.advance(task))
+    ok = all(check.ok for check in checks)
+    if as_json:
+        click.echo(orjson.dumps({"ok": ok, "checks": [asdict(check) for check in checks]}, default=str))
+    else:
+        for check in checks:
+            click.echo(f"{'ok  ' if check.ok else 'FAIL'}  {check.name}  ({check.checked:,} checked)")
+            for failure in check.failures:
+                click.echo(f"      {failure}")
+    if not ok:
+        raise click.exceptions.Exit(1)

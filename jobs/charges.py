@@ -1,0 +1,44 @@
+"""Charges: units taken now, all or nothing, durable before the answer."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import psycopg
+
+from jobs import pricing, requests
+from models import ledger
+from models.apps import App
+from models.movements import Take
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+
+
+def charge(app: App, body: dict[str, Any], *, now: datetime) -> tuple[dict[str, Any], bool]:
+    """Take the price of what is charged. Returns (`{"id", "units", "balance", "entry"}`, whether it is new).
+
+    Raises:
+        InsufficientBalance: less is available; nothing is taken.
+        Invalid: an unknown rate.
+        Conflict: the id is stored with other content.
+    """
+    units, meta = pricing.price(app, body)
+
+    def work(conn: Connection, request_id: str) -> dict[str, Any]:
+        take = Take(
+            app=app.slug,
+            customer=body["customer"],
+            key=f"charge:{request_id}",
+            units=units,
+            on_shortfall="reject",
+            reason=body.get("rate") or "charge",
+            meta=meta,
+            actor="charge",
+        )
+        (outcome,) = ledger.post(conn, [take], now=now)
+        if outcome.status == "refused":
+            raise requests.insufficient(outcome)
+        return {"id": request_id, "units": units, "balance": outcome.balance, "entry": outcome.entry_id}
+
+    return requests.once(app, "charge", "CHARGE", body, work, now=now)

@@ -1,0 +1,148 @@
+"""What plans grant each month: a cycle of a subscription, once, in order, however late.
+
+A cycle's units are granted under the key (subscription, cycle); a plan that grows within a cycle grants the
+difference under (subscription, cycle, plan). So an invoice, the schedule, a login and a run by hand cannot grant the
+same cycle twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import psycopg
+
+from jobs.steps import Step
+from models import catalog, database, ledger
+from models import subscriptions as stored
+from models.apps import App
+from models.movements import Grant
+from models.subscriptions import Subscription
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+CHUNK = 500
+MOST_CYCLES_A_PASS = 24
+CYCLE_GRACE = timedelta(days=3)
+
+
+def grant_monthly(*, now: datetime, app: str | None = None, after: Any = None) -> Step:
+    """One chunk of the schedule: what is due to the subscriptions that have waited longest."""
+    return database.transact(lambda conn: _chunk(conn, now, app))
+
+
+def _chunk(conn: Connection, now: datetime, app: str | None) -> Step:
+    due = stored.lock_due(conn, now, app=app, limit=CHUNK)
+    units = 0
+    for slug in sorted({it.app for it in due}):
+        mine = [it for it in due if it.app == slug]
+        units += grant_due(conn, catalog.current()[slug], mine, now=now)
+    return Step({"subscriptions": len(due), "units": units}, after=True if due else None)
+
+
+def grant_owed(app: App, customer: str, *, now: datetime) -> int:
+    """Grant what plans owe this customer now, as on login. Returns the units."""
+    return database.transact(
+        lambda conn: grant_due(conn, app, stored.lock_of_account(conn, app.slug, customer), now=now)
+    )
+
+
+def grant_due(
+    conn: Connection, app: App, many: Sequence[Subscription], *, now: datetime, event_id: str | None = None
+) -> int:
+    """Grant every due cycle of these locked subscriptions, oldest first. Returns the units granted."""
+    if not many:
+        return 0
+    before = stored.granted(conn, [it.id for it in many])
+    movements: list[Grant] = []
+    for it in many:
+        if it.plan not in app.plans:
+            continue
+        for cycle in _due_cycles(it, now):
+            already = before.get((it.id, cycle), 0)
+            movements += _movement(conn, app, it, cycle, already, now, None, event_id)
+            it.next_cycle = cycle + 1
+    return _post(conn, many, movements, now)
+
+
+def grant_cycle(
+    conn: Connection,
+    app: App,
+    it: Subscription,
+    cycle: int,
+    *,
+    now: datetime,
+    payment_id: int | None = None,
+    event_id: str | None = None,
+) -> int:
+    """Grant what this cycle is still owed, even if it starts later. Returns the units."""
+    already = stored.granted(conn, [it.id]).get((it.id, cycle), 0)
+    movements = _movement(conn, app, it, cycle, already, now, payment_id, event_id)
+    if it.next_cycle == cycle:
+        it.next_cycle = cycle + 1
+    return _post(conn, [it], movements, now)
+
+
+def _due_cycles(it: Subscription, now: datetime) -> list[int]:
+    cycle = it.next_cycle
+    due: list[int] = []
+    while it.is_due(cycle, now) and len(due) < MOST_CYCLES_A_PASS:
+        due.append(cycle)
+        cycle += 1
+    return due
+
+
+def _post(conn: Connection, many: Sequence[Subscription], movements: Sequence[Grant], now: datetime) -> int:
+    outcomes = ledger.post(conn, movements, now=now)
+    granted = {
+        grant.subscription_id for grant, outcome in zip(movements, outcomes, strict=True) if outcome.status == "applied"
+    }
+    for it in many:
+        if it.id in granted:
+            it.granted_at = now
+    stored.save_cycles(conn, many, parked={it.id for it in many if it.plan not in catalog.current()[it.app].plans})
+    return sum(outcome.units for outcome in outcomes if outcome.status == "applied")
+
+
+def _movement(
+    conn: Connection,
+    app: App,
+    it: Subscription,
+    cycle: int,
+    already: int,
+    now: datetime,
+    payment_id: int | None,
+    event_id: str | None,
+) -> list[Grant]:
+    plan = app.plans.get(it.plan or "")
+    if plan is None or plan.units <= already:
+        return []
+    lapses = plan.expires_after == "period"
+    return [
+        Grant(
+            app=app.slug,
+            customer=it.customer,
+            key=f"grant:{it.provider_id}:{cycle}" + (f":{plan.key}" if already else ""),
+            units=plan.units - already,
+            type="subscription_grant",
+            source=f"plan:{plan.key}",
+            reason=f"{plan.key}, cycle {cycle}",
+            expires_after=None if isinstance(plan.expires_after, str) else plan.expires_after,
+            expires_at=it.start_of(cycle + 1) + CYCLE_GRACE if lapses else None,
+            price_minor=plan.price_minor,
+            currency=plan.currency,
+            payment_id=payment_id or stored.payment_for(conn, it.id, it.start_of(cycle)),
+            subscription_id=it.id,
+            cycle=cycle,
+            per_period=lapses,
+            meta={
+                "plan": plan.key,
+                "units": plan.units,
+                "cycle": cycle,
+                "cycle_start": it.start_of(cycle).isoformat(),
+                "subscription": it.provider_id,
+                **({"event": event_id} if event_id else {}),
+            },
+            actor="schedule" if event_id is None else it.provider,
+        )
+    ]

@@ -1,0 +1,98 @@
+"""Packs that were bought: one payment, one purchase entry, whatever tells of it and however often."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import psycopg
+
+from jobs.facts import PaymentSettled
+from models import accounts, ledger, payments
+from models.apps import App, Pack
+from models.errors import Unprocessable
+from models.movements import Grant
+from models.payments import Payment
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+MOST_UNITS = 10**12
+
+
+def settle(conn: Connection, app: App, fact: PaymentSettled, *, now: datetime) -> str:
+    """Record the payment and, once it is settled, grant its pack. Returns the customer.
+
+    Units are the catalog's times the quantity, never the amount paid nor a number in the event.
+
+    Raises:
+        Unprocessable: the event names no customer, or no pack of the catalog.
+    """
+    customer = accounts.known(fact.customer, "metadata.customer or client_reference_id")
+    pack = _pack(app, fact)
+    payment = payments.record(
+        conn,
+        app=app.slug,
+        account_id=accounts.ensure(conn, app.slug, customer, now=now),
+        provider=fact.provider,
+        reference=fact.reference,
+        aliases=fact.aliases,
+        pack=pack.key,
+        quantity=fact.quantity,
+        amount_minor=fact.amount_minor,
+        currency=fact.currency,
+        state="failed" if fact.state == "failed" else "pending",
+        now=now,
+    )
+    if payment.entry_id is None:
+        _advance(conn, app, fact, pack, payment, now)
+    return customer
+
+
+def _advance(conn: Connection, app: App, fact: PaymentSettled, pack: Pack, payment: Payment, now: datetime) -> None:
+    if fact.state != "settled":
+        payments.set_state(conn, payment.id, fact.state, now=now)
+        return
+    owner = accounts.customer_of(conn, payment.account_id)
+    (outcome,) = ledger.post(conn, [_grant(app, fact, pack, payment, owner)], now=now)
+    payments.settle(conn, payment.id, units=outcome.units, entry_id=outcome.entry_id, now=now)
+
+
+def _grant(app: App, fact: PaymentSettled, pack: Pack, payment: Payment, customer: str) -> Grant:
+    return Grant(
+        app=app.slug,
+        customer=customer,
+        key=f"purchase:{fact.provider}:{fact.reference}",
+        units=pack.units * fact.quantity,
+        type="purchase",
+        source=f"pack:{pack.key}",
+        reason=f"{fact.quantity} × {pack.key}" if fact.quantity > 1 else pack.key,
+        expires_after=pack.expires_after,
+        price_minor=fact.amount_minor if fact.amount_minor is not None else pack.price_minor * fact.quantity,
+        currency=fact.currency or pack.currency,
+        payment_id=payment.id,
+        meta={
+            "event": fact.event_id,
+            "provider": fact.provider,
+            "payment": fact.reference,
+            "pack": pack.key,
+            "quantity": fact.quantity,
+            "units": pack.units,
+        },
+        actor=fact.provider,
+    )
+
+
+def _pack(app: App, fact: PaymentSettled) -> Pack:
+    by_price = app.pack_by_stripe_price(fact.price_id) if fact.price_id else None
+    pack = app.packs.get(fact.pack) if fact.pack else by_price
+    if pack is None:
+        named = (
+            f"pack {fact.pack!r}"
+            if fact.pack
+            else f"pack for price {fact.price_id!r}"
+            if fact.price_id
+            else "pack named"
+        )
+        raise Unprocessable(f"no {named}: the catalog of {app.slug} has {', '.join(app.packs) or 'no packs'}")
+    if pack.units * fact.quantity > MOST_UNITS:
+        raise Unprocessable(f"{fact.quantity} × {pack.key} is more than {MOST_UNITS} units")
+    return pack

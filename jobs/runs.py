@@ -1,0 +1,55 @@
+"""The jobs that run on a schedule, or by hand: one table, name to function.
+
+A job is a function of `now` that does one chunk and says where to go on; it is idempotent, so a chunk may be done
+twice.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from typing import Any
+
+from jobs import expiry, grants, holds, housekeeping
+from jobs.steps import Step
+from models.errors import NotFound
+
+Job = Callable[..., Step]
+
+JOBS: dict[str, Job] = {
+    "expire": expiry.expire,
+    "grant-monthly": grants.grant_monthly,
+    "release-holds": holds.release_expired,
+    "verify": housekeeping.verify,
+    "prune": housekeeping.prune,
+}
+BY_HAND = ("expire", "grant-monthly", "release-holds", "verify")
+
+
+def steps(job: str, *, now: datetime, app: str | None = None, after: Any = None) -> Iterator[Step]:
+    """The chunks of a job until it is finished, each done when it is yielded.
+
+    Raises:
+        NotFound: there is no such job.
+    """
+    if job not in JOBS:
+        raise NotFound(f"no job {job!r}; there are {', '.join(JOBS)}")
+    while True:
+        step = JOBS[job](now=now, app=app, after=after)
+        yield step
+        if step.after is None:
+            return
+        after = step.after
+
+
+def run(app: str | None, job: str, *, now: datetime) -> dict[str, Any]:
+    """Run a job to its end, for one app or for all. Returns `{"job", "counts"}`.
+
+    Raises:
+        NotFound: there is no such job.
+    """
+    counts: Counter[str] = Counter()
+    for step in steps(job, now=now, app=app):
+        counts.update(step.counts)
+    return {"job": job, "counts": dict(counts)}

@@ -1,0 +1,44 @@
+"""Running what the scheduler recorded, in chunks, on a worker."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from datetime import datetime
+
+from jobs import poison, runs
+from models import schedule
+from models.errors import Unavailable
+from models.schedule import Run
+
+LONGEST_SECONDS = 20.0
+ATTEMPTS = 8
+
+
+def run_due(*, now: datetime) -> int:
+    """Run the oldest recorded run that is due. Returns 1, or 0 when there is none."""
+    run = schedule.next_run(now=now)
+    if run is None:
+        return 0
+    try:
+        counts = _run(run, now)
+    except Unavailable:
+        raise
+    except Exception as error:
+        later = now + poison.backoff(run.attempts + 1)
+        schedule.fail(run, f"{type(error).__name__}: {error}"[:2000], later, dead=run.attempts + 1 >= ATTEMPTS)
+        return 1
+    if counts is not None:
+        schedule.finish(run, counts, now=now)
+    return 1
+
+
+def _run(run: Run, now: datetime) -> dict[str, int] | None:
+    """The counts of the whole run, or None when its time is up before its end: the next ring goes on with it."""
+    deadline = time.monotonic() + LONGEST_SECONDS
+    counts: Counter[str] = Counter()
+    for step in runs.steps(run.job, now=now):
+        counts.update(step.counts)
+        if step.after is not None and time.monotonic() > deadline:
+            return None
+    return dict(counts)

@@ -1,0 +1,14 @@
+"""Long jobs in short steps, so that a crash loses one chunk and a worker is never held for long."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What one chunk did. `after` is where the next chunk goes on; None when the job is finished."""
+
+    counts: dict[str, int]
+    after: Any = None

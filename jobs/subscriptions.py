@@ -1,0 +1,160 @@
+"""Subscriptions: their state as the provider tells it, and the periods that were paid.
+
+Order of arrival does not matter: an older event does not undo a newer one, an ended subscription stays ended, and an
+invoice that comes before its subscription makes it. What is owed after each event is granted in the same commit.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import psycopg
+
+from jobs import grants
+from jobs.facts import CustomerKnown, PeriodPaid, PlanLine, SubscriptionChanged
+from models import accounts, payments
+from models import subscriptions as stored
+from models.apps import App
+from models.errors import Unprocessable
+from models.subscriptions import ENDED, Subscription
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+
+
+def know_customer(conn: Connection, app: App, fact: CustomerKnown, *, now: datetime) -> str:
+    """Remember which customer a provider's customer id stands for."""
+    customer = accounts.known(fact.customer, "metadata.customer or client_reference_id")
+    account_id = accounts.ensure(conn, app.slug, customer, now=now)
+    stored.know_customer(conn, app.slug, fact.provider, fact.provider_customer, account_id)
+    return customer
+
+
+def change(conn: Connection, app: App, fact: SubscriptionChanged, *, now: datetime) -> str:
+    """Take over the state of a subscription, unless a newer one is known, and grant what is owed."""
+    it = stored.lock(conn, app.slug, fact.provider, fact.subscription) or _begin(conn, app, fact, now)
+    if it.status in ENDED or fact.changed_at < it.changed_at:
+        return it.customer
+    if fact.anchor != it.anchor:
+        it.cycle_base = it.next_cycle
+        it.anchor = fact.anchor
+    plan_before, it.plan = it.plan, _plan(app, fact.plan, fact.price_id) or it.plan
+    it.status, it.changed_at = fact.status, fact.changed_at
+    it.current_period_end = fact.period_end or it.current_period_end
+    stored.save(conn, it, now=now)
+    running = it.cycle_at(now)
+    if it.plan != plan_before and it.next_cycle > running and it.is_due(running, now):
+        grants.grant_cycle(conn, app, it, running, now=now, event_id=fact.event_id)
+    grants.grant_due(conn, app, [it], now=now, event_id=fact.event_id)
+    return it.customer
+
+
+def _begin(conn: Connection, app: App, fact: SubscriptionChanged, now: datetime) -> Subscription:
+    """A subscription seen for the first time: cycles before the one that runs now were someone else's to grant."""
+    customer = _customer(conn, app, fact.provider, fact.customer, fact.provider_customer)
+    plan = _plan(app, fact.plan, fact.price_id)
+    if plan is None:
+        raise Unprocessable(f"no plan: {_unknown_plan(app, fact.plan, fact.price_id)}")
+    it = _new(conn, app, fact.provider, fact.subscription, customer, plan, fact.anchor, now)
+    it.status, it.changed_at = fact.status, fact.changed_at
+    running = min(fact.changed_at, now)
+    it.next_cycle = it.cycle_at(max(fact.period_start or running, running))
+    return stored.insert(conn, it, now=now)
+
+
+def pay_period(conn: Connection, app: App, fact: PeriodPaid, *, now: datetime) -> str:
+    """Note an invoice as paid or unpaid; one that was paid grants its cycle at once."""
+    it = stored.lock(conn, app.slug, fact.provider, fact.subscription) or _begin_with(conn, app, fact, now)
+    if not fact.paid:
+        _note_unpaid(conn, app, fact, it, now)
+        return it.customer
+    payment = _record(conn, app, fact, it, now)
+    it.unpaid_invoices = [invoice for invoice in it.unpaid_invoices if invoice != fact.invoice]
+    if fact.line:
+        it.plan = _plan(app, fact.line.plan, fact.line.price_id) or it.plan
+        it.paid_until = max(it.paid_until or fact.line.end, fact.line.end)
+    stored.save(conn, it, now=now)
+    cycle = it.nearest_cycle(fact.line.start) if fact.renews and fact.line else it.cycle_at(now)
+    grants.grant_cycle(conn, app, it, cycle, now=now, payment_id=payment, event_id=fact.event_id)
+    grants.grant_due(conn, app, [it], now=now, event_id=fact.event_id)
+    return it.customer
+
+
+def _begin_with(conn: Connection, app: App, fact: PeriodPaid, now: datetime) -> Subscription:
+    """An invoice came before its subscription: it is anchored at the period that was paid."""
+    line = fact.line
+    plan = _plan(app, line.plan, line.price_id) if line else None
+    if line is None or plan is None:
+        named = _unknown_plan(app, line.plan, line.price_id) if line else "the invoice has no line for a plan"
+        raise Unprocessable(f"invoice of an unknown subscription {fact.subscription!r}: {named}")
+    customer = _customer(conn, app, fact.provider, fact.customer, fact.provider_customer)
+    it = _new(conn, app, fact.provider, fact.subscription, customer, plan, line.start, now)
+    it.status = "active" if fact.paid else "incomplete"
+    return stored.insert(conn, it, now=now)
+
+
+def _new(
+    conn: Connection,
+    app: App,
+    provider: str,
+    provider_id: str,
+    customer: str,
+    plan: str,
+    anchor: datetime,
+    now: datetime,
+) -> Subscription:
+    account_id = accounts.ensure(conn, app.slug, customer, now=now)
+    return Subscription(
+        0, app.slug, customer, account_id, provider, provider_id, plan, "incomplete", anchor, None, None
+    )
+
+
+def _record(conn: Connection, app: App, fact: PeriodPaid, it: Subscription, now: datetime) -> int:
+    line = fact.line
+    payment = payments.record(
+        conn,
+        app=app.slug,
+        account_id=it.account_id,
+        provider=fact.provider,
+        reference=fact.aliases[0] if fact.aliases else fact.invoice,
+        aliases=[fact.invoice, *fact.aliases],
+        plan=it.plan,
+        amount_minor=fact.amount_minor,
+        currency=fact.currency,
+        state="settled",
+        subscription_id=it.id,
+        period_start=line.start if line else None,
+        period_end=line.end if line else None,
+        now=now,
+    )
+    return payment.id
+
+
+def _note_unpaid(conn: Connection, app: App, fact: PeriodPaid, it: Subscription, now: datetime) -> None:
+    if fact.invoice in it.unpaid_invoices or payments.is_known(conn, app.slug, fact.provider, fact.invoice):
+        return
+    it.unpaid_invoices = [*it.unpaid_invoices, fact.invoice]
+    stored.save(conn, it, now=now)
+    grants.grant_due(conn, app, [it], now=now)
+
+
+def _customer(conn: Connection, app: App, provider: str, customer: str | None, provider_customer: str | None) -> str:
+    found = customer or stored.customer_by_provider_id(conn, app.slug, provider, provider_customer)
+    return accounts.known(
+        found, "metadata.customer of the subscription, and no checkout named its provider's customer:"
+    )
+
+
+def _plan(app: App, plan: str | None, price_id: str | None) -> str | None:
+    by_price = app.plan_by_stripe_price(price_id) if price_id else None
+    if by_price is not None:
+        return by_price.key
+    return plan if plan in app.plans else None
+
+
+def _unknown_plan(app: App, plan: str | None, price_id: str | None) -> str:
+    known = ", ".join(app.plans) or "no plans"
+    return f"neither price {price_id!r} nor plan {plan!r} is in the catalog of {app.slug}: {known}"
+
+
+__all__ = ["PlanLine", "change", "know_customer", "pay_period"]

@@ -1,0 +1,134 @@
+"""Usage reports: accepted at the door, priced and settled by a drain.
+
+Accepting stores the report and queues it in one commit. Settling takes up to a batch of one lane, posts one deduction a
+report and writes the outcome, in one transaction: a crash is a rollback, and no report can be stuck half-way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import psycopg
+
+from crashpoints import crashpoint
+from jobs import poison
+from models import catalog, database, ledger, usage
+from models.apps import App
+from models.errors import Conflict, Invalid, Unprocessable
+from models.movements import Outcome, Take
+from models.usage import Report, Settlement
+
+BATCH = 1000
+Connection = psycopg.Connection[tuple[Any, ...]]
+
+
+def accept(app: App, reports: Sequence[dict[str, Any]], *, now: datetime) -> tuple[int, int]:
+    """Store the reports; returns (accepted, duplicates). All or none are stored.
+
+    Raises:
+        Invalid: a rate is not in the catalog; every such report is named.
+        Conflict: an id was seen with other content, in the batch or before.
+    """
+    unknown = [
+        (f"reports[{index}].rate", f"unknown rate {report['rate']!r}; the app has {', '.join(app.rates) or 'none'}")
+        for index, report in enumerate(reports)
+        if report["rate"] not in app.rates
+    ]
+    if unknown:
+        raise Invalid(unknown)
+    fresh = _distinct(reports)
+    accepted = usage.accept(app.slug, fresh, now=now) if fresh else 0
+    return accepted, len(reports) - accepted
+
+
+def _distinct(reports: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    seen: dict[str, dict[str, Any]] = {}
+    for report in reports:
+        first = seen.setdefault(report["id"], report)
+        if any(first[name] != report[name] for name in ("customer", "rate", "quantity")):
+            raise Conflict(
+                f"usage report {report['id']!r} stands twice in the batch, with other content", id=report["id"]
+            )
+    return list(seen.values())
+
+
+def replay(app: App, report_id: str, *, now: datetime) -> dict[str, Any]:
+    """Queue a dead or refused report again, judged as received now; returns it as the API shows it.
+
+    Raises:
+        NotFound: the app has no such report.
+        Conflict: it is pending or settled.
+    """
+    usage.replay(app.slug, report_id, now=now)
+    return usage.get(app.slug, report_id)
+
+
+def settle(*, now: datetime, limit: int = BATCH) -> int:
+    """Settle up to `limit` due reports of one lane that no other drain has. Returns how many; 0 when none is left."""
+    poison.try_survivors_alone("usage", now=now)
+    marked = database.transact(lambda conn: _mark(conn, now, limit))
+    if marked is None:
+        return 0
+    lane, marker, ids = marked
+    poison.apply_or_split(
+        ids,
+        apply=lambda part: database.transact(lambda conn: _settle(conn, lane, part, now)),
+        bury=lambda report_id, error: poison.count_failure("usage", report_id, error, now=now),
+    )
+    poison.unmark(marker)
+    return len(ids)
+
+
+def _mark(conn: Connection, now: datetime, limit: int) -> tuple[int, int, list[int]] | None:
+    while (lane := usage.claim_lane(conn, now)) is not None:
+        # Read after the lock: what was due before it may be settled by now.
+        ids = usage.due_ids(conn, lane, now, limit)
+        if ids:
+            return lane, poison.mark(conn, "usage", ids), ids
+    return None
+
+
+def _settle(conn: Connection, lane: int, ids: Sequence[int], now: datetime) -> int:
+    """Settle these reports in one transaction. Returns how many were still to settle; none while the lane is taken."""
+    if not usage.lock_lane(conn, lane):
+        return 0
+    crashpoint("usage-before-take")
+    reports = usage.take(conn, ids)
+    crashpoint("usage-before-post")
+    outcomes = ledger.post(conn, [_movement(report) for report in reports], now=now)
+    crashpoint("usage-after-post")
+    if reports:
+        usage.settle(conn, [_settlement(*pair) for pair in zip(reports, outcomes, strict=True)], now=now)
+    crashpoint("usage-before-commit")
+    return len(reports)
+
+
+def _movement(report: Report) -> Take:
+    app = catalog.current()[report.app]
+    rate = app.rates.get(report.rate)
+    if rate is None:
+        raise Unprocessable(f"the catalog of {report.app} has no rate {report.rate!r} any more")
+    return Take(
+        app=report.app,
+        customer=report.customer,
+        key=f"usage:{report.external_id}",
+        units=rate.price(report.quantity),
+        reason=report.rate,
+        meta={
+            "rate": report.rate,
+            "quantity": report.quantity,
+            "price": [rate.units, rate.per, rate.minimum],
+            **({"metadata": report.metadata} if report.metadata else {}),
+        },
+        actor="usage",
+        occurred_at=report.occurred_at,
+        received_at=report.received_at,
+    )
+
+
+def _settlement(report: Report, outcome: Outcome) -> Settlement:
+    if outcome.status == "refused":
+        return Settlement(report, "refused", 0, outcome.shortfall, None)
+    return Settlement(report, "settled", outcome.units, outcome.shortfall, outcome.entry_id)

@@ -1,0 +1,185 @@
+"""What an app of the catalog is made of: packs, rates, plans, the gate of its sessions, alerts.
+
+All of it is frozen: what was sold or charged keeps the terms it was sold at, whatever the file says next.
+Units are whole numbers of the app's unit; prices are minor units of their currency.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any, Literal
+
+from models import durations, money
+
+Provider = Literal["stripe", "paypal"]
+BurnOrder = Literal["expiring_first", "largest_first", "oldest_first"]
+OnShortfall = Literal["partial", "debt", "reject"]
+PayPalEnvironment = Literal["sandbox", "live"]
+Period = Literal["period"]
+
+
+@dataclass(frozen=True, slots=True)
+class Pack:
+    """Units sold once. They lapse `expires_after` their posting; None: never."""
+
+    key: str
+    units: int
+    price_minor: int
+    currency: str
+    expires_after: timedelta | None = None
+    requires_tier: str | None = None
+    refundable: bool = True
+    stripe_price: str | None = None
+
+    def public(self) -> dict[str, Any]:
+        """The pack as buyers may see it."""
+        return {
+            **_offer(self.units, self.price_minor, self.currency),
+            "expires_after": _written(self.expires_after),
+            "requires_tier": self.requires_tier,
+            "refundable": self.refundable,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """What use costs: `units` for every `per` of `measure`, and at least `minimum`.
+
+    `cost` is what one `per` costs the app itself, in major units of `cost_currency`.
+    """
+
+    key: str
+    units: int
+    per: int = 1
+    measure: str = "item"
+    minimum: int = 0
+    cost: Decimal | None = None
+    cost_currency: str | None = None
+
+    def price(self, quantity: int) -> int:
+        """max(minimum, ceil(quantity x units / per)): exact integers, rounded up once.
+
+        Raises ValueError for a negative quantity.
+        """
+        if quantity < 0:
+            raise ValueError(f"quantity must be at least 0, got {quantity}")
+        return max(self.minimum, -(-quantity * self.units // self.per))
+
+    def public(self) -> dict[str, Any]:
+        """The rate as customers may see it; what it costs the app is not for them."""
+        return {"units": self.units, "per": self.per, "measure": self.measure, "minimum": self.minimum}
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Units granted in each monthly cycle. They lapse with it ("period"), after a time, or never (None)."""
+
+    key: str
+    units: int
+    price_minor: int
+    currency: str
+    tier: str | None = None
+    activation_key: bool = False
+    expires_after: timedelta | Period | None = None
+    stripe_price: str | None = None
+
+    def public(self) -> dict[str, Any]:
+        """The plan as buyers may see it."""
+        return {
+            **_offer(self.units, self.price_minor, self.currency),
+            "expires_after": _written(self.expires_after),
+            "tier": self.tier,
+            "activation_key": self.activation_key,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Sessions:
+    """The gate. Exactly one of `rate` (metered at the end) and `charge` (units taken at the start) is set."""
+
+    rate: str | None
+    charge: int | None
+    minimum_balance: int
+    reserve: timedelta
+    concurrent: int
+    cooldown: timedelta
+    first_free: int
+    requires_tier: str | None
+    wait_timeout: timedelta
+    heartbeat_timeout: timedelta
+    max_duration: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Alerts:
+    """When a customer's balance is worth a word: on falling to each of `low_balance`, highest first."""
+
+    low_balance: tuple[int, ...] = ()
+    expiring_within: timedelta = timedelta(days=3)
+
+
+@dataclass(frozen=True, slots=True)
+class StripeAccount:
+    """The app's own Stripe account. What is None or empty comes from the settings."""
+
+    secret_key: str | None = field(default=None, repr=False)
+    webhook_secrets: tuple[str, ...] = field(default=(), repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class PayPalAccount:
+    """The app's own PayPal account. What is None comes from the settings."""
+
+    client_id: str | None = field(default=None, repr=False)
+    client_secret: str | None = field(default=None, repr=False)
+    webhook_id: str | None = field(default=None, repr=False)
+    environment: PayPalEnvironment | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class App:
+    """One app: everything its file declares. `slug` is the name of the file and of the app in every table."""
+
+    slug: str
+    name: str
+    unit: str
+    provider: Provider
+    burn_order: BurnOrder
+    on_shortfall: OnShortfall
+    packs: Mapping[str, Pack]
+    rates: Mapping[str, Rate]
+    plans: Mapping[str, Plan]
+    sessions: Sessions | None
+    alerts: Alerts
+    refund_grace: timedelta
+    stripe: StripeAccount
+    paypal: PayPalAccount
+
+    def pack_by_stripe_price(self, price_id: str) -> Pack | None:
+        """The pack that Stripe knows by this price id."""
+        return next((pack for pack in self.packs.values() if pack.stripe_price == price_id), None)
+
+    def plan_by_stripe_price(self, price_id: str) -> Plan | None:
+        """The plan that Stripe knows by this price id."""
+        return next((plan for plan in self.plans.values() if plan.stripe_price == price_id), None)
+
+    def public(self) -> dict[str, Any]:
+        """The body of GET /v1/catalog: prices and terms, no secret, no cost, ready for JSON."""
+        return {
+            "app": self.slug,
+            "name": self.name,
+            "unit": self.unit,
+            "packs": {key: pack.public() for key, pack in self.packs.items()},
+            "rates": {key: rate.public() for key, rate in self.rates.items()},
+            "plans": {key: plan.public() for key, plan in self.plans.items()},
+        }
+
+
+def _offer(units: int, price_minor: int, currency: str) -> dict[str, Any]:
+    per_unit = {"amount": money.price_per_unit(price_minor, units, currency), "currency": currency}
+    return {"units": units, "price": money.as_json(price_minor, currency), "price_per_unit": per_unit}
+
+
+def _written(lifetime: timedelta | Period | None) -> str | None:
+    return durations.write(lifetime) if isinstance(lifetime, timedelta) else lifetime

@@ -1,0 +1,176 @@
+"""The connection to PostgreSQL, transactions that are safe to repeat, and migrations.
+
+One peewee pool a process; a thread keeps its connection between transactions, so the hot paths pay for none. The raw
+psycopg connection of the thread serves set-based statements, peewee's models the rest, in the same transaction.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, TypeVar
+
+import psycopg
+from peewee import InterfaceError, OperationalError
+from playhouse.migrations import Migration, Runner
+from playhouse.pool import MaxConnectionsExceeded, PooledPostgresqlDatabase
+from psycopg.errors import DeadlockDetected, SerializationFailure
+
+from models.errors import Unavailable
+
+T = TypeVar("T")
+Connection = psycopg.Connection[tuple[Any, ...]]
+MIGRATIONS = Path(__file__).parent / "migrations"
+MIGRATION_LOCK = 7_265_910_441
+ATTEMPTS = 6
+TIMEOUTS = "-c statement_timeout=30s -c lock_timeout=20s -c idle_in_transaction_session_timeout=30s"
+
+database = PooledPostgresqlDatabase(None, prefer_psycopg3=True, autoconnect=False)
+
+
+def bind(url: str, *, max_connections: int = 32, application_name: str = "scrip") -> None:
+    """Point this process at the database at `url`. Connects at the first use."""
+    if not database.deferred:
+        database.close_all()
+    database.init(
+        url,
+        prefer_psycopg3=True,
+        max_connections=max_connections,
+        timeout=5,
+        stale_timeout=300,
+        options=TIMEOUTS,
+        application_name=application_name,
+        connect_timeout=5,
+    )
+
+
+def connection() -> Connection:
+    """The calling thread's connection, opened when it has none.
+
+    Raises:
+        Unavailable: the database cannot be reached, or all connections are in use.
+    """
+    if database.is_closed():
+        try:
+            database.connect()
+        except (OperationalError, InterfaceError, psycopg.OperationalError, MaxConnectionsExceeded) as error:
+            raise Unavailable("the database cannot be reached") from error
+    return database.connection()
+
+
+def release() -> None:
+    """Give the thread's connection back: at the end of a thread, or after it failed."""
+    if not database.is_closed():
+        database.close()
+
+
+def discard() -> None:
+    """Close the thread's connection for good: its state is not known."""
+    if database.is_closed():
+        return
+    try:
+        database.connection().close()
+    finally:
+        database.manual_close()
+
+
+def transact(work: Callable[[Connection], T]) -> T:
+    """Run `work` in one transaction and return what it returns.
+
+    A serialization failure, a deadlock and a lost connection run it again, whole. A connection that is lost at COMMIT
+    leaves open whether it was committed: `work` must be idempotent by its keys, so that the second run finds out.
+
+    Raises:
+        Unavailable: the database stayed away.
+    """
+    return _persist(lambda conn: _in_transaction(conn, work))
+
+
+def _in_transaction(conn: Connection, work: Callable[[Connection], T]) -> T:
+    with conn.transaction():
+        return work(conn)
+
+
+def _persist(work: Callable[[Connection], T]) -> T:
+    for attempt in range(ATTEMPTS):
+        try:
+            return work(connection())
+        except (SerializationFailure, DeadlockDetected):
+            if attempt == ATTEMPTS - 1:
+                raise
+            time.sleep(random.uniform(0, 0.02 * 2**attempt))
+        except (psycopg.OperationalError, psycopg.InterfaceError, OperationalError, InterfaceError) as error:
+            if not is_lost(error):
+                raise
+            discard()
+            if attempt >= 2:
+                raise Unavailable("the database went away") from error
+    raise AssertionError("unreachable")
+
+
+def is_lost(error: BaseException) -> bool:
+    """Whether the error means that the connection is gone, rather than that a statement failed."""
+    cause = getattr(error, "orig", error)
+    state = getattr(cause, "sqlstate", None)
+    return state is None or state.startswith(("08", "57P", "25P03"))
+
+
+def fetch(sql: str, params: Any = None) -> list[tuple[Any, ...]]:
+    """The rows of one read-only statement, outside of any transaction; read once more on a fresh connection if lost."""
+    try:
+        return connection().execute(sql, params).fetchall()
+    except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+        if not is_lost(error):
+            raise
+        discard()
+    try:
+        return connection().execute(sql, params).fetchall()
+    except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+        discard()
+        raise Unavailable("the database went away") from error
+
+
+def run(sql: str, params: Any = None) -> psycopg.Cursor[tuple[Any, ...]]:
+    """One writing statement in a commit of its own, idempotent by its keys.
+
+    It is run again if the connection is lost.
+    """
+    return _persist(lambda conn: conn.execute(sql, params, prepare=True))
+
+
+class _SqlFile(Migration):
+    """A migration that is a file of plain SQL."""
+
+    __slots__ = ()
+
+    def load(self) -> SimpleNamespace:
+        """What playhouse's runner wants of a migration: an `up`, run in a transaction."""
+
+        def up(migrator: Any, db: Any) -> None:
+            db.connection().execute(Path(self.path).read_text())
+
+        return SimpleNamespace(up=up, atomic=True)
+
+
+class _Runner(Runner):
+    def migrations(self) -> list[Migration]:
+        return sorted(_SqlFile(int(path.stem[:4]), path.stem, str(path), None) for path in MIGRATIONS.glob("*.sql"))
+
+
+def migrate() -> list[str]:
+    """Apply what is missing, under an advisory lock so that nodes may start together. Returns the names applied."""
+    conn = connection()
+    conn.execute("SELECT pg_advisory_lock(%s)", [MIGRATION_LOCK])
+    try:
+        return _Runner(database, str(MIGRATIONS)).up()
+    finally:
+        conn.execute("SELECT pg_advisory_unlock(%s)", [MIGRATION_LOCK])
+
+
+def pending_migrations() -> list[str]:
+    """The names of migrations that this code has and the database has not."""
+    connection()
+    return [row.name for row in _Runner(database, str(MIGRATIONS)).status() if row.path and not row.applied]

@@ -1,0 +1,156 @@
+"""Providers' events as stored: the raw signed text, what became of it, and the queue of those that are pending."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import orjson
+import psycopg
+
+from models import database, keyset
+from models.errors import NotFound
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+
+STORE = """
+INSERT INTO inbox_event (app, provider, event_id, type, payload, received_at, next_attempt_at)
+VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT (app, provider, event_id) DO NOTHING
+"""
+DUE = """
+SELECT id, solo FROM inbox_event WHERE state = 'pending' AND next_attempt_at <= %s ORDER BY id LIMIT %s
+"""
+CLAIM = """
+SELECT id, app, provider, event_id, type, payload, received_at FROM inbox_event
+WHERE id = %s AND state = 'pending' FOR UPDATE SKIP LOCKED
+"""
+FINISH = """
+UPDATE inbox_event SET state = %s, error = %s, customer = %s, processed_at = %s, attempts = attempts + 1 WHERE id = %s
+"""
+
+
+@dataclass(slots=True)
+class Event:
+    """An event as the drain reads it."""
+
+    id: int
+    app: str
+    provider: str
+    event_id: str
+    type: str
+    payload: dict[str, Any]
+    received_at: datetime
+
+
+def store(app: str, provider: str, event_id: str, type_: str, payload: str, *, now: datetime) -> bool:
+    """Store the event in one commit; False if the provider's id is known already."""
+    return database.run(STORE, [app, provider, event_id, type_, payload, now, now]).rowcount == 1
+
+
+def due_ids(now: datetime, limit: int) -> list[int]:
+    """The oldest pending events, up to one that has to be tried alone; that one alone when it is the first."""
+    ids: list[int] = []
+    for event_id, solo in database.fetch(DUE, [now, limit]):
+        if solo and ids:
+            break
+        ids.append(event_id)
+        if solo:
+            break
+    return ids
+
+
+def claim(conn: Connection, event_id: int) -> Event | None:
+    """Lock the event until the end of the transaction; None if it is done, or another worker has it."""
+    row = conn.execute(CLAIM, [event_id], prepare=True).fetchone()
+    if row is None:
+        return None
+    id_, app, provider, provider_id, type_, payload, received_at = row
+    return Event(id_, app, provider, provider_id, type_, orjson.loads(payload), received_at)
+
+
+def finish(
+    conn: Connection, event_id: int, state: str, *, now: datetime, customer: str | None, error: str | None
+) -> None:
+    """Mark what became of the event: `done`, or `ignored` with the reason."""
+    conn.execute(FINISH, [state, error, customer, now, event_id], prepare=True)
+
+
+SHOWN = (
+    "SELECT id, event_id, provider, type, state, attempts, error, received_at, processed_at, customer FROM inbox_event"
+)
+GET = """
+SELECT id, event_id, provider, type, state, attempts, error, received_at, processed_at, customer, payload
+FROM inbox_event WHERE app = %s AND id = %s
+"""
+ENTRIES = """
+SELECT id, amount, type, key, created_at FROM entry
+WHERE app = %s AND meta ? 'event' AND meta ->> 'event' = %s ORDER BY id
+"""
+REPLAY = """
+UPDATE inbox_event SET state = 'pending', attempts = 0, solo = false, error = NULL,
+    next_attempt_at = %s, processed_at = NULL
+WHERE app = %s AND id = %s
+"""
+
+
+def get(app: str, event_id: int) -> dict[str, Any]:
+    """One event with its payload and the entries that came of it.
+
+    Raises:
+        NotFound: the app has no such event.
+    """
+    rows = database.fetch(GET, [app, event_id])
+    if not rows:
+        raise NotFound(f"no event {event_id}")
+    shown = _shown(rows[0][:10])
+    entries = database.fetch(ENTRIES, [app, shown["event_id"]])
+    shown["payload"] = orjson.loads(rows[0][10])
+    shown["entries"] = [
+        dict(zip(("id", "amount", "type", "key", "created_at"), entry, strict=True)) for entry in entries
+    ]
+    return shown
+
+
+def page(
+    app: str,
+    *,
+    state: str | None = None,
+    provider: str | None = None,
+    type: str | None = None,
+    limit: int = 50,
+    cursor: str | None = None,
+) -> tuple[list[dict[str, Any]], str | None]:
+    """Events of the app, newest first, and the cursor of the next page."""
+    where, values = ["app = %s"], [app]
+    for condition, value in (("state = %s", state), ("provider = %s", provider), ("type = %s", type)):
+        if value is not None:
+            where.append(condition)
+            values.append(value)
+    return keyset.by_id(SHOWN, "id", where, values, limit, cursor, _shown)
+
+
+def replay(app: str, event_id: int, *, now: datetime) -> None:
+    """Make the event pending again, whatever became of it: applying it twice changes nothing.
+
+    Raises:
+        NotFound: the app has no such event.
+    """
+    if database.run(REPLAY, [now, app, event_id]).rowcount == 0:
+        raise NotFound(f"no event {event_id}")
+
+
+def _shown(row: tuple[Any, ...]) -> dict[str, Any]:
+    names = (
+        "id",
+        "event_id",
+        "provider",
+        "type",
+        "state",
+        "attempts",
+        "error",
+        "received_at",
+        "processed_at",
+        "customer",
+    )
+    return dict(zip(names, row, strict=True))

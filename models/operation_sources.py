@@ -1,0 +1,184 @@
+"""Where the operation log reads: the sources of its lines, and how operations are named."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+STATUSES = ("STARTED", "SUCCESS", "ERROR")
+
+# What an event of a provider is about, by how its type starts; the first that fits.
+EVENT_OPERATIONS = {
+    "checkout.session.": "PAYMENT",
+    "payment_intent.": "PAYMENT",
+    "invoice.": "GRANT",
+    "customer.subscription.": "SUBSCRIPTION",
+    "charge.": "PAYMENT_REVERSAL",
+    "refund.": "PAYMENT_REVERSAL",
+}
+OTHER_EVENT = "EVENT"
+
+# What a request or an entry is about, by the kind that its key starts with; any other kind is its own name in capitals.
+KEY_OPERATIONS = {
+    "usage": "TRACK_USAGE",
+    "charge": "CHARGE",
+    "hold": "HOLD",
+    "adjustment": "ADJUSTMENT",
+    "refund": "REFUND",
+    "purchase": "PAYMENT",
+    "grant": "GRANT",
+    "expiry": "EXPIRY",
+    "clawback": "CLAWBACK",
+    "reinstatement": "REINSTATEMENT",
+    "repayment": "REPAYMENT",
+}
+BY_EVENT = frozenset({*EVENT_OPERATIONS.values(), OTHER_EVENT})
+BY_KEY = frozenset(KEY_OPERATIONS.values())
+# Entries with one of these keys end what a row of another source started; all others stand for themselves.
+STARTED_ELSEWHERE = ("usage", "charge", "adjustment", "refund")
+
+
+def _event_operation(type_: str) -> str:
+    whens = " ".join(f"WHEN {type_} LIKE '{start}%%' THEN '{name}'" for start, name in EVENT_OPERATIONS.items())
+    return f"CASE {whens} ELSE '{OTHER_EVENT}' END"
+
+
+def _key_operation(kind: str) -> str:
+    whens = " ".join(f"WHEN '{start}' THEN '{name}'" for start, name in KEY_OPERATIONS.items())
+    return f"CASE {kind} {whens} ELSE upper({kind}) END"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """A table `t` that tells of operations, as up to two lines a row: part 0 is its start, part 1 its end.
+
+    `operations` and `statuses` are those that it can have at all; None: any. `operation`, `customer`, `details` and
+    `error` are its columns of the log; `lines` yields s(part, status, at) and what else the columns take from s.
+    `owner` and `position` are for one customer and for the whole app; an owner that is indexed by app alone leaves the
+    customer to be filtered. Positions grow with `recorded_at`.
+    """
+
+    name: str
+    table: str
+    operations: frozenset[str] | None
+    statuses: frozenset[str]
+    operation: str
+    details: str
+    lines: str
+    recorded_at: str
+    customer: str = "t.customer"
+    error: str = "NULL::jsonb"
+    where: str = "true"
+    owner: tuple[str, str] = ("t.app = %(app)s", "t.app = %(app)s")
+    position: tuple[str, str] = ("t.id", "t.id")
+
+    def window(self, columns: str, bound: str, end: str, *, of_customer: bool) -> str:
+        """Rows of the table from the position `bound` downwards, as far as `end` says."""
+        scope = 0 if of_customer else 1
+        position = self.position[scope]
+        return f"""SELECT {columns}, {position} AS position, {self.recorded_at} AS recorded_at
+            FROM {self.table} t WHERE {self.owner[scope]} AND {position} <= {bound} ORDER BY {position} DESC {end}"""
+
+    def rows(self, window: str) -> str:
+        """The lines of a window: position, ref, part, operation, status, customer, details, error, at, recorded_at."""
+        account = "JOIN account a ON a.id = t.account_id" if self.customer == "a.customer" else ""
+        return f"""SELECT t.position, {self.position[1]} AS ref, s.part, {self.operation} AS operation, s.status,
+            {self.customer} AS customer, {self.details} AS details, {self.error} AS error, s.at, t.recorded_at
+            FROM ({window}) AS t {account} CROSS JOIN LATERAL (VALUES {self.lines}
+            WHERE s.status IS NOT NULL AND {self.where}"""
+
+
+ACCOUNT = "t.account_id = (SELECT id FROM account WHERE app = %(app)s AND customer = %(customer)s)"
+KIND_OF_KEY = "split_part(t.key, ':', 1)"
+BEGUN_OR_DONE = frozenset({"STARTED", "SUCCESS"})
+_FAILED_EVENT = _event_operation("t.details ->> 'type'")
+
+SOURCES = (
+    Source(
+        name="event",
+        table="inbox_event",
+        operations=BY_EVENT,
+        statuses=BEGUN_OR_DONE,
+        operation=_event_operation("t.type"),
+        details="""jsonb_build_object('key', 'event:' || t.id, 'event', t.id, 'event_id', t.event_id,
+            'provider', t.provider, 'type', t.type) || s.details""",
+        lines="""(0, 'STARTED', t.received_at, '{}'::jsonb),
+            (1, CASE WHEN t.state IN ('done', 'ignored') THEN 'SUCCESS' END, t.processed_at,
+             jsonb_build_object('state', t.state, 'reason', t.error))) AS s(part, status, at, details)""",
+        recorded_at="t.received_at",
+    ),
+    Source(
+        name="usage",
+        table="usage_report",
+        operations=frozenset({"TRACK_USAGE"}),
+        statuses=frozenset(STATUSES),
+        operation="'TRACK_USAGE'",
+        details="""jsonb_build_object('key', 'usage:' || t.external_id, 'report', t.external_id, 'rate', t.rate,
+            'quantity', t.quantity) || s.details""",
+        error="CASE WHEN s.status = 'ERROR' THEN jsonb_build_object('message', 'too little is available') END",
+        lines="""(0, 'STARTED', t.received_at, '{}'::jsonb),
+            (1, CASE WHEN t.state = 'refused' THEN 'ERROR'
+                     WHEN t.state = 'settled' AND t.entry_id IS NULL THEN 'SUCCESS' END, t.settled_at,
+             jsonb_build_object('units', t.units, 'shortfall', t.shortfall))) AS s(part, status, at, details)""",
+        recorded_at="t.received_at",
+        owner=("t.app = %(app)s AND t.customer = %(customer)s", "t.app = %(app)s"),
+    ),
+    # Holds end in more ways than by a request: they have a source of their own.
+    Source(
+        name="request",
+        table="request",
+        operations=BY_KEY - {"TRACK_USAGE", "HOLD", "EXPIRY"},
+        statuses=BEGUN_OR_DONE,
+        operation=_key_operation("t.resource"),
+        details="t.content || jsonb_build_object('key', t.resource || ':' || t.id, 'id', t.id)",
+        lines="""(0, 'STARTED', t.created_at),
+            (1, CASE WHEN t.answer ->> 'entry' IS NULL THEN 'SUCCESS' END, t.created_at)) AS s(part, status, at)""",
+        recorded_at="t.created_at",
+        where="t.resource NOT LIKE 'hold%%'",
+        position=("t.seq", "t.seq"),
+    ),
+    Source(
+        name="hold",
+        table="hold",
+        operations=frozenset({"HOLD"}),
+        statuses=BEGUN_OR_DONE,
+        operation=_key_operation(KIND_OF_KEY),
+        customer="a.customer",
+        details="jsonb_build_object('key', t.key, 'units', t.units, 'reason', t.reason) || s.details",
+        lines="""(0, 'STARTED', t.created_at, jsonb_build_object('expires_at', t.expires_at)),
+            (1, CASE WHEN t.state <> 'held' THEN 'SUCCESS' END, coalesce(t.closed_at, t.created_at),
+             jsonb_build_object('state', t.state, 'captured', t.captured, 'entry', t.entry_id)))
+            AS s(part, status, at, details)""",
+        recorded_at="t.created_at",
+        owner=(ACCOUNT, "t.app = %(app)s"),
+    ),
+    # What came of an event is told by the event, what was captured by its hold.
+    Source(
+        name="entry",
+        table="entry",
+        operations=BY_KEY - {"HOLD"},
+        statuses=BEGUN_OR_DONE,
+        operation=_key_operation(KIND_OF_KEY),
+        customer="a.customer",
+        details="""coalesce(t.meta, '{}'::jsonb) || jsonb_build_object('key', t.key, 'entry', t.id, 'type', t.type,
+            'amount', t.amount, 'balance', t.balance_after, 'reason', t.reason)""",
+        lines=f"""(0, CASE WHEN {KIND_OF_KEY} NOT IN {STARTED_ELSEWHERE} THEN 'STARTED' END, t.created_at),
+            (1, 'SUCCESS', t.created_at)) AS s(part, status, at)""",
+        recorded_at="t.created_at",
+        where="t.key NOT LIKE 'capture:%%' AND NOT coalesce(t.meta ? 'event', false)",
+        owner=(ACCOUNT, "t.app = %(app)s"),
+        position=("t.seq", "t.id"),
+    ),
+    # A failure of a queue has its start in the queue; what was refused at the door has none but this row.
+    Source(
+        name="error",
+        table="operation_error",
+        operations=None,
+        statuses=frozenset({"STARTED", "ERROR"}),
+        operation=f"CASE WHEN t.details ? 'event' THEN {_FAILED_EVENT} ELSE t.operation END",
+        details="t.details",
+        error="CASE WHEN s.status = 'ERROR' THEN t.error END",
+        lines="""(0, CASE WHEN NOT t.details ? 'dead' THEN 'STARTED' END, t.created_at),
+            (1, 'ERROR', t.created_at)) AS s(part, status, at)""",
+        recorded_at="t.created_at",
+    ),
+)

@@ -1,0 +1,68 @@
+"""How the queues stand: what /readyz judges and /metrics shows. Read by the indexes over what is not done yet."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from models import database
+
+# A row that waits for its next attempt is in nobody's way: only what is due can be overdue.
+OVERDUE = {
+    "usage": """
+        SELECT next_attempt_at FROM usage_queue
+        WHERE NOT dead AND next_attempt_at <= %s ORDER BY report_id LIMIT 1""",
+    "webhooks": """
+        SELECT next_attempt_at FROM inbox_event
+        WHERE state = 'pending' AND next_attempt_at <= %s ORDER BY id LIMIT 1""",
+}
+PENDING = {
+    "usage": "SELECT count(*), min(received_at) FROM usage_queue WHERE NOT dead",
+    "webhooks": "SELECT count(*), min(received_at) FROM inbox_event WHERE state = 'pending'",
+}
+DEAD = {
+    "usage": "SELECT count(*) FROM usage_queue WHERE dead",
+    "webhooks": "SELECT count(*) FROM inbox_event WHERE state = 'dead'",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """One queue: rows that wait and that are dead, the age of the oldest that waits, and how long it has been due."""
+
+    name: str
+    pending: int
+    dead: int
+    oldest_seconds: float
+    overdue_seconds: float
+
+
+def overdue_seconds(*, now: datetime) -> dict[str, float]:
+    """By queue, for how long its oldest due row has been due; 0 when nothing is due. Quick, however long the queue.
+
+    Raises:
+        Unavailable: the database is away.
+    """
+    return {name: _age(now, database.fetch(sql, [now])) for name, sql in OVERDUE.items()}
+
+
+def standing(*, now: datetime) -> list[Queue]:
+    """The queues with their depths, which takes time in step with the backlog.
+
+    Raises:
+        Unavailable: the database is away.
+    """
+    overdue = overdue_seconds(now=now)
+    return [_queue(name, now, overdue[name]) for name in OVERDUE]
+
+
+def _queue(name: str, now: datetime, overdue: float) -> Queue:
+    ((pending, oldest),) = database.fetch(PENDING[name])
+    ((dead,),) = database.fetch(DEAD[name])
+    return Queue(name, pending, dead, _age(now, [(oldest,)]), overdue)
+
+
+def _age(now: datetime, rows: list[tuple[datetime | None, ...]]) -> float:
+    """Seconds since the time in the first row; 0 if there is none."""
+    then = rows[0][0] if rows else None
+    return max(0.0, (now - then).total_seconds()) if then else 0.0

@@ -1,0 +1,223 @@
+"""Subscriptions as the provider tells of them, and how far their cycles have been granted.
+
+Cycle n starts at anchor + (n − base) months. `base` is 0 until the provider moves the anchor; then it becomes the
+next number that was never granted, so that a cycle's number names it for ever.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import psycopg
+
+from models import arrays, cycles
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+PAYING = ("active", "trialing")
+ENDED = ("canceled", "incomplete_expired")
+
+COLUMNS = """s.id, s.app, a.customer, s.account_id, s.provider, s.provider_id, s.plan, s.status, s.anchor,
+s.current_period_end, s.paid_until, s.unpaid_invoices, s.cycle_base, s.next_cycle, s.next_cycle_at, s.granted_at,
+s.changed_at"""
+
+
+@dataclass(slots=True)
+class Subscription:
+    """A subscription while its row is locked."""
+
+    id: int
+    app: str
+    customer: str
+    account_id: int
+    provider: str
+    provider_id: str
+    plan: str | None
+    status: str
+    anchor: datetime
+    current_period_end: datetime | None
+    paid_until: datetime | None
+    unpaid_invoices: list[str] = field(default_factory=list)
+    cycle_base: int = 0
+    next_cycle: int = 0
+    next_cycle_at: datetime | None = None
+    granted_at: datetime | None = None
+    changed_at: datetime = cycles.LONG_AGO
+
+    def start_of(self, cycle: int) -> datetime:
+        """When the cycle starts."""
+        return cycles.cycle_start(self.anchor, cycle - self.cycle_base)
+
+    def cycle_at(self, moment: datetime) -> int:
+        """The cycle that runs at the moment; the first one before it all began."""
+        return self.cycle_base + max(0, cycles.cycle_at(self.anchor, moment))
+
+    def nearest_cycle(self, moment: datetime) -> int:
+        """The cycle whose start is nearest to the moment."""
+        return self.cycle_base + max(0, cycles.nearest_cycle(self.anchor, moment))
+
+    @property
+    def paid_to(self) -> datetime:
+        """Cycles that start before this are owed: what was paid for, or what an active subscription runs to."""
+        running = self.status in PAYING and not self.unpaid_invoices
+        runs_to = self.current_period_end if running else None
+        return max(self.paid_until or cycles.LONG_AGO, runs_to or cycles.LONG_AGO)
+
+    def is_due(self, cycle: int, now: datetime) -> bool:
+        """Whether the cycle is owed now."""
+        start = self.start_of(cycle)
+        return start <= now and start < self.paid_to
+
+
+def lock(conn: Connection, app: str, provider: str, provider_id: str) -> Subscription | None:
+    """The subscription, locked until the end of the transaction."""
+    row = conn.execute(
+        f"""SELECT {COLUMNS} FROM subscription s JOIN account a ON a.id = s.account_id
+        WHERE s.app = %s AND s.provider = %s AND s.provider_id = %s FOR UPDATE OF s""",
+        [app, provider, provider_id],
+    ).fetchone()
+    return Subscription(*row) if row else None
+
+
+def lock_due(conn: Connection, now: datetime, *, app: str | None, limit: int) -> list[Subscription]:
+    """Subscriptions with a cycle to grant, locked; those that another worker has are left to it."""
+    where, values = ("AND s.app = %s", [app]) if app else ("", [])
+    rows = conn.execute(
+        f"""SELECT {COLUMNS} FROM subscription s JOIN account a ON a.id = s.account_id
+        WHERE s.next_cycle_at <= %s {where} ORDER BY s.next_cycle_at, s.id LIMIT %s FOR UPDATE OF s SKIP LOCKED""",
+        [now, *values, limit],
+    )
+    return [Subscription(*row) for row in rows]
+
+
+def lock_of_account(conn: Connection, app: str, customer: str) -> list[Subscription]:
+    """All subscriptions of a customer, locked."""
+    rows = conn.execute(
+        f"""SELECT {COLUMNS} FROM subscription s JOIN account a ON a.id = s.account_id
+        WHERE a.app = %s AND a.customer = %s ORDER BY s.id FOR UPDATE OF s""",
+        [app, customer],
+    )
+    return [Subscription(*row) for row in rows]
+
+
+def insert(conn: Connection, it: Subscription, *, now: datetime) -> Subscription:
+    """Store a new subscription and return it with its id.
+
+    One that came to be meanwhile wins, and is returned locked.
+    """
+    row = conn.execute(
+        """INSERT INTO subscription (app, account_id, provider, provider_id, plan, status, anchor, current_period_end,
+            paid_until,             cycle_base, next_cycle, changed_at, created_at, updated_at)
+        VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+        ON CONFLICT (app, provider, provider_id) DO NOTHING RETURNING id""",
+        [
+            it.app,
+            it.account_id,
+            it.provider,
+            it.provider_id,
+            it.plan,
+            it.status,
+            it.anchor,
+            it.current_period_end,
+            it.paid_until,
+            it.cycle_base,
+            it.next_cycle,
+            it.changed_at,
+            now,
+            now,
+        ],
+    ).fetchone()
+    if row is None:
+        found = lock(conn, it.app, it.provider, it.provider_id)
+        assert found is not None
+        return found
+    it.id = row[0]
+    return it
+
+
+def save(conn: Connection, it: Subscription, *, now: datetime) -> None:
+    """Write back what a provider's event changed."""
+    conn.execute(
+        """UPDATE subscription SET plan = %s, status = %s, anchor = %s, current_period_end = %s, paid_until = %s,
+            unpaid_invoices = %s, cycle_base = %s, changed_at = %s, updated_at = %s WHERE id = %s""",
+        [
+            it.plan,
+            it.status,
+            it.anchor,
+            it.current_period_end,
+            it.paid_until,
+            it.unpaid_invoices,
+            it.cycle_base,
+            it.changed_at,
+            now,
+            it.id,
+        ],
+    )
+
+
+SAVE_CYCLES = """
+UPDATE subscription s SET next_cycle = new.next_cycle, next_cycle_at = new.next_cycle_at, granted_at = new.granted_at
+FROM unnest(%s::bigint[], %s::int[], %s::timestamptz[], %s::timestamptz[])
+  AS new(id, next_cycle, next_cycle_at, granted_at)
+WHERE s.id = new.id
+"""
+
+
+def save_cycles(conn: Connection, many: Sequence[Subscription], *, parked: set[int]) -> None:
+    """Write back how far the cycles were granted, and when the next one is owed.
+
+    None is owed while none is paid for, nor to those that are `parked`: their plan left the catalog.
+    """
+    for it in many:
+        start = it.start_of(it.next_cycle)
+        it.next_cycle_at = start if start < it.paid_to and it.id not in parked else None
+    conn.execute(
+        SAVE_CYCLES,
+        [
+            arrays.ints([it.id for it in many]),
+            arrays.ints([it.next_cycle for it in many]),
+            arrays.times([it.next_cycle_at for it in many]),
+            arrays.times([it.granted_at for it in many]),
+        ],
+    )
+
+
+def granted(conn: Connection, ids: Iterable[int]) -> dict[tuple[int, int], int]:
+    """Units granted so far, by (subscription, cycle)."""
+    rows = conn.execute(
+        """SELECT subscription_id, cycle, sum(granted)::bigint FROM lot
+        WHERE subscription_id = ANY(%s::bigint[]) GROUP BY subscription_id, cycle""",
+        [arrays.ints(ids)],
+    )
+    return {(subscription, cycle): units for subscription, cycle, units in rows}
+
+
+def payment_for(conn: Connection, subscription_id: int, moment: datetime) -> int | None:
+    """The payment whose period covers the moment."""
+    row = conn.execute(
+        """SELECT id FROM payment WHERE subscription_id = %s AND period_start <= %s AND %s < period_end
+        ORDER BY period_start DESC LIMIT 1""",
+        [subscription_id, moment, moment],
+    ).fetchone()
+    return row[0] if row else None
+
+
+def customer_by_provider_id(conn: Connection, app: str, provider: str, provider_id: str | None) -> str | None:
+    """The customer that goes by this id at the provider."""
+    row = conn.execute(
+        """SELECT a.customer FROM provider_customer p JOIN account a ON a.id = p.account_id
+        WHERE p.app = %s AND p.provider = %s AND p.provider_id = %s""",
+        [app, provider, provider_id],
+    ).fetchone()
+    return row[0] if row else None
+
+
+def know_customer(conn: Connection, app: str, provider: str, provider_id: str, account_id: int) -> None:
+    """Remember the provider's id of a customer; the first customer it was told of keeps it."""
+    conn.execute(
+        """INSERT INTO provider_customer (app, provider, provider_id, account_id) VALUES (%s, %s, %s, %s)
+        ON CONFLICT DO NOTHING""",
+        [app, provider, provider_id, account_id],
+    )

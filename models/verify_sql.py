@@ -1,0 +1,206 @@
+"""What `verify` asks the database: each invariant's name, what it counts, the statements that find failures.
+
+A statement yields one text a failure. `{lot}` and the like stand for the table, or for its part of one app.
+Foreign keys are left off the hot tables, so rows that name nothing are found here: hence the full joins.
+"""
+
+from __future__ import annotations
+
+BALANCES = """
+SELECT format('account %%s: balance %%s, lots less debt %%s, entries %%s; held %%s, in lots %%s; debt %%s, payable %%s',
+              coalesce(a.id, l.account_id, e.account_id), a.balance, coalesce(l.units, 0) - a.debt,
+              coalesce(e.units, 0), a.held, coalesce(l.held, 0), a.debt, coalesce(l.payable, 0))
+FROM {account} AS a
+FULL JOIN (
+    SELECT account_id, sum(remaining + held) AS units, sum(held) AS held,
+           sum(remaining) FILTER (WHERE NOT frozen AND (expires_at IS NULL OR expires_at > %(now)s)) AS payable
+    FROM {lot} AS l GROUP BY account_id
+) AS l ON l.account_id = a.id
+FULL JOIN (SELECT account_id, sum(amount) AS units FROM {entry} AS e GROUP BY account_id) AS e
+  ON e.account_id = coalesce(a.id, l.account_id)
+WHERE a.id IS NULL OR a.balance <> coalesce(l.units, 0) - a.debt OR a.balance <> coalesce(e.units, 0)
+   OR a.held <> coalesce(l.held, 0) OR (a.debt > 0 AND l.payable > 0)
+"""
+
+LOTS = """
+SELECT format('lot %%s (%%s): remaining %%s, held %%s, its allocations %%s', coalesce(l.id, x.lot_id),
+              CASE WHEN l.open THEN 'open' ELSE 'closed' END, l.remaining, l.held, coalesce(x.units, 0))
+FROM {lot} AS l
+FULL JOIN (
+    SELECT lot_id, sum(amount) AS units FROM {allocation} AS x WHERE lot_id IS NOT NULL GROUP BY lot_id
+) AS x ON x.lot_id = l.id
+WHERE l.id IS NULL OR l.remaining < 0 OR l.held < 0 OR l.remaining + l.held <> coalesce(x.units, 0)
+   OR l.open <> (l.remaining + l.held > 0)
+"""
+LAPSED = """
+SELECT format('lot %%s: lapsed %%s, its expiries took %%s', coalesce(l.id, x.lot_id), l.lapsed, x.units)
+FROM (SELECT id, lapsed FROM {lot} AS l WHERE lapsed <> 0) AS l
+FULL JOIN (
+    SELECT x.lot_id, -sum(x.amount) AS units
+    FROM {entry} AS e JOIN allocation AS x ON x.entry_id = e.id WHERE e.type = 'expiry' GROUP BY x.lot_id
+) AS x ON x.lot_id = l.id
+WHERE l.lapsed IS DISTINCT FROM x.units
+"""
+
+ALLOCATED = """
+SELECT format('entry %%s: amount %%s, its allocations %%s', coalesce(e.id, x.entry_id), e.amount,
+              coalesce(x.units, 0))
+FROM {entry} AS e
+FULL JOIN (SELECT entry_id, sum(amount) AS units FROM {allocation} AS x GROUP BY entry_id) AS x
+  ON x.entry_id = e.id
+WHERE e.id IS NULL OR e.amount <> coalesce(x.units, 0)
+"""
+CHAIN = """
+SELECT format('entry %%s: number %%s of account %%s, from %%s by %%s to %%s, after number %%s at %%s', id, seq,
+              account_id, balance_before, amount, balance_after, seq_before, after_before)
+FROM (
+    SELECT id, account_id, seq, amount, balance_before, balance_after,
+           lag(seq, 1, 0::bigint) OVER chain AS seq_before,
+           lag(balance_after, 1, 0::bigint) OVER chain AS after_before
+    FROM {entry} AS e WINDOW chain AS (PARTITION BY account_id ORDER BY seq)
+) AS e
+WHERE seq <> seq_before + 1 OR balance_before <> after_before OR balance_after <> balance_before + amount
+"""
+DEBTS = """
+SELECT format('account %%s: debt %%s, allocations to the debt %%s', coalesce(a.id, x.account_id), a.debt, x.units)
+FROM (SELECT id, debt FROM {account} AS a WHERE debt <> 0) AS a
+FULL JOIN (
+    SELECT e.account_id, sum(x.amount) AS units
+    FROM {entry} AS e JOIN allocation AS x ON x.entry_id = e.id WHERE x.lot_id IS NULL
+    GROUP BY e.account_id HAVING sum(x.amount) <> 0
+) AS x ON x.account_id = a.id
+WHERE a.debt IS DISTINCT FROM -x.units
+"""
+
+# The target is the part of the price that went back, of the units; at most all of them, none of what was free.
+PAYMENTS = """
+SELECT format('payment %%s (%%s): names entry %%s of %%s purchases, granted %%s; clawed %%s, target %%s, lapsed %%s',
+              id, state, entry_id, purchases, units_granted, clawed, target, lapsed)
+FROM (
+    SELECT p.id, p.state, p.entry_id, p.units_granted, coalesce(l.purchases, 0) AS purchases,
+           l.entry_ids, l.granted, coalesce(l.lapsed, 0) AS lapsed, coalesce(c.units, 0) AS clawed,
+           CASE WHEN coalesce(p.amount_minor, 0) <= 0 THEN 0
+                ELSE least(p.units_granted, div(
+                    p.units_granted::numeric * (p.refunded_minor + p.disputed_minor), p.amount_minor))
+           END AS target
+    FROM {payment} AS p
+    LEFT JOIN (
+        SELECT l.payment_id, count(*) AS purchases, min(l.granted) AS granted, min(l.lapsed) AS lapsed,
+               array_agg(l.entry_id) AS entry_ids
+        FROM {lot} AS l JOIN {entry} AS e ON e.id = l.entry_id
+        WHERE l.payment_id IS NOT NULL AND e.type = 'purchase' GROUP BY l.payment_id
+    ) AS l ON l.payment_id = p.id
+    LEFT JOIN (
+        SELECT reverses_id, -sum(amount) AS units FROM {entry} AS e
+        WHERE reverses_id IS NOT NULL AND type IN ('clawback', 'reinstatement') GROUP BY reverses_id
+    ) AS c ON c.reverses_id = p.entry_id
+    WHERE p.pack IS NOT NULL
+) AS p
+WHERE purchases > 1
+   OR (purchases = 0 AND (state = 'settled' OR entry_id IS NOT NULL))
+   OR (purchases = 1 AND (entry_ids[1], granted) IS DISTINCT FROM (entry_id, units_granted))
+   OR (purchases = 1 AND clawed NOT BETWEEN greatest(0, target - lapsed) AND target)
+"""
+
+SETTLED = """
+SELECT format('usage report %%s (%%s): settled at %%s units, entry %%s has %%s', r.id, r.external_id, r.units,
+              r.entry_id, -e.amount)
+FROM (SELECT * FROM {usage_report} AS r WHERE state = 'settled' AND (units <> 0 OR entry_id IS NOT NULL)) AS r
+LEFT JOIN {entry} AS e ON e.app = r.app AND e.id = r.entry_id
+LEFT JOIN {account} AS a ON a.app = r.app AND a.customer = r.customer
+WHERE e.id IS NULL OR e.amount <> -r.units OR e.key <> 'usage:' || r.external_id
+   OR e.account_id IS DISTINCT FROM a.id
+"""
+UNCHARGED = """
+SELECT format('usage report %%s (%%s): %%s at %%s units, yet entry %%s has %%s', r.id, r.external_id, r.state,
+              r.units, e.id, -e.amount)
+FROM (SELECT * FROM {usage_report} AS r WHERE state <> 'settled' OR (units = 0 AND entry_id IS NULL)) AS r
+JOIN entry AS e ON e.app = r.app AND e.key = 'usage:' || r.external_id
+"""
+WAITING = """
+SELECT format('usage report %%s: %%s', coalesce(r.id, q.report_id), CASE
+                  WHEN q.report_id IS NULL THEN 'pending and in no queue'
+                  WHEN r.id IS NULL THEN 'queued and not pending'
+                  ELSE 'waiting since ' || q.received_at END)
+FROM (SELECT id FROM {usage_report} AS r WHERE state = 'pending') AS r
+FULL JOIN (SELECT report_id, received_at FROM {usage_queue} AS q WHERE NOT dead) AS q ON q.report_id = r.id
+WHERE r.id IS NULL OR q.report_id IS NULL OR q.received_at < %(overdue)s
+"""
+
+# A grant says how large its plan was then; the catalog may have changed since.
+CYCLES = """
+SELECT format('subscription %%s, cycle %%s: granted %%s, its largest plan has %%s', subscription_id, cycle,
+              granted, largest)
+FROM (
+    SELECT l.subscription_id, l.cycle, sum(l.granted) AS granted, max(greatest(p.units, CASE
+               WHEN jsonb_typeof(e.meta->'units') = 'number' THEN (e.meta->>'units')::bigint END)) AS largest
+    FROM {lot} AS l
+    LEFT JOIN {entry} AS e ON e.id = l.entry_id
+    LEFT JOIN unnest(%(plan_apps)s::text[], %(plan_names)s::text[], %(plan_units)s::bigint[])
+      AS p(app, plan, units) ON p.app = e.app AND p.plan = e.meta->>'plan'
+    WHERE l.subscription_id IS NOT NULL
+    GROUP BY l.subscription_id, l.cycle
+) AS g
+WHERE granted > coalesce(largest, 0)
+"""
+
+# Adds the amounts up anew, in the order in which they were written: neither lots nor entry numbers are trusted.
+REPLAY = """
+SELECT CASE WHEN r.balance <> r.balance_after
+            THEN format('entry %%s of account %%s: replayed %%s, written %%s', r.id, r.account_id, r.balance,
+                        r.balance_after)
+            ELSE format('account %%s: replayed %%s, written %%s', r.account_id, r.balance, a.balance) END
+FROM (
+    SELECT id, account_id, balance_after, sum(amount) OVER replay AS balance,
+           lead(id) OVER replay IS NULL AS last
+    FROM {entry} AS e
+    WINDOW replay AS (PARTITION BY account_id ORDER BY id ROWS UNBOUNDED PRECEDING)
+) AS r
+LEFT JOIN {account} AS a ON r.last AND a.id = r.account_id
+WHERE r.balance <> r.balance_after OR (r.last AND r.balance IS DISTINCT FROM a.balance)
+"""
+NEVER_MOVED = """
+SELECT format('account %%s: no entries, written %%s', a.id, a.balance)
+FROM {account} AS a WHERE balance <> 0 AND NOT EXISTS (SELECT FROM entry AS e WHERE e.account_id = a.id)
+"""
+
+PARTS = """
+SELECT h.id, (part->>0)::bigint AS lot_id, (part->>1)::bigint AS units
+FROM {hold} AS h, jsonb_array_elements(h.lots) AS part WHERE h.state = 'held'
+"""
+HOLDS = f"""
+SELECT format('hold %%s: %%s units, in lots %%s', h.id, h.units, coalesce(p.units, 0))
+FROM (SELECT id, units FROM {{hold}} AS h WHERE state = 'held') AS h
+LEFT JOIN (SELECT id, sum(units) AS units FROM ({PARTS}) AS p GROUP BY id) AS p ON p.id = h.id
+WHERE h.units <> coalesce(p.units, 0)
+"""
+HELD_LOTS = f"""
+SELECT format('lot %%s: held %%s, by open holds %%s', coalesce(l.id, p.lot_id), l.held, p.units)
+FROM (SELECT id, held FROM {{lot}} AS l WHERE held <> 0) AS l
+FULL JOIN (SELECT lot_id, sum(units) AS units FROM ({PARTS}) AS p GROUP BY lot_id) AS p ON p.lot_id = l.id
+WHERE l.held IS DISTINCT FROM p.units
+"""
+HELD_ACCOUNTS = """
+SELECT format('account %%s: held %%s, by open holds %%s', coalesce(a.id, h.account_id), a.held, h.units)
+FROM (SELECT id, held FROM {account} AS a WHERE held <> 0) AS a
+FULL JOIN (
+    SELECT account_id, sum(units) AS units FROM {hold} AS h WHERE state = 'held'
+    GROUP BY account_id HAVING sum(units) <> 0
+) AS h ON h.account_id = a.id
+WHERE a.held IS DISTINCT FROM h.units
+"""
+
+CHECKS: list[tuple[str, str, list[str]]] = [
+    ("balances agree with lots, debt and entries", "{account} AS a", [BALANCES]),
+    ("lots agree with their allocations", "{lot} AS l", [LOTS, LAPSED]),
+    ("entries agree with their allocations and form a chain", "{entry} AS e", [ALLOCATED, CHAIN, DEBTS]),
+    ("packs were granted once and clawed back to their target", "{payment} AS p WHERE pack IS NOT NULL", [PAYMENTS]),
+    ("usage reports were charged once or wait", "{usage_report} AS r", [SETTLED, UNCHARGED, WAITING]),
+    (
+        "cycles granted no more than their largest plan",
+        "(SELECT DISTINCT subscription_id, cycle FROM {lot} AS l WHERE subscription_id IS NOT NULL) AS c",
+        [CYCLES],
+    ),
+    ("a replay of the entries gives the balances", "{entry} AS e", [REPLAY, NEVER_MOVED]),
+    ("open holds agree with what is held", "{hold} AS h WHERE state = 'held'", [HOLDS, HELD_LOTS, HELD_ACCOUNTS]),
+]

@@ -1,0 +1,1 @@
+"""What stands for Stripe and PayPal while nobody has an account there."""

@@ -1,0 +1,55 @@
+"""The scheduler's process: `python -m scheduler.main`. APScheduler only ticks; what happened is in PostgreSQL."""
+
+from __future__ import annotations
+
+import signal
+from datetime import timezone
+
+from apscheduler.schedulers.blocking import BlockingScheduler
+
+from models import database
+from models.errors import Unavailable
+from scheduler.tick import sweep, tick
+from settings import settings
+from workers import main as actors
+from workers.start import bind_database
+
+TICK_SECONDS = 10
+SANDBOX_TICK_SECONDS = 1
+SWEEP_SECONDS = 15
+
+
+def guarded(work: object) -> object:
+    """The work, with a database that is away being no reason to stop ticking."""
+
+    def run() -> None:
+        try:
+            work()  # type: ignore[operator]
+        except Unavailable:
+            database.discard()
+
+    return run
+
+
+def build() -> BlockingScheduler:
+    """The scheduler with its two intervals."""
+    options = {"coalesce": True, "misfire_grace_time": None, "max_instances": 1}
+    scheduler = BlockingScheduler(timezone=timezone.utc, job_defaults=options)
+    seconds = SANDBOX_TICK_SECONDS if settings.sandbox else TICK_SECONDS
+    scheduler.add_job(guarded(tick), "interval", seconds=seconds, id="tick")
+    scheduler.add_job(guarded(sweep), "interval", seconds=SWEEP_SECONDS, id="sweep")
+    return scheduler
+
+
+def main() -> None:
+    """Tick until told to stop."""
+    assert actors.broker
+    bind_database("scrip scheduler", threads=4)
+    scheduler = build()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(name, lambda *_: scheduler.shutdown(wait=False))
+    scheduler.start()
+
+
+if __name__ == "__main__":
+    main()

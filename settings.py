@@ -1,0 +1,206 @@
+"""Everything that Scrip reads from its environment: read once, checked, and loud about a bad value.
+
+    from settings import settings
+
+`settings` is built from `os.environ` when it is first asked for, so that a program which has just started
+the embedded servers can put their URLs there before anybody looks. `load()` builds one from any mapping.
+
+Each variable NAME can also be given as NAME_FILE, the path of a file that holds the value. An empty value
+counts as absent. docs/settings.md lists all of them.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+ROOT = Path(__file__).resolve().parent
+SANDBOX_WEBHOOK_SECRET = "whsec_sandbox"
+# What the processes of one node hold beside their threads: the scheduler's two, a few commands, a demo.
+SPARE_CONNECTIONS = 12
+
+T = TypeVar("T")
+
+
+class SettingsError(ValueError):
+    """A variable holds a value that cannot be used; the message starts with the variable's name."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The resolved settings of one process. Secrets never show in its repr."""
+
+    database_url: str | None = field(repr=False)
+    redis_url: str | None = field(repr=False)
+    host: str
+    port: int
+    data_dir: Path
+    catalog_dir: Path
+    sandbox: bool
+    sandbox_asked: bool
+    demo: bool
+    log_level: str
+    web_workers: int
+    web_threads: int
+    worker_processes: int
+    worker_threads: int
+    stripe_secret_key: str | None = field(repr=False)
+    stripe_webhook_secrets: tuple[str, ...] = field(repr=False)
+    paypal_client_id: str | None
+    paypal_client_secret: str | None = field(repr=False)
+    paypal_webhook_id: str | None
+    paypal_env: str
+
+    @property
+    def connections(self) -> int:
+        """How many PostgreSQL connections the processes of this node can hold at once."""
+        web = self.web_workers * self.web_threads
+        workers = self.worker_processes * self.worker_threads
+        return web + workers + SPARE_CONNECTIONS
+
+    @property
+    def log_dir(self) -> Path:
+        return self.data_dir / "log"
+
+
+def load(environ: Mapping[str, str]) -> Settings:
+    """Settings from `environ`. Raises SettingsError, which names the variable at fault."""
+    read = _Reader(environ)
+    database_url = read("DATABASE_URL", _url("postgresql", "postgres"), None)
+    sandbox_variable = read("SCRIP_SANDBOX", _boolean, None)
+    sandbox = database_url is None if sandbox_variable is None else sandbox_variable
+    settings = Settings(
+        database_url=database_url,
+        redis_url=read("REDIS_URL", _url("redis", "rediss", "unix"), None),
+        host=read("HOST", str, "127.0.0.1"),
+        port=read("PORT", _integer(1, 65535), 8000),
+        data_dir=read("SCRIP_DATA_DIR", _path, ROOT / ".data"),
+        catalog_dir=read("SCRIP_CATALOG_DIR", _path, ROOT / "catalog"),
+        sandbox=sandbox,
+        sandbox_asked=sandbox_variable is True,
+        demo=read("SCRIP_DEMO", _boolean, sandbox),
+        log_level=read("SCRIP_LOG_LEVEL", _choice("debug", "info", "warning", "error"), "info"),
+        web_workers=read("SCRIP_WEB_WORKERS", _integer(1, 64), 2),
+        web_threads=read("SCRIP_WEB_THREADS", _integer(1, 256), 8),
+        worker_processes=read("SCRIP_WORKER_PROCESSES", _integer(1, 64), 2),
+        worker_threads=read("SCRIP_WORKER_THREADS", _integer(1, 256), 8),
+        stripe_secret_key=read("STRIPE_SECRET_KEY", str, None),
+        stripe_webhook_secrets=_webhook_secrets(read("STRIPE_WEBHOOK_SECRET", _list, ()), sandbox),
+        paypal_client_id=read("PAYPAL_CLIENT_ID", str, None),
+        paypal_client_secret=read("PAYPAL_CLIENT_SECRET", str, None),
+        paypal_webhook_id=read("PAYPAL_WEBHOOK_ID", str, None),
+        paypal_env=read("PAYPAL_ENV", _choice("sandbox", "live"), "sandbox"),
+    )
+    _refuse_an_open_sandbox(settings)
+    return settings
+
+
+def _webhook_secrets(given: tuple[str, ...], sandbox: bool) -> tuple[str, ...]:
+    """In the sandbox the well-known secret is valid too, so that `sandbox sign` always works there."""
+    if sandbox and SANDBOX_WEBHOOK_SECRET not in given:
+        return (*given, SANDBOX_WEBHOOK_SECRET)
+    return given
+
+
+def _refuse_an_open_sandbox(settings: Settings) -> None:
+    """A sandbox has keys that everybody knows: nobody gets one on the network without having asked."""
+    if settings.sandbox and not settings.sandbox_asked and not is_loopback(settings.host):
+        raise SettingsError(
+            f"HOST is {settings.host!r}, but this is a sandbox, whose keys are public: set DATABASE_URL for "
+            "production, SCRIP_SANDBOX=1 to open the sandbox to the network all the same, or leave HOST out"
+        )
+
+
+def is_loopback(host: str) -> bool:
+    """True if `host` can be reached from this machine only."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+class _Reader:
+    """Reads one variable, or the file that its _FILE variant names, and names it when it is bad."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self.environ = environ
+
+    def __call__(self, name: str, parse: Callable[[str], T], default: Any) -> Any:
+        text = self._text(name)
+        if not text:
+            return default
+        try:
+            return parse(text)
+        except ValueError as error:
+            raise SettingsError(f"{name} {error}") from None
+
+    def _text(self, name: str) -> str:
+        value, path = self.environ.get(name, ""), self.environ.get(f"{name}_FILE", "")
+        if value and path:
+            raise SettingsError(f"{name} and {name}_FILE are both set: keep one of them")
+        if not path:
+            return value.strip()
+        try:
+            return Path(path).read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise SettingsError(f"{name}_FILE names a file that cannot be read: {error}") from None
+
+
+def _boolean(text: str) -> bool:
+    lowered = text.lower()
+    if lowered in ("1", "true", "yes", "on"):
+        return True
+    if lowered in ("0", "false", "no", "off"):
+        return False
+    raise ValueError(f"must be 1 or 0, not {text!r}")
+
+
+def _integer(lowest: int, highest: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        if not (text.isascii() and text.isdigit() and lowest <= int(text) <= highest):
+            raise ValueError(f"must be a whole number from {lowest} to {highest}, not {text!r}")
+        return int(text)
+
+    return parse
+
+
+def _choice(*allowed: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text.lower() not in allowed:
+            raise ValueError(f"must be one of {', '.join(allowed)}, not {text!r}")
+        return text.lower()
+
+    return parse
+
+
+def _url(*schemes: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        # The value is left out of the message: a URL often holds a password.
+        if not text.startswith(tuple(f"{scheme}://" for scheme in schemes)):
+            raise ValueError(f"must start with {' or '.join(f'{scheme}://' for scheme in schemes)}")
+        return text
+
+    return parse
+
+
+def _list(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _path(text: str) -> Path:
+    return Path(text).expanduser().absolute()
+
+
+settings: Settings
+
+
+def __getattr__(name: str) -> Settings:
+    """Builds `settings` at the first look and keeps it: the environment is read once."""
+    if name != "settings":
+        raise AttributeError(f"module 'settings' has no attribute {name!r}")
+    globals()["settings"] = loaded = load(os.environ)
+    return loaded

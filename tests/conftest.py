@@ -1,0 +1,115 @@
+"""What the tests stand on: a real PostgreSQL and Redis-protocol server of their own, one pair a test process."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from running import Running
+
+SERVERS = ExitStack()
+DATA_DIR = Path(tempfile.mkdtemp(prefix="scrip-test-"))
+NOW = datetime(2026, 3, 10, 12, 0, tzinfo=timezone.utc)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Start the servers before test modules are imported: some modules read the settings when they load."""
+    if config.option.collectonly or _is_controller(config):
+        return
+    import embedded
+    import settings
+
+    for name in (
+        "DATABASE_URL",
+        "REDIS_URL",
+        "SCRIP_CATALOG_DIR",
+        "STRIPE_SECRET_KEY",
+        "STRIPE_WEBHOOK_SECRET",
+        "HOST",
+    ):
+        os.environ.pop(name, None)
+    os.environ.update(SCRIP_DATA_DIR=str(DATA_DIR), SCRIP_SANDBOX="1", SCRIP_DEMO="0", SCRIP_LOG_LEVEL="error")
+    mine = settings.load(os.environ)
+    embedded.export(mine, SERVERS.enter_context(embedded.ensure(mine)))
+    _prepare()
+
+
+def _is_controller(config: pytest.Config) -> bool:
+    """Whether this process only hands tests out to others."""
+    return bool(getattr(config.option, "numprocesses", 0)) and not hasattr(config, "workerinput")
+
+
+def _prepare() -> None:
+    from models import database
+    from settings import settings
+
+    assert settings.database_url
+    database.bind(settings.database_url, max_connections=64, application_name="tests")
+    database.migrate()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Stop the servers and leave nothing behind."""
+    if "models.database" in __import__("sys").modules:
+        from models import database
+
+        if not database.database.deferred:
+            database.database.close_all()
+    SERVERS.close()
+    shutil.rmtree(DATA_DIR, ignore_errors=True)
+
+
+@pytest.fixture
+def db() -> Iterator[str]:
+    """An empty database, bound to `models.database`; yields its URL."""
+    from models import catalog, database
+    from settings import settings
+
+    tables = [name for (name,) in database.fetch(TABLES)]
+    database.connection().execute(f"TRUNCATE {', '.join(tables)} RESTART IDENTITY")
+    catalog.use(None)
+    (DATA_DIR / "clock").unlink(missing_ok=True)
+    assert settings.database_url
+    yield settings.database_url
+    catalog.use(None)
+
+
+TABLES = """
+SELECT quote_ident(tablename) FROM pg_tables
+WHERE schemaname = 'public' AND tablename NOT IN ('schema_migration', 'secret')
+"""
+
+
+@pytest.fixture
+def now() -> datetime:
+    """A fixed moment for what takes its time as an argument."""
+    return NOW
+
+
+@pytest.fixture
+def client(db: str):  # type: ignore[no-untyped-def]
+    """Flask's test client over the whole web application, in the sandbox, on an empty database."""
+    from web.app import create_app
+
+    return create_app().test_client()
+
+
+@pytest.fixture(scope="session")
+def system() -> Iterator[Running]:
+    """A whole running Scrip, shared by the tests of this process: each uses customers of its own."""
+    from running import Running
+
+    instance = Running()
+    try:
+        yield instance.start()
+    finally:
+        instance.close()

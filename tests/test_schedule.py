@@ -1,0 +1,90 @@
+"""The schedule: each (job, period) once, on any number of nodes, and all that is due after any downtime."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta, timezone
+
+import pytest
+
+from cast import ADA, balance, give
+from jobs import runs
+from jobs import schedule as running
+from jobs.steps import Step
+from models import database, schedule
+from models.errors import NotFound
+
+pytestmark = pytest.mark.usefixtures("db")
+HOURLY = [("expire", timedelta(hours=1))]
+
+
+def test_a_period_is_recorded_once(now: datetime) -> None:
+    assert schedule.record(HOURLY, now=now) == ["expire"]
+    assert schedule.record(HOURLY, now=now + timedelta(minutes=59)) == []
+    assert schedule.record(HOURLY, now=now + timedelta(hours=1)) == ["expire"]
+
+
+def test_five_schedulers_at_once_record_a_period_once(now: datetime) -> None:
+    def tick(_: int) -> int:
+        try:
+            return len(schedule.record(HOURLY, now=now))
+        finally:
+            database.release()
+
+    with ThreadPoolExecutor(5) as pool:
+        assert sum(pool.map(tick, range(25))) == 1
+    assert database.fetch("SELECT count(*) FROM schedule_run") == [(1,)]
+
+
+@pytest.mark.parametrize(
+    "day", [datetime(2026, 3, 8, 7, tzinfo=timezone.utc), datetime(2026, 11, 1, 5, tzinfo=timezone.utc)]
+)
+def test_a_day_with_a_change_of_clocks_has_24_hourly_periods_like_any_other(day: datetime) -> None:
+    periods = {schedule.period_of(day + timedelta(minutes=10 * n), timedelta(hours=1)) for n in range(24 * 6)}
+    assert len(periods) == 24
+
+
+def test_one_run_after_downtime_does_all_that_is_due(now: datetime) -> None:
+    give(ADA, 10, now=now, expires_after=timedelta(days=1))
+    give(ADA, 20, now=now, expires_after=timedelta(days=20))
+    schedule.record(HOURLY, now=now)
+    later = now + timedelta(days=40)
+    schedule.record(HOURLY, now=later)
+    while running.run_due(now=later):
+        pass
+    assert balance(ADA) == 0
+    assert database.fetch("SELECT DISTINCT state FROM schedule_run") == [("done",)]
+
+
+def test_a_failing_job_backs_off_and_does_not_stop_the_others(now: datetime, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(**_: object) -> Step:
+        raise RuntimeError("no")
+
+    monkeypatch.setitem(runs.JOBS, "expire", broken)
+    schedule.record([*HOURLY, ("prune", timedelta(hours=1))], now=now)
+    while running.run_due(now=now):
+        pass
+    rows = database.fetch("SELECT job, state, attempts, error FROM schedule_run ORDER BY job")
+    assert rows == [("expire", "pending", 1, "RuntimeError: no"), ("prune", "done", 0, None)]
+
+
+def test_a_job_that_nobody_knows_is_named_with_those_there_are(now: datetime) -> None:
+    with pytest.raises(NotFound, match="there are expire"):
+        runs.run(None, "dance", now=now)
+
+
+def test_expiry_takes_more_lots_than_fit_a_chunk(now: datetime, monkeypatch: pytest.MonkeyPatch) -> None:
+    from jobs import expiry
+
+    monkeypatch.setattr(expiry, "CHUNK", 7)
+    for number in range(20):
+        give(f"c{number}", 5, now=now, expires_after=timedelta(hours=number + 1))
+    counts = runs.run("ai-services", "expire", now=now + timedelta(hours=15))["counts"]
+    assert (counts["lots"], counts["units"]) == (15, 75)
+
+
+def test_a_run_for_one_app_leaves_the_others_alone(now: datetime) -> None:
+    give(ADA, 5, now=now, expires_after=timedelta(hours=1))
+    give(ADA, 5, now=now, expires_after=timedelta(hours=1), slug="songs")
+    runs.run("songs", "expire", now=now + timedelta(hours=2))
+    assert (balance(ADA), balance(ADA, "songs")) == (5, 0)

@@ -1,0 +1,42 @@
+"""What an app sells and charges."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from web.fields import Shape
+from web.routes import Answer, Call, Routes
+
+routes = Routes("Catalog")
+
+
+class Catalog(Shape):
+    app: str
+    name: str
+    unit: str
+    packs: dict[str, dict[str, Any]]
+    rates: dict[str, dict[str, Any]]
+    plans: dict[str, dict[str, Any]]
+    example = {
+        "app": "ai-services",
+        "name": "AI Services",
+        "unit": "credit",
+        "packs": {
+            "starter": {
+                "units": 100,
+                "price": {"amount": "10.00", "currency": "usd"},
+                "price_per_unit": {"amount": "0.10", "currency": "usd"},
+                "expires_after": None,
+                "requires_tier": None,
+                "refundable": True,
+            }
+        },
+        "rates": {"voice_call": {"units": 1, "per": 60, "measure": "second", "minimum": 0}},
+        "plans": {},
+    }
+
+
+@routes.get("/v1/catalog", scope="read", answer=Catalog)
+def catalog(call: Call) -> Answer:
+    """The packs, rates and plans of the key's app."""
+    return call.app.public()

@@ -1,0 +1,35 @@
+"""Charges: units taken while the caller waits."""
+
+from __future__ import annotations
+
+from jobs import charges
+from web.answers import created
+from web.fields import Metadata, Name, Priced, Shape
+from web.routes import Answer, Call, Routes
+
+routes = Routes("Charges")
+
+
+class ChargeBody(Priced):
+    id: Name
+    customer: Name
+    metadata: Metadata | None = None
+    example = {"id": "charge-1", "customer": "u1", "rate": "voice_call", "quantity": 123}
+
+
+class Charge(Shape):
+    id: str
+    units: int
+    balance: int
+    entry: int | None
+    example = {"id": "charge-1", "units": 3, "balance": 97, "entry": 42}
+
+
+@routes.post("/v1/charges", scope="write", body=ChargeBody, answer=Charge, again=True, errors=(402, 409))
+def create(call: Call) -> Answer:
+    """Take units now, all or nothing.
+
+    What they are is given as `units`, or as `rate` and `quantity`. Too little: 402 with `balance`, which is what is
+    available, and `required`; nothing is taken.
+    """
+    return created(*charges.charge(call.app, call.body, now=call.now))

@@ -1,0 +1,203 @@
+"""Customers: who they are, what they have, and why."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated
+
+from pydantic import Field
+
+from jobs import customers as changes
+from models import balances, customers, explain, stats
+from web.api.entries import Entry
+from web.fields import Body, Page, Query, Shape, Time
+from web.routes import Answer, Call, Routes
+
+routes = Routes("Customers")
+
+Tier = Annotated[str, Field(min_length=1, max_length=64)]
+Email = Annotated[str, Field(min_length=3, max_length=320, pattern=r"^[^@\s]+@[^@\s]+$")]
+Zone = Annotated[str, Field(min_length=1, max_length=64)]
+
+
+class Subscription(Shape):
+    plan: str | None
+    status: str
+    provider: str
+    provider_id: str
+    cycle_start: datetime
+    cycle_end: datetime
+    granted_at: datetime | None
+
+
+class Customer(Shape):
+    customer: str
+    tier: str | None
+    email: str | None
+    timezone: str | None
+    created_at: datetime
+    updated_at: datetime
+    provider_customers: dict[str, str]
+    subscription: Subscription | None
+    activation_key: str | None
+    example = {
+        "customer": "ada",
+        "tier": "pro",
+        "email": "ada@example.com",
+        "timezone": "Europe/London",
+        "created_at": "2026-01-31T12:00:00Z",
+        "updated_at": "2026-01-31T12:00:00Z",
+        "provider_customers": {"stripe": "cus_1"},
+        "subscription": None,
+        "activation_key": None,
+    }
+
+
+class Customers(Shape):
+    customers: list[Customer]
+    next: str | None
+
+
+class CustomersQuery(Page):
+    query: str | None = Field(None, max_length=320, description="A part of the customer's id or email.")
+
+
+class CustomerPatch(Body):
+    tier: Tier | None = Field(None, description="Stands while no plan with a tier is active; null: none.")
+    email: Email | None = None
+    timezone: Zone | None = Field(None, description="A name of the tz database, such as Europe/Berlin.")
+    keeps_null = True
+    example = {"tier": "firewall", "email": "ada@example.com", "timezone": "Europe/London"}
+
+
+class Lot(Shape):
+    id: int
+    source: str
+    granted: int
+    remaining: int
+    held: int
+    expires_at: datetime | None
+    frozen: bool
+
+
+class ExpiringNext(Shape):
+    units: int
+    at: datetime
+
+
+class BalanceQuery(Query):
+    as_of: Time | None = Field(None, description="The balance as it was then.")
+
+
+class Balance(Shape):
+    customer: str
+    unit: str
+    balance: int
+    held: int
+    available: int
+    debt: int
+    lots: list[Lot]
+    expiring_next: ExpiringNext | None
+    as_of: datetime
+    updated_at: datetime | None
+    example = {
+        "customer": "ada",
+        "unit": "credit",
+        "balance": 97,
+        "held": 0,
+        "available": 97,
+        "debt": 0,
+        "lots": [
+            {
+                "id": 1,
+                "source": "pack:starter",
+                "granted": 100,
+                "remaining": 97,
+                "held": 0,
+                "expires_at": None,
+                "frozen": False,
+            }
+        ],
+        "expiring_next": None,
+        "as_of": "2026-01-31T12:00:00Z",
+        "updated_at": "2026-01-31T12:00:00Z",
+    }
+
+
+class Stats(Shape):
+    balance: int
+    total_purchased: int
+    total_granted: int
+    total_spent: int
+    monthly_usage: int
+    by_rate: dict[str, int]
+    last_entry: Entry | None
+
+
+class Took(Shape):
+    entry: int | None
+    type: str
+    reason: str
+    units: int
+    at: datetime
+
+
+class LotExplained(Lot):
+    payment: str | None
+    payment_id: int | None
+    subscription: str | None
+    effective_at: datetime
+    took: list[Took]
+
+
+class Explanation(Shape):
+    customer: str
+    balance: int
+    debt: int
+    lots: list[LotExplained]
+
+
+@routes.get("/v1/customers", scope="read", query=CustomersQuery, answer=Customers)
+def search(call: Call) -> Answer:
+    """The customers of the app, newest first."""
+    query = call.query
+    found, following = customers.page(call.app, query=query.query, limit=query.limit, cursor=query.cursor, now=call.now)
+    return {"customers": found, "next": following}
+
+
+@routes.get("/v1/customers/{customer}", scope="read", customer_token=True, answer=Customer, errors=(404,))
+def one(call: Call, customer: str) -> Answer:
+    """A customer. `tier` is the plan's while the subscription is active or trialing, else the one that was set."""
+    return customers.get(call.app, customer, now=call.now)
+
+
+@routes.patch("/v1/customers/{customer}", scope="write", body=CustomerPatch, answer=Customer)
+def patch(call: Call, customer: str) -> Answer:
+    """Set what is given, null clears it; a customer that is new is made."""
+    return changes.patch(call.app, customer, call.body, now=call.now)
+
+
+@routes.get(
+    "/v1/customers/{customer}/balance",
+    scope="read",
+    customer_token=True,
+    query=BalanceQuery,
+    answer=Balance,
+)
+def balance(call: Call, customer: str) -> Answer:
+    """What a customer has: now, or as of a time before."""
+    if call.query.as_of is None:
+        return balances.current(call.app, customer, now=call.now)
+    return balances.as_of(call.app, customer, call.query.as_of, now=call.now)
+
+
+@routes.get("/v1/customers/{customer}/stats", scope="read", customer_token=True, answer=Stats)
+def figures(call: Call, customer: str) -> Answer:
+    """What a customer bought, got and spent; `monthly_usage` is of this calendar month in UTC."""
+    return stats.of_customer(call.app, customer, now=call.now)
+
+
+@routes.get("/v1/customers/{customer}/explain", scope="read", customer_token=True, answer=Explanation)
+def explanation(call: Call, customer: str) -> Answer:
+    """Why the balance is what it is: for each lot granted = remaining + held + the sum of `took`."""
+    return explain.of_customer(call.app, customer, now=call.now)

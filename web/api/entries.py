@@ -1,0 +1,136 @@
+"""The lines of the ledger: of one customer, of all of them, and one alone."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import Field
+
+from models import entries
+from models.entries import Selection
+from web import csv_export
+from web.fields import Page, Shape, Time
+from web.routes import Answer, Call, Routes
+
+routes = Routes("Entries")
+
+EntryType = Literal[
+    "purchase",
+    "deduction",
+    "refund",
+    "subscription_grant",
+    "bonus",
+    "admin_adjustment",
+    "expiry",
+    "clawback",
+    "reinstatement",
+]
+COLUMNS = (
+    "id",
+    "customer",
+    "amount",
+    "type",
+    "reason",
+    "balance_before",
+    "balance_after",
+    "reverses",
+    "metadata",
+    "created_at",
+    "occurred_at",
+    "key",
+    "actor",
+)
+CSV = ("text/csv",)
+
+
+class EntriesQuery(Page):
+    type: EntryType | None = Field(None, description="Only entries of this type.")
+    since: Time | None = Field(None, alias="from", description="Created at this time or later.")
+    until: Time | None = Field(None, alias="to", description="Created before this time.")
+
+
+class AllEntriesQuery(EntriesQuery):
+    customer: str | None = Field(None, max_length=120, description="Only entries of this customer.")
+
+
+class Entry(Shape):
+    id: int
+    customer: str
+    amount: int
+    type: EntryType
+    reason: str
+    balance_before: int
+    balance_after: int
+    reverses: int | None
+    metadata: dict[str, Any]
+    created_at: datetime
+    occurred_at: datetime | None
+    key: str
+    actor: str
+    example = {
+        "id": 2,
+        "customer": "ada",
+        "amount": -3,
+        "type": "deduction",
+        "reason": "voice_call",
+        "balance_before": 100,
+        "balance_after": 97,
+        "reverses": None,
+        "metadata": {"rate": "voice_call", "quantity": 123, "price": [1, 60, 0]},
+        "created_at": "2026-01-31T12:00:00Z",
+        "occurred_at": None,
+        "key": "usage:call-77",
+        "actor": "usage",
+    }
+
+
+class Entries(Shape):
+    entries: list[Entry]
+    next: str | None
+
+
+class Allocation(Shape):
+    lot: int | None
+    amount: int
+
+
+class EntryInFull(Entry):
+    allocations: list[Allocation]
+
+
+@routes.get(
+    "/v1/customers/{customer}/entries",
+    scope="read",
+    customer_token=True,
+    query=EntriesQuery,
+    answer=Entries,
+    also=CSV,
+)
+def of_customer(call: Call, customer: str) -> Answer:
+    """A customer's entries, newest first.
+
+    With `Accept: text/csv` all of them are streamed, under one header line; `limit` and `cursor` do not count then.
+    """
+    return _answer(call, customer)
+
+
+@routes.get("/v1/entries", scope="admin", query=AllEntriesQuery, answer=Entries, also=CSV)
+def of_all(call: Call) -> Answer:
+    """The entries of all customers, newest first; CSV as for one customer."""
+    return _answer(call, call.query.customer)
+
+
+@routes.get("/v1/entries/{entry}", scope="read", answer=EntryInFull, errors=(404,))
+def one(call: Call, entry: int) -> Answer:
+    """One entry, with the lots that it went into or came out of; `lot` is null for the debt."""
+    return entries.get(call.app.slug, entry)
+
+
+def _answer(call: Call, customer: str | None) -> Answer:
+    query = call.query
+    selection = Selection(app=call.app.slug, customer=customer, type=query.type, since=query.since, until=query.until)
+    if csv_export.is_wanted(call.request):
+        return csv_export.stream(entries.stream(selection), COLUMNS, "entries")
+    rows, following = entries.page(selection, limit=query.limit, cursor=query.cursor)
+    return {"entries": rows, "next": following}

@@ -1,0 +1,88 @@
+"""Providers' events: what came in and what became of it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Literal
+
+from jobs import events as jobs
+from models import events
+from web.fields import Page, QueryText, Shape
+from web.routes import Answer, Call, Routes
+from workers.rings import ring
+
+routes = Routes("Events")
+State = Literal["pending", "done", "ignored", "dead"]
+
+
+class EventsQuery(Page):
+    state: State | None = None
+    provider: Literal["stripe", "paypal"] | None = None
+    type: QueryText | None = None
+
+
+class Event(Shape):
+    id: int
+    event_id: str
+    provider: str
+    type: str
+    state: State
+    attempts: int
+    error: str | None
+    received_at: datetime
+    processed_at: datetime | None
+    customer: str | None
+    example = {
+        "id": 7,
+        "event_id": "evt_1",
+        "provider": "stripe",
+        "type": "checkout.session.completed",
+        "state": "done",
+        "attempts": 1,
+        "error": None,
+        "received_at": "2026-01-31T12:00:00Z",
+        "processed_at": "2026-01-31T12:00:00.021Z",
+        "customer": "u1",
+    }
+
+
+class EventInFull(Event):
+    payload: dict[str, Any]
+    entries: list[dict[str, Any]]
+
+
+class Events(Shape):
+    events: list[Event]
+    next: str | None
+
+
+@routes.get("/v1/events", scope="admin", query=EventsQuery, answer=Events)
+def page(call: Call) -> Answer:
+    """List events."""
+    query = call.query
+    rows, following = events.page(
+        call.app.slug,
+        state=query.state,
+        provider=query.provider,
+        type=query.type,
+        limit=query.limit,
+        cursor=query.cursor,
+    )
+    return {"events": rows, "next": following}
+
+
+@routes.get("/v1/events/{id}", scope="admin", answer=EventInFull, errors=(404,))
+def one(call: Call, id: int) -> Answer:
+    """Show an event with its payload and the entries that came of it."""
+    return events.get(call.app.slug, id)
+
+
+@routes.post("/v1/events/{id}/replay", scope="admin", answer=EventInFull, status=202, errors=(404,))
+def replay(call: Call, id: int) -> Answer:
+    """Apply an event again.
+
+    Whatever became of it: what it did already is not done twice.
+    """
+    jobs.replay(call.app.slug, id, now=call.now)
+    ring("webhooks")
+    return events.get(call.app.slug, id), 202

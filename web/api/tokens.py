@@ -1,0 +1,37 @@
+"""Tokens for customers: what an app's backend gives to its customer's browser."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+from typing import Annotated
+
+from pydantic import Field
+
+from models import tokens
+from web.fields import Body, Shape
+from web.routes import Answer, Call, Routes
+
+routes = Routes("Customers")
+LONGEST_SECONDS = int(tokens.LONGEST.total_seconds())
+
+
+class TokenBody(Body):
+    expires_in: Annotated[int, Field(ge=60, le=LONGEST_SECONDS, description="In seconds.")] = LONGEST_SECONDS
+    example = {"expires_in": 900}
+
+
+class Token(Shape):
+    token: str
+    expires_at: datetime
+    example = {"token": "eyJhbGciOiJIUzI1NiJ9...", "expires_at": "2026-01-31T13:00:00Z"}
+
+
+@routes.post("/v1/customers/{customer}/tokens", scope="write", body=TokenBody, body_required=False, answer=Token)
+def create(call: Call, customer: str) -> Answer:
+    """Make a token that reads this one customer's resources.
+
+    It lives for at most an hour by the wall clock and cannot be taken back.
+    """
+    lifetime = timedelta(seconds=call.body["expires_in"])
+    token, expires_at = tokens.create(call.app.slug, customer, lifetime=lifetime, now=datetime.now(timezone.utc))
+    return {"token": token, "expires_at": expires_at}, 201

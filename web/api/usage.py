@@ -1,0 +1,160 @@
+"""Usage reports. The receiver does the least: check, store, ring, answer; a worker settles."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from typing_extensions import NotRequired, TypedDict
+
+from jobs import usage as jobs
+from models import usage
+from models.errors import Invalid
+from web import bodies
+from web.fields import Metadata, Name, Page, Quantity, Shape, Text, Time
+from web.routes import Answer, Call, Routes
+from workers.rings import ring
+
+routes = Routes("Usage")
+State = Literal["pending", "settled", "refused", "dead"]
+MOST_REPORTS = 1000
+MOST_ERRORS = 6 * MOST_REPORTS
+STRICT = ConfigDict(strict=True, extra="forbid")
+
+
+class UsageReport(TypedDict):
+    """Typed dicts in place of models: checked in a microsecond, and jobs take them as they are."""
+
+    __pydantic_config__ = STRICT  # type: ignore[misc]
+    id: Name
+    customer: Name
+    rate: Text
+    quantity: Quantity
+    occurred_at: NotRequired[Time | None]
+    metadata: NotRequired[Metadata | None]
+
+
+class UsageReports(TypedDict):
+    __pydantic_config__ = STRICT  # type: ignore[misc]
+    reports: list[UsageReport]
+
+
+ONE = TypeAdapter(UsageReport)
+MANY = TypeAdapter(UsageReports)
+
+
+class Accepted(Shape):
+    accepted: int
+    duplicates: int
+    example = {"accepted": 1, "duplicates": 0}
+
+
+class UsageReportState(Shape):
+    id: str
+    customer: str
+    rate: str
+    quantity: int
+    state: State
+    units: int
+    shortfall: int
+    entry: int | None
+    received_at: datetime
+    settled_at: datetime | None
+    occurred_at: datetime | None
+    metadata: dict[str, Any]
+    error: str | None
+    example = {
+        "id": "call-77",
+        "customer": "u1",
+        "rate": "voice_call",
+        "quantity": 123,
+        "state": "settled",
+        "units": 3,
+        "shortfall": 0,
+        "entry": 42,
+        "received_at": "2026-01-31T12:00:00Z",
+        "settled_at": "2026-01-31T12:00:00.012Z",
+        "occurred_at": None,
+        "metadata": {},
+        "error": None,
+    }
+
+
+class UsageReportStates(Shape):
+    reports: list[UsageReportState]
+    next: str | None
+
+
+class UsageQuery(Page):
+    customer: Name | None = None
+    state: State | None = None
+
+
+@routes.post("/v1/usage", scope="write", answer=Accepted, status=202, errors=(400, 409, 413, 422))
+def report(call: Call) -> Answer:
+    """Report use, one report or up to 1000 as `reports`.
+
+    Accepted means stored for good; a worker takes the units within moments. All are stored or none: 422 names every one
+    that is wrong, 409 an `id` that is stored with another customer, rate or quantity.
+    """
+    content = bodies.parse_json(call.raw())
+    if isinstance(content, dict) and "reports" in content:
+        answer = _accept(call, _many(content))
+    else:
+        answer = _accept_one(call, content)
+    ring("usage")
+    return answer, 202
+
+
+def _many(content: dict[str, Any]) -> list[UsageReport]:
+    try:
+        reports = MANY.validate_python(content)["reports"]
+    except ValidationError as error:
+        raise Invalid(bodies.told(error, MOST_ERRORS)) from None
+    if not 1 <= len(reports) <= MOST_REPORTS:
+        raise Invalid([("reports", f"must have 1 to {MOST_REPORTS} items")])
+    return reports
+
+
+def _accept_one(call: Call, content: Any) -> dict[str, int]:
+    if not isinstance(content, dict):
+        raise Invalid([("body", bodies.NOT_AN_OBJECT)])
+    try:
+        return _accept(call, [ONE.validate_python(content)])
+    except ValidationError as error:
+        raise Invalid(bodies.told(error)) from None
+    except Invalid as error:
+        raise Invalid([(field.removeprefix("reports[0]."), reason) for field, reason in error.errors]) from None
+
+
+def _accept(call: Call, reports: list[Any]) -> dict[str, int]:
+    accepted, duplicates = jobs.accept(call.app, reports, now=call.now)
+    return {"accepted": accepted, "duplicates": duplicates}
+
+
+@routes.get("/v1/usage", scope="read", query=UsageQuery, answer=UsageReportStates)
+def page(call: Call) -> Answer:
+    """List usage reports."""
+    query = call.query
+    rows, following = usage.page(
+        call.app.slug, customer=query.customer, state=query.state, limit=query.limit, cursor=query.cursor
+    )
+    return {"reports": rows, "next": following}
+
+
+@routes.get("/v1/usage/{id}", scope="read", answer=UsageReportState, errors=(404,))
+def one(call: Call, id: str) -> Answer:
+    """Show what became of a usage report.
+
+    `units` is what was taken; the price was `units` and `shortfall` together.
+    """
+    return usage.get(call.app.slug, id)
+
+
+@routes.post("/v1/usage/{id}/replay", scope="admin", answer=UsageReportState, status=202, errors=(404, 409))
+def replay(call: Call, id: str) -> Answer:
+    """Settle a dead or refused report again, as if it were received now."""
+    usage.replay(call.app.slug, id, now=call.now)
+    ring("usage")
+    return usage.get(call.app.slug, id), 202

@@ -1,0 +1,53 @@
+"""Receivers of providers' webhooks: verify, store, ring, answer. What an event means is judged by a worker."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from typing import Any
+
+from jobs import events
+from jobs.providers import stripe_signature
+from models import catalog
+from models.apps import App
+from settings import SANDBOX_WEBHOOK_SECRET, settings
+from web.fields import Shape
+from web.routes import Answer, Call, Routes
+from workers.rings import ring
+
+routes = Routes("Receivers")
+RECEIVED = {"received": True}
+
+
+class Received(Shape):
+    received: bool
+    example = RECEIVED
+
+
+STRIPE: dict[str, Any] = {
+    "parameters": [{"name": "Stripe-Signature", "in": "header", "required": True, "schema": {"type": "string"}}],
+    "requestBody": {
+        "required": True,
+        "content": {"application/json": {"schema": {"type": "object", "required": ["id", "type"]}}},
+    },
+}
+
+
+@routes.post("/webhooks/stripe/{app}", status=200, answer=Received, errors=(400, 404, 413), describe=STRIPE)
+def stripe(call: Call, app: str) -> Answer:
+    """Receive an event of Stripe.
+
+    The raw body with Stripe's signature. Events that are known already, and types that are not used, are received too.
+    """
+    receiver = catalog.current()[app]
+    raw = call.raw()
+    header = call.request.environ.get("HTTP_STRIPE_SIGNATURE", "")
+    event = stripe_signature.verify(raw, header, stripe_secrets(receiver), datetime.now(timezone.utc))
+    events.receive(receiver.slug, "stripe", event["id"], event["type"], raw.decode(), now=call.now)
+    ring("webhooks")
+    return RECEIVED
+
+
+def stripe_secrets(app: App) -> tuple[str, ...]:
+    """The app's own secrets, else those of the settings; in the sandbox also the one that everybody knows."""
+    secrets = app.stripe.webhook_secrets or settings.stripe_webhook_secrets
+    return (*secrets, SANDBOX_WEBHOOK_SECRET) if settings.sandbox else secrets

@@ -1,0 +1,18 @@
+"""The actor that runs what the scheduler recorded."""
+
+from __future__ import annotations
+
+import dramatiq
+
+from jobs import schedule
+from models import clock
+from workers.broker import broker
+from workers.drain import drain
+from workers.rings import answers
+
+
+@answers("maintenance")
+@dramatiq.actor(queue_name="maintenance", broker=broker)
+def run_schedule() -> None:
+    """Run what is due."""
+    drain("maintenance", lambda: schedule.run_due(now=clock.now()))

@@ -1,0 +1,34 @@
+"""What a process does once before it works: logs, and the way to the database."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+import structlog
+
+from models import database
+from settings import settings
+
+
+def bind_database(application_name: str = "scrip worker", threads: int | None = None) -> None:
+    """Point this process at the database, with a connection a thread and a few to spare."""
+    assert settings.database_url, "the supervisor gives every process the address of the database"
+    threads = settings.worker_threads if threads is None else threads
+    database.bind(settings.database_url, max_connections=threads + 4, application_name=application_name)
+
+
+def configure_logs() -> None:
+    """One JSON line an event, to stderr, at the level of the settings."""
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(settings.log_level.upper())),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )

@@ -1,0 +1,18 @@
+"""The actor that settles usage reports."""
+
+from __future__ import annotations
+
+import dramatiq
+
+from jobs import usage
+from models import clock
+from workers.broker import broker
+from workers.drain import drain
+from workers.rings import answers
+
+
+@answers("usage")
+@dramatiq.actor(queue_name="usage", broker=broker)
+def settle_usage() -> None:
+    """Settle what is pending."""
+    drain("usage", lambda: usage.settle(now=clock.now()))
