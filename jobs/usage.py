@@ -130,5 +130,5 @@ def _movement(report: Report) -> Take:
 
 def _settlement(report: Report, outcome: Outcome) -> Settlement:
     if outcome.status == "refused":
-        return Settlement(report, "refused", 0, outcome.shortfall, None)
-    return Settlement(report, "settled", outcome.units, outcome.shortfall, outcome.entry_id)
+        return Settlement(report.id, "refused", 0, outcome.shortfall, None)
+    return Settlement(report.id, "settled", outcome.units, outcome.shortfall, outcome.entry_id)

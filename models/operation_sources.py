@@ -103,7 +103,11 @@ SOURCES = (
             'provider', t.provider, 'type', t.type) || s.details""",
         lines="""(0, 'STARTED', t.received_at, '{}'::jsonb),
             (1, CASE WHEN t.state IN ('done', 'ignored') THEN 'SUCCESS' END, t.processed_at,
-             jsonb_build_object('state', t.state, 'reason', t.error))) AS s(part, status, at, details)""",
+             jsonb_build_object('state', t.state, 'reason', t.error, 'entries', (
+                SELECT coalesce(jsonb_agg(jsonb_build_object('entry', e.id, 'type', e.type, 'amount', e.amount)
+                                          ORDER BY e.id), '[]')
+                FROM entry e WHERE e.app = t.app AND e.meta ? 'event' AND e.meta ->> 'event' = t.event_id)
+             ))) AS s(part, status, at, details)""",
         recorded_at="t.received_at",
     ),
     Source(

@@ -15,7 +15,6 @@ from datetime import datetime
 from typing import Any
 
 import psycopg
-from psycopg.errors import SerializationFailure
 
 from models import arrays, database, keyset
 from models.errors import Conflict, NotFound
@@ -28,7 +27,7 @@ OTHER_CONTENT = "SC409"
 
 @dataclass(slots=True)
 class Report:
-    """A report as the drain reads it. `place` is where its row lies: nobody moves it while it is being settled."""
+    """A report as the drain reads it."""
 
     id: int
     app: str
@@ -39,14 +38,13 @@ class Report:
     metadata: dict[str, Any] | None
     occurred_at: datetime | None
     received_at: datetime
-    place: str
 
 
 @dataclass(slots=True)
 class Settlement:
     """What became of a report. `state` is `settled` or `refused`."""
 
-    report: Report
+    report_id: int
     state: str
     units: int
     shortfall: int
@@ -116,16 +114,14 @@ ORDER BY report_id LIMIT %s
 TAKE = """
 DELETE FROM usage_queue q USING usage_report r
 WHERE q.report_id = ANY(%s::bigint[]) AND NOT q.dead AND r.id = q.report_id
-RETURNING r.id, r.app, r.external_id, r.customer, r.rate, r.quantity, r.metadata, r.occurred_at, q.received_at,
-          r.ctid::text
+RETURNING r.id, r.app, r.external_id, r.customer, r.rate, r.quantity, r.metadata, r.occurred_at, q.received_at
 """
-# By their places, which saves the way through the index.
 SETTLE = """
 UPDATE usage_report r SET state = new.state, units = new.units, shortfall = new.shortfall, entry_id = new.entry_id,
                           settled_at = %s
-FROM unnest(%s::tid[], %s::text[], %s::bigint[], %s::bigint[], %s::bigint[])
-  AS new(place, state, units, shortfall, entry_id)
-WHERE r.ctid = new.place
+FROM unnest(%s::bigint[], %s::text[], %s::bigint[], %s::bigint[], %s::bigint[])
+  AS new(id, state, units, shortfall, entry_id)
+WHERE r.id = new.id
 """
 
 
@@ -161,21 +157,19 @@ def take(conn: Connection, ids: Iterable[int]) -> list[Report]:
 
 
 def settle(conn: Connection, settlements: Sequence[Settlement], *, now: datetime) -> None:
-    """Write on each report, taken in this transaction, what became of it."""
-    written = conn.execute(
+    """Write on each report what became of it."""
+    conn.execute(
         SETTLE,
         [
             now,
-            arrays.texts([s.report.place for s in settlements]),
+            arrays.ints([s.report_id for s in settlements]),
             arrays.texts([s.state for s in settlements]),
             arrays.ints([s.units for s in settlements]),
             arrays.ints([s.shortfall for s in settlements]),
             arrays.ints([s.entry_id for s in settlements]),
         ],
         prepare=True,
-    ).rowcount
-    if written != len(settlements):
-        raise SerializationFailure("a report was written meanwhile")
+    )
 
 
 # --- reading, and trying again

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import datetime, timezone
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
+from folders import data_folder
 
 if TYPE_CHECKING:
     from running import Running
 
 SERVERS = ExitStack()
-DATA_DIR = Path(tempfile.mkdtemp(prefix="scrip-test-"))
 NOW = datetime(2026, 3, 10, 12, 0, tzinfo=timezone.utc)
 
 
@@ -37,7 +35,8 @@ def pytest_configure(config: pytest.Config) -> None:
         "HOST",
     ):
         os.environ.pop(name, None)
-    os.environ.update(SCRIP_DATA_DIR=str(DATA_DIR), SCRIP_SANDBOX="1", SCRIP_DEMO="0", SCRIP_LOG_LEVEL="error")
+    folder = SERVERS.enter_context(data_folder())
+    os.environ.update(SCRIP_DATA_DIR=str(folder), SCRIP_SANDBOX="1", SCRIP_DEMO="0", SCRIP_LOG_LEVEL="error")
     mine = settings.load(os.environ)
     embedded.export(mine, SERVERS.enter_context(embedded.ensure(mine)))
     _prepare()
@@ -65,7 +64,6 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         if not database.database.deferred:
             database.database.close_all()
     SERVERS.close()
-    shutil.rmtree(DATA_DIR, ignore_errors=True)
 
 
 @pytest.fixture
@@ -77,7 +75,7 @@ def db() -> Iterator[str]:
     tables = [name for (name,) in database.fetch(TABLES)]
     database.connection().execute(f"TRUNCATE {', '.join(tables)} RESTART IDENTITY")
     catalog.use(None)
-    (DATA_DIR / "clock").unlink(missing_ok=True)
+    (settings.data_dir / "clock").unlink(missing_ok=True)
     assert settings.database_url
     yield settings.database_url
     catalog.use(None)

@@ -8,13 +8,14 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import psutil
 import requests
 
+from folders import data_folder
 from sandbox import signing
 from until import until
 
@@ -27,12 +28,13 @@ class Running:
     """One running instance. `env` are settings beyond the port and the data folder."""
 
     def __init__(self, **env: str) -> None:
-        self.folder = tempfile.TemporaryDirectory(prefix="scrip-run-")
+        self.stack = ExitStack()
+        self.folder = self.stack.enter_context(data_folder())
         self.port = _free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.env = {
             **_clean_environment(),
-            "SCRIP_DATA_DIR": self.folder.name,
+            "SCRIP_DATA_DIR": str(self.folder),
             "PORT": str(self.port),
             "SCRIP_DEMO": "0",
         }
@@ -44,7 +46,7 @@ class Running:
 
     def start(self) -> Running:
         """Start it and wait until it is ready."""
-        log = Path(self.folder.name) / "up.log"
+        log = self.folder / "up.log"
         with open(log, "ab") as output:
             command = [sys.executable, "manage.py", "up"]
             self.process = subprocess.Popen(command, cwd=ROOT, env=self.env, stdout=output, stderr=output)
@@ -55,7 +57,7 @@ class Running:
         """Whether GET /readyz says so."""
         assert self.process is not None
         if self.process.poll() is not None:
-            raise AssertionError((Path(self.folder.name) / "up.log").read_text())
+            raise AssertionError((self.folder / "up.log").read_text())
         try:
             return requests.get(f"{self.url}/readyz", timeout=2).status_code == 200
         except requests.RequestException:
@@ -72,7 +74,7 @@ class Running:
         if self.process is not None and self.process.poll() is None:
             self.stop()
         self.http.close()
-        self.folder.cleanup()
+        self.stack.close()
 
     def call(self, method: str, path: str, body: Any = None, *, app: str = "ai-services", **options: Any) -> Any:
         """The answer to one API request with the app's sandbox key, as `requests` gives it."""
@@ -132,7 +134,7 @@ class Running:
 
     def redis_url(self) -> str:
         """Where its doorbell is."""
-        servers = json.loads((Path(self.folder.name) / "run" / "servers.json").read_text())
+        servers = json.loads((self.folder / "run" / "servers.json").read_text())
         return str(servers["urls"]["redis_url"] if "urls" in servers else servers["redis_url"])
 
 

@@ -114,6 +114,7 @@ def test_a_lot_names_its_payment_and_its_subscription(db, now):
     bought, given_ = explained("ada", now)["lots"]
     assert (bought["payment"], bought["subscription"]) == ("pi_7", "sub_7")
     assert (given_["payment"], given_["subscription"]) == (None, None)
+    assert took(bought) == took(given_) == []
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

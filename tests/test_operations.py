@@ -105,6 +105,8 @@ def test_a_purchase_starts_with_its_event_and_succeeds_once_it_is_applied(db, no
     success = log()[0]
     assert (success["customer"], success["timestamp"]) == ("ada", now + MINUTE)
     assert success["details"]["type"] == "checkout.session.completed"
+    (entry,) = success["details"]["entries"]
+    assert (entry["type"], entry["amount"]) == ("purchase", 100)
 
 
 def test_a_purchase_of_an_unknown_pack_ends_in_an_error(db, now):

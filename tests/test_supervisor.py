@@ -89,7 +89,9 @@ class Scrip:
         return {"name": name, "command": self.dummy(name, deed), **more}
 
     def start(self, *rows: dict[str, object], env: dict[str, str] = ELSEWHERE, **options: object) -> Scrip:
-        here = {"PATH": os.environ["PATH"], "PORT": str(self.port), "SCRIP_DATA_DIR": str(self.data_dir)}
+        here = {"PORT": str(self.port), "SCRIP_DATA_DIR": str(self.data_dir)}
+        # Its folder for sockets goes with the test's, also when it is killed.
+        here |= {"PATH": os.environ["PATH"], "TMPDIR": str(self.folder)}
         with open(self.folder / "terminal", "ab") as terminal:
             self.process = subprocess.Popen(
                 [sys.executable, "-c", MAIN, repr((rows, options))],

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from typing import IO, Any, TypeVar
+from typing import Any, TypeVar
 
 import orjson
 from flask import Request
@@ -17,8 +17,10 @@ from models.errors import BadRequest, Invalid, TooLarge
 from web.fields import NAME_RULE, Body, Query, is_name
 
 MOST_BODY_BYTES = 1024 * 1024
+MOST_DRAINED_BYTES = 8 * MOST_BODY_BYTES
 MOST_ERRORS = 100
 NOT_AN_OBJECT = "must be a JSON object"
+CUT_OFF = "the body ended early"
 TOO_LARGE = f"the body may have {MOST_BODY_BYTES} bytes"
 UNREADABLE = "holds a character that cannot be stored"
 REASONS = {
@@ -46,39 +48,53 @@ def raw(request: Request) -> bytes:
 
     Raises:
         TooLarge: it is over 1 MiB, whether it said so or not.
-        BadRequest: it ended early.
+        BadRequest: it ended early, or its chunks are malformed.
     """
     said = request.environ.get("CONTENT_LENGTH") or ""
-    try:
-        if said:
-            return _exactly(request.environ["wsgi.input"], said)
-        return _to_the_end(request.environ["wsgi.input"]) if request.environ.get("wsgi.input_terminated") else b""
-    except (OSError, EOFError):
-        raise BadRequest("the body ended early") from None
+    if said:
+        return _exactly(request, said)
+    return _to_the_end(request) if request.environ.get("wsgi.input_terminated") else b""
 
 
-def _exactly(stream: IO[bytes], said: str) -> bytes:
+def _exactly(request: Request, said: str) -> bytes:
     length = int(said) if said.isascii() and said.isdigit() else -1
     if length > MOST_BODY_BYTES:
         raise TooLarge(TOO_LARGE)
-    if length < 0:
-        raise BadRequest("Content-Length is no number")
-    data = stream.read(length)
-    if len(data) < length:
-        raise EOFError
+    data = _part(request, length) if length >= 0 else b""
+    if len(data) != length:
+        raise BadRequest(CUT_OFF)
     return data
 
 
-def _to_the_end(stream: IO[bytes]) -> bytes:
+def _to_the_end(request: Request) -> bytes:
     """A body in chunks. Werkzeug would cut it at the limit without a word."""
     parts: list[bytes] = []
-    size = 0
-    while part := stream.read(MOST_BODY_BYTES + 1 - size):
+    left = MOST_BODY_BYTES
+    while part := _part(request, left + 1):
         parts.append(part)
-        size += len(part)
-        if size > MOST_BODY_BYTES:
+        left -= len(part)
+        if left < 0:
             raise TooLarge(TOO_LARGE)
     return b"".join(parts)
+
+
+def _part(request: Request, size: int) -> bytes:
+    """At most `size` bytes. Each server has errors of its own for a client that goes away or breaks off."""
+    try:
+        part: bytes = request.environ["wsgi.input"].read(size)
+    except Exception:
+        raise BadRequest(CUT_OFF) from None
+    return part
+
+
+def drain(request: Request) -> None:
+    """Read what a refusal left unread, within limits: a server that closes on unread bytes can take the answer with it."""
+    left = MOST_DRAINED_BYTES if request.environ.get("wsgi.input_terminated") else 0
+    try:
+        while left > 0 and (part := _part(request, min(left, 65_536))):
+            left -= len(part)
+    except BadRequest:
+        pass
 
 
 def parse_json(data: bytes) -> Any:

@@ -177,6 +177,7 @@ def _flask_view(route: Route, auth: Auth) -> Callable[..., Response]:
         try:
             response = _run(route, auth, parts)
         except Exception as error:
+            bodies.drain(request)
             response = problems.answer(error)
         meter.count(response.status_code, time.perf_counter() - began)
         return response

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 # Read by dramatiq when its modules load. A prefetch of one starves the threads; an idle consumer sleeps up to the
 # timeout.
@@ -18,10 +19,22 @@ from workers.middleware import DatabaseConnections, Measure
 
 NAMESPACE = "scrip"
 TIME_LIMIT_MS = 60_000
+# A drain of reports works until nothing is left, and two in one process would wait for each other's Python: a process
+# takes one ring at a time and leaves the next one to another process. Of other messages it takes any number.
+MESSAGES_AT_ONCE = {"usage": 1}
+
+
+class Broker(RedisBroker):
+    """Dramatiq's broker, with a limit for each queue on the messages that one process has in hand."""
+
+    def consume(self, queue_name: str, prefetch: int = 1, timeout: int = 5000) -> Any:
+        """A worker process calls this once for each of its queues."""
+        return super().consume(queue_name, MESSAGES_AT_ONCE.get(queue_name, prefetch), timeout)
+
 
 # No Retries middleware: the rows are the queue, and their backoff is the database's. `url=` and not `host=`: with the
 # latter redis-py repeats scripts that are not idempotent.
-broker = RedisBroker(
+broker = Broker(
     url=settings.redis_url,
     namespace=NAMESPACE,
     middleware=[

@@ -10,6 +10,7 @@ import structlog
 from dramatiq.middleware import Middleware
 
 from models import database, metrics
+from processes import die_with_parent
 
 log = structlog.get_logger()
 
@@ -19,9 +20,10 @@ class DatabaseConnections(Middleware):
 
     def after_process_boot(self, broker: dramatiq.Broker) -> None:
         """Each process has a pool of its own."""
-        from workers.start import bind_database
+        from workers.start import bind_database, spare_the_collector
 
         bind_database()
+        spare_the_collector()
 
     def after_process_message(
         self, broker: dramatiq.Broker, message: Any, *, result: Any = None, exception: BaseException | None = None

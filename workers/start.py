@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import sys
 
@@ -9,6 +10,18 @@ import structlog
 
 from models import database
 from settings import settings
+
+GARBAGE_AFTER_OBJECTS = 50_000
+
+
+def spare_the_collector() -> None:
+    """Have the cycle collector leave the loaded program alone, and look at what is new less often.
+
+    A batch makes some ten thousand objects and no cycles. By default Python would look through them a dozen times a
+    batch, and now and then through the whole program: a quarter of a drain's time.
+    """
+    gc.freeze()
+    gc.set_threshold(GARBAGE_AFTER_OBJECTS)
 
 
 def bind_database(application_name: str = "scrip worker", threads: int | None = None) -> None:

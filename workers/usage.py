@@ -10,9 +10,12 @@ from workers.broker import broker
 from workers.drain import drain
 from workers.rings import answers
 
+# A batch of fewer is done before another process would have begun.
+HELP_FROM_REPORTS = 100
+
 
 @answers("usage")
 @dramatiq.actor(queue_name="usage", broker=broker)
 def settle_usage() -> None:
     """Settle what is pending."""
-    drain("usage", lambda: usage.settle(now=clock.now()))
+    drain("usage", lambda: usage.settle(now=clock.now()), help_from=HELP_FROM_REPORTS)

@@ -30,7 +30,8 @@ def test_every_accepted_report_is_settled_once(instance: Running) -> None:
     for number in range(CUSTOMERS):
         instance.post("/v1/adjustments", {"id": f"g{number}", "customer": f"c{number}", "units": 10_000, "reason": "x"})
     finished = threading.Event()
-    vandal = threading.Thread(target=_vandalise, args=(instance, finished))
+    killed: list[int] = []
+    vandal = threading.Thread(target=_vandalise, args=(instance, finished, killed))
     vandal.start()
     try:
         with ThreadPoolExecutor(4) as pool:
@@ -39,6 +40,7 @@ def test_every_accepted_report_is_settled_once(instance: Running) -> None:
         finished.set()
         vandal.join()
     assert accepted == REPORTS
+    assert len(killed) >= 3, "the run was over before anything was broken"
     until(lambda: not _pending(instance), 120)
     assert instance.is_clean()
     spent = {f"c{n}": sum(_minutes(r) for r in range(n, REPORTS, CUSTOMERS)) for n in range(CUSTOMERS)}
@@ -65,14 +67,16 @@ def _report(instance: Running, start: int) -> int:
     return int(first["accepted"])
 
 
-def _vandalise(instance: Running, finished: threading.Event) -> None:
+def _vandalise(instance: Running, finished: threading.Event, killed: list[int]) -> None:
     """Kill a worker process and flush Redis, again and again."""
     dice = random.Random(7)
-    while not finished.wait(0.4):
+    while not finished.wait(0.2):
         victims = instance.processes("dramatiq")
         if victims:
+            victim = dice.choice(victims)
             try:
-                dice.choice(victims).kill()
+                victim.kill()
+                killed.append(victim.pid)
             except psutil.NoSuchProcess:
                 pass
         with redis.Redis.from_url(instance.redis_url()) as doorbell:

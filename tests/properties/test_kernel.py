@@ -43,7 +43,7 @@ def wish(kind: str, **values: st.SearchStrategy[Any]) -> st.SearchStrategy[Wish]
     return st.builds(Wish, st.just(kind), who, KEY, PICK, st.fixed_dictionaries(values))
 
 
-HOURS = st.none() | st.integers(-10, 200)
+HOURS = st.none() | st.integers(-10, 50) | st.integers(1, 200)
 GRANT = wish(
     "grant",
     units=GRANTED,
@@ -56,7 +56,7 @@ FIRST = {"units": 50, "hours": None, "relative": False, "priority": 0, "payment"
 WISHES = st.one_of(
     GRANT,
     GRANT,
-    wish("cycle", units=GRANTED, cycle=st.integers(0, 4), hours=st.integers(-10, 200)),
+    wish("cycle", units=GRANTED, cycle=st.integers(0, 2), hours=st.integers(-10, 200)),
     wish("take", units=UNITS, rule=RULE),
     wish("take", units=UNITS, rule=RULE),
     wish("settle", units=UNITS, rule=RULE),
@@ -205,7 +205,7 @@ class Kernel(RuleBasedStateMachine):
         return movement, lambda plain: plain.grant(units, lot, "purchase")
 
     def make_cycle(self, it: Wish, plain: PlainAccount, units: int, cycle: int, hours: int) -> Any:
-        subscription = 1 + it.pick % 2
+        subscription = 1 + (it.pick % 4 == 0)
         expires_at = self.now + timedelta(hours=hours)
         movement = Grant(
             **self.common(it),
