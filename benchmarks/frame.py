@@ -26,6 +26,8 @@ class Bench:
     servers: Servers
     quick: bool
     customers: int = 100_000
+    # What the tests run is a small share of a quick run.
+    share: float = 1.0
 
     @property
     def server(self) -> Server:
@@ -33,8 +35,8 @@ class Bench:
         return Server(self.servers.database_url)
 
     def size(self, quick: int, full: int) -> int:
-        """One of the two, for a row that counts in rows or seconds."""
-        return quick if self.quick else full
+        """One of the two, for a row that counts in rows or seconds; at least 1."""
+        return max(1, round((quick if self.quick else full) * self.share))
 
 
 @dataclass(frozen=True)

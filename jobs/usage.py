@@ -101,8 +101,18 @@ def _settle(conn: Connection, lane: int, ids: Sequence[int], now: datetime) -> i
     crashpoint("usage-after-post")
     if reports:
         usage.settle(conn, [_settlement(*pair) for pair in zip(reports, outcomes, strict=True)], now=now)
+        _log_refusals(conn, reports, outcomes, now)
     crashpoint("usage-before-commit")
     return len(reports)
+
+
+def _log_refusals(conn: Connection, reports: Sequence[Report], outcomes: Sequence[Outcome], now: datetime) -> None:
+    """An ERROR of the operation log for each report that its app's rule refused; it outlives a replay."""
+    for report, outcome in zip(reports, outcomes, strict=True):
+        if outcome.status == "refused":
+            details = {"report": report.external_id, "rate": report.rate, "quantity": report.quantity, "dead": False}
+            error = {"message": f"{outcome.shortfall} required, {outcome.available} available"}
+            poison.log_error(conn, report.app, "TRACK_USAGE", report.customer, details, error, now)
 
 
 def _movement(report: Report) -> Take:

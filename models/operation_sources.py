@@ -90,6 +90,11 @@ class Source:
 ACCOUNT = "t.account_id = (SELECT id FROM account WHERE app = %(app)s AND customer = %(customer)s)"
 KIND_OF_KEY = "split_part(t.key, ':', 1)"
 BEGUN_OR_DONE = frozenset({"STARTED", "SUCCESS"})
+# The collation is that of the index on the event's id; without it the index would not be used.
+_ENTRIES_OF_EVENT = """(
+    SELECT coalesce(jsonb_agg(jsonb_build_object('entry', e.id, 'type', e.type, 'amount', e.amount)
+                              ORDER BY e.id), '[]') FROM entry e
+    WHERE e.app = t.app AND e.meta ? 'event' AND e.meta ->> 'event' = t.event_id COLLATE "default")"""
 _FAILED_EVENT = _event_operation("t.details ->> 'type'")
 
 SOURCES = (
@@ -99,29 +104,25 @@ SOURCES = (
         operations=BY_EVENT,
         statuses=BEGUN_OR_DONE,
         operation=_event_operation("t.type"),
-        details="""jsonb_build_object('key', 'event:' || t.id, 'event', t.id, 'event_id', t.event_id,
-            'provider', t.provider, 'type', t.type) || s.details""",
+        details=f"""jsonb_build_object('key', 'event:' || t.id, 'event', t.id, 'event_id', t.event_id,
+            'provider', t.provider, 'type', t.type) || s.details
+            || CASE WHEN s.status = 'SUCCESS'
+                    THEN jsonb_build_object('entries', {_ENTRIES_OF_EVENT}) ELSE '{{}}' END""",
         lines="""(0, 'STARTED', t.received_at, '{}'::jsonb),
             (1, CASE WHEN t.state IN ('done', 'ignored') THEN 'SUCCESS' END, t.processed_at,
-             jsonb_build_object('state', t.state, 'reason', t.error, 'entries', (
-                SELECT coalesce(jsonb_agg(jsonb_build_object('entry', e.id, 'type', e.type, 'amount', e.amount)
-                                          ORDER BY e.id), '[]')
-                FROM entry e WHERE e.app = t.app AND e.meta ? 'event' AND e.meta ->> 'event' = t.event_id)
-             ))) AS s(part, status, at, details)""",
+             jsonb_build_object('state', t.state, 'reason', t.error))) AS s(part, status, at, details)""",
         recorded_at="t.received_at",
     ),
     Source(
         name="usage",
         table="usage_report",
         operations=frozenset({"TRACK_USAGE"}),
-        statuses=frozenset(STATUSES),
+        statuses=BEGUN_OR_DONE,
         operation="'TRACK_USAGE'",
         details="""jsonb_build_object('key', 'usage:' || t.external_id, 'report', t.external_id, 'rate', t.rate,
             'quantity', t.quantity) || s.details""",
-        error="CASE WHEN s.status = 'ERROR' THEN jsonb_build_object('message', 'too little is available') END",
         lines="""(0, 'STARTED', t.received_at, '{}'::jsonb),
-            (1, CASE WHEN t.state = 'refused' THEN 'ERROR'
-                     WHEN t.state = 'settled' AND t.entry_id IS NULL THEN 'SUCCESS' END, t.settled_at,
+            (1, CASE WHEN t.state = 'settled' AND t.entry_id IS NULL THEN 'SUCCESS' END, t.settled_at,
              jsonb_build_object('units', t.units, 'shortfall', t.shortfall))) AS s(part, status, at, details)""",
         recorded_at="t.received_at",
         owner=("t.app = %(app)s AND t.customer = %(customer)s", "t.app = %(app)s"),

@@ -175,9 +175,10 @@ def test_a_bad_capture_names_its_field(ada, units):
 
 
 def test_a_quote_tells_the_price_and_takes_nothing(ada):
-    ask = lambda quantity: ada.get(  # noqa: E731
-        f"/v1/customers/ada/quote?rate=voice_call&quantity={quantity}", headers=KEY
-    ).json
+    def ask(quantity: int) -> Any:
+        query = {"rate": "voice_call", "quantity": quantity}
+        return ada.get("/v1/customers/ada/quote", query_string=query, headers=KEY).json
+
     assert ask(123) == {"units": 3, "available": 100, "enough": True}
     assert ask(6001) == {"units": 101, "available": 100, "enough": False}
     assert ask(0) == {"units": 0, "available": 100, "enough": True}
@@ -265,6 +266,6 @@ def test_a_refund_is_of_our_own_deductions(ada):
     assert fields(send(ada, "/v1/refunds", {**REFUND, "entry": grant})) == ["entry"]
 
 
-@pytest.mark.parametrize("entry", [0, -1, "1", 1.0, 2**63, 2**64, None, True])
+@pytest.mark.parametrize("entry", [0, -1, "1", 1.0, 1e30, 2**63, None, True])
 def test_an_entry_is_a_whole_number(client, entry):
     assert fields(send(client, "/v1/refunds", {**REFUND, "entry": entry})) == ["entry"]

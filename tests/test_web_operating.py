@@ -53,7 +53,9 @@ def test_an_event_shows_its_payload_and_entries(client):
     assert (shown["event_id"], shown["state"], shown["attempts"], shown["error"]) == ("evt_1", "pending", 0, None)
 
 
-@pytest.mark.parametrize("id", ["2", "0", "-1", "x", "1.0", "9223372036854775808", "99999999999999999999", "²", "evt_1"])
+@pytest.mark.parametrize(
+    "id", ["2", "0", "-1", "x", "1.0", "9223372036854775808", "99999999999999999999", "²", "evt_1"]
+)
 def test_an_event_that_is_not_there_is_404(client, id):
     deliver(client, 1)
     assert problem(client.get(f"/v1/events/{id}", headers=KEY), 404) == "not-found"

@@ -18,7 +18,9 @@ def reports(count: int) -> list[dict[str, Any]]:
 
 
 def test_a_report_is_accepted_and_can_be_read(client):
-    answer = send(client, "/v1/usage", {**REPORT, "metadata": {"k": [1, None]}, "occurred_at": "2026-01-31T13:00:00+02:00"})
+    answer = send(
+        client, "/v1/usage", {**REPORT, "metadata": {"k": [1, None]}, "occurred_at": "2026-01-31T13:00:00+02:00"}
+    )
     assert (answer.status_code, answer.json) == (202, {"accepted": 1, "duplicates": 0})
     stored = client.get("/v1/usage/call-1", headers=KEY).json
     assert stored["received_at"].endswith("Z")
@@ -251,7 +253,10 @@ def test_reports_are_listed_newest_first_in_pages(client):
 
 def test_reports_are_listed_by_customer_and_state(client):
     send(client, "/v1/usage", {"reports": [REPORT, {**REPORT, "id": "call-2", "customer": "bo"}]})
-    ids = lambda query: [report["id"] for report in client.get(f"/v1/usage?{query}", headers=KEY).json["reports"]]  # noqa: E731
+
+    def ids(query: str) -> list[str]:
+        return [report["id"] for report in client.get(f"/v1/usage?{query}", headers=KEY).json["reports"]]
+
     assert ids("customer=bo") == ["call-2"]
     assert ids("customer=nobody") == []
     assert ids("state=settled") == []

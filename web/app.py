@@ -7,7 +7,7 @@ from flask import Flask, Response, request
 from werkzeug.exceptions import NotFound
 
 from models.errors import Invalid
-from web import api, docs, ops, problems, webhooks
+from web import api, documentation, ops, problems, webhooks
 from web.auth import Auth
 from web.bodies import MOST_BODY_BYTES
 from web.fields import NAME_RULE
@@ -27,7 +27,7 @@ def create_app() -> Flask:
     auth = Auth()
     for route in routes():
         register(app, route, auth)
-    docs.register(app, routes())
+    documentation.register(app, routes())
     return app
 
 

@@ -88,7 +88,7 @@ def _part(request: Request, size: int) -> bytes:
 
 
 def drain(request: Request) -> None:
-    """Read what a refusal left unread, within limits: a server that closes on unread bytes can take the answer with it."""
+    """Read what a refusal left unread, within limits: a server that closes on unread bytes may lose its answer."""
     left = MOST_DRAINED_BYTES if request.environ.get("wsgi.input_terminated") else 0
     try:
         while left > 0 and (part := _part(request, min(left, 65_536))):

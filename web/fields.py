@@ -65,7 +65,9 @@ def parse_time(value: Any) -> datetime:
         raise refuse(TIME_RULE) from None
 
 
-def _duration(text: str) -> timedelta:
+def _duration(text: Any) -> timedelta:
+    if not isinstance(text, str):
+        raise refuse("must be text")
     try:
         parsed = durations.parse(text)
     except ValueError as error:

@@ -159,7 +159,7 @@ def _answer(route: Route, description: str) -> Schema:
 
 def _content(model: type[Body] | type[Shape]) -> Schema:
     content: Schema = {"schema": {"$ref": REF.format(model=model.__name__)}}
-    return {**content, "example": model.example} if model.example else content
+    return {**content, "example": model.example} if "example" in vars(model) else content
 
 
 def _problem(problem: problems.Problem) -> Schema:

@@ -179,7 +179,9 @@ def _flask_view(route: Route, auth: Auth) -> Callable[..., Response]:
         except Exception as error:
             bodies.drain(request)
             response = problems.answer(error)
-        meter.count(response.status_code, time.perf_counter() - began)
+        seconds = time.perf_counter() - began
+        meter.count(response.status_code, seconds)
+        log.debug("request", method=route.method, path=route.path, status=response.status_code, seconds=seconds)
         return response
 
     return view

@@ -19,9 +19,10 @@ class DatabaseConnections(Middleware):
     """Points the worker process at the database, and gives a thread's connection back after what may have broken it."""
 
     def after_process_boot(self, broker: dramatiq.Broker) -> None:
-        """Each process has a pool of its own."""
+        """Each process has a pool of its own, and does not outlive a master that is killed."""
         from workers.start import bind_database, spare_the_collector
 
+        die_with_parent()
         bind_database()
         spare_the_collector()
 

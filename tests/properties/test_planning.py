@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from models.movements import Capture, Clawback, Freeze, Grant, Lapse, Movement, Place, Release, Reverse, Take
 from models.planning import BURN_ORDERS, NEVER, Account, Lot, Plan, Policy, Posted, State, plan
 
-MANY = settings(max_examples=10 * settings().max_examples)  # cheap: there is no database
+MANY = settings(max_examples=5 * settings().max_examples)  # cheap: there is no database
 NOW = datetime(2026, 3, 1, tzinfo=timezone.utc)
 EARLIER = NOW - timedelta(hours=3)
 UNITS = st.integers(0, 30)

@@ -49,6 +49,13 @@ class Event(Shape):
 class EventInFull(Event):
     payload: dict[str, Any]
     entries: list[dict[str, Any]]
+    example = {
+        **Event.example,
+        "payload": {"id": "evt_1", "type": "checkout.session.completed"},
+        "entries": [
+            {"id": 1, "amount": 100, "type": "purchase", "key": "payment:1", "created_at": "2026-01-31T12:00:00Z"}
+        ],
+    }
 
 
 class Events(Shape):

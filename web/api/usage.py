@@ -23,9 +23,8 @@ MOST_ERRORS = 6 * MOST_REPORTS
 STRICT = ConfigDict(strict=True, extra="forbid")
 
 
+# Typed dicts in place of models: they are checked in a microsecond, and jobs take them as they are.
 class UsageReport(TypedDict):
-    """Typed dicts in place of models: checked in a microsecond, and jobs take them as they are."""
-
     __pydantic_config__ = STRICT  # type: ignore[misc]
     id: Name
     customer: Name
@@ -42,6 +41,17 @@ class UsageReports(TypedDict):
 
 ONE = TypeAdapter(UsageReport)
 MANY = TypeAdapter(UsageReports)
+REPORT: dict[str, Any] = {**ONE.json_schema(), "title": "One report"}
+REPORTS: dict[str, Any] = {
+    "title": "Several reports",
+    "type": "object",
+    "required": ["reports"],
+    "additionalProperties": False,
+    "properties": {"reports": {"type": "array", "minItems": 1, "maxItems": MOST_REPORTS, "items": REPORT}},
+}
+EXAMPLE = {"id": "call-77", "customer": "u1", "rate": "voice_call", "quantity": 123}
+BODY: dict[str, Any] = {"schema": {"anyOf": [REPORT, REPORTS]}, "example": EXAMPLE}
+DESCRIBED: dict[str, Any] = {"requestBody": {"required": True, "content": {"application/json": BODY}}}
 
 
 class Accepted(Shape):
@@ -91,7 +101,7 @@ class UsageQuery(Page):
     state: State | None = None
 
 
-@routes.post("/v1/usage", scope="write", answer=Accepted, status=202, errors=(400, 409, 413, 422))
+@routes.post("/v1/usage", scope="write", answer=Accepted, status=202, errors=(400, 409, 413, 422), describe=DESCRIBED)
 def report(call: Call) -> Answer:
     """Report use, one report or up to 1000 as `reports`.
 

@@ -25,7 +25,7 @@ def register(app: Flask, routes: Sequence[Route]) -> None:
 
     def show_page() -> Response:
         page = render_template(
-            "docs.html", document=document(), problems=problems.ALL, show=_show, schema_of=_schema_of
+            "documentation.html", document=document(), problems=problems.ALL, show=_show, schema_of=_schema_of
         )
         headers = {"Content-Security-Policy": POLICY, "X-Content-Type-Options": "nosniff"}
         return Response(page, headers=headers, content_type="text/html; charset=utf-8")
