@@ -11,8 +11,10 @@ from kernel import (
     CY,
     PATIENT,
     account,
+    applied,
     day,
     entries,
+    expiries,
     failures,
     grant,
     kernel,
@@ -96,26 +98,26 @@ def test_lots_made_in_a_batch_pay_in_it() -> None:
 
 def test_a_lot_that_is_made_between_two_takes_finds_its_place_in_the_order() -> None:
     grant(10, expires_at=day(2))
+    grant(10, expires_at=day(3))
     post(
         _take(1),
         Grant(app=APP, customer=ADA, units=10, type="bonus", source="gift", expires_at=day(1)),
         _take(5),
     )
-    assert remaining() == [9, 5]
+    assert remaining() == [9, 10, 5]
 
 
-def test_a_refund_between_two_takes_revives_its_lot_in_the_order() -> None:
+def test_a_refund_between_two_takes_revives_its_lot_where_it_now_belongs() -> None:
     grant(5, app=PATIENT, expires_at=day(1))
-    spent = take(5, app=PATIENT)
-    assert spent.entry_id
-    grant(10, app=PATIENT, expires_at=day(30))
+    spent = applied(take(5, app=PATIENT))
+    grant(10, app=PATIENT, expires_at=day(5))
     post(
         Take(app=PATIENT, customer=ADA, units=1),
-        Reverse(app=PATIENT, customer=ADA, entry_id=spent.entry_id),
+        Reverse(app=PATIENT, customer=ADA, entry_id=spent),
         Take(app=PATIENT, customer=ADA, units=2),
         at=day(2),
     )
-    assert remaining(app=PATIENT) == [3, 9]
+    assert (expiries(app=PATIENT), remaining(app=PATIENT)) == ([day(9), day(5)], [5, 7])
 
 
 def test_a_freeze_between_two_takes_stops_the_second() -> None:

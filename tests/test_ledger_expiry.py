@@ -132,6 +132,14 @@ def test_the_oldest_report_decides() -> None:
     assert lapse(at=day(4)).units == 0
 
 
+def test_a_report_that_still_waits_keeps_its_lots_while_a_later_one_is_settled() -> None:
+    grant(10, expires_at=day(1))
+    grant(10, expires_at=day(3))
+    report(day(0.5))
+    take(4, at=day(4), received_at=day(2))
+    assert remaining() == [10, 6]
+
+
 def test_only_the_lots_that_were_alive_on_receipt_are_kept() -> None:
     grant(10, expires_at=day(1))
     grant(10, expires_at=day(3))

@@ -13,8 +13,9 @@ import orjson
 from flask import Request
 from pydantic import ValidationError
 
+from models.accounts import is_name
 from models.errors import BadRequest, Invalid, TooLarge
-from web.fields import NAME_RULE, Body, Query, is_name
+from web.fields import NAME_RULE, Body, Query
 
 MOST_BODY_BYTES = 1024 * 1024
 MOST_DRAINED_BYTES = 8 * MOST_BODY_BYTES

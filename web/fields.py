@@ -5,7 +5,6 @@ Nothing is coerced in a body: `"7"`, `1.5` and `true` are not 7. A query is text
 
 from __future__ import annotations
 
-import re
 from datetime import datetime, timedelta
 from typing import Annotated, Any, ClassVar
 
@@ -14,6 +13,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_core import PydanticCustomError
 
 from models import durations
+from models.accounts import is_name
 from web import times
 
 MOST_UNITS = 10**12
@@ -21,7 +21,6 @@ LONGEST_TEXT = 500
 MOST_METADATA_BYTES = 16 * 1024
 HIGHEST_ID = 2**63 - 1
 
-_NAME = re.compile(r"[^/\\\x00-\x1f\x7f-\x9f]{1,120}")
 NAME_RULE = "must be 1 to 120 characters without /, \\ or control characters, and not . or .."
 TIME_RULE = "must be an RFC 3339 time with an offset, such as 2026-01-31T12:00:00Z"
 
@@ -32,11 +31,6 @@ def refuse(reason: str, field: str = "") -> PydanticCustomError:
     The reason goes into the answer as it stands. A validator of a whole body names the field.
     """
     return PydanticCustomError("scrip", "{reason}", {"reason": reason, "field": field})
-
-
-def is_name(text: str) -> bool:
-    """Whether the text may be a client's id or a customer."""
-    return _NAME.fullmatch(text) is not None and text not in (".", "..")
 
 
 def _name(text: str) -> str:

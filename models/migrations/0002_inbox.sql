@@ -61,6 +61,7 @@ CREATE TABLE inbox_event (
     UNIQUE (app, provider, event_id)
 );
 CREATE INDEX inbox_event_pending ON inbox_event (id) WHERE state = 'pending';
+CREATE INDEX inbox_event_dead ON inbox_event (id) WHERE state = 'dead';
 
 -- A drain says which rows it is about to try, in a commit of its own. A marker whose connection is gone belongs to a
 -- worker that died: its rows are tried one by one from then on, and only a death alone counts (jobs/poison.py).

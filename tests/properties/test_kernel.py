@@ -39,7 +39,7 @@ class Wish:
 
 
 def wish(kind: str, **values: st.SearchStrategy[Any]) -> st.SearchStrategy[Wish]:
-    who = st.sampled_from([0, 0, 0, 0, 1, 1, 2])
+    who = st.integers(0, CUSTOMERS - 1)
     return st.builds(Wish, st.just(kind), who, KEY, PICK, st.fixed_dictionaries(values))
 
 
@@ -124,9 +124,12 @@ class Kernel(RuleBasedStateMachine):
     @rule(
         pause=st.one_of(st.just(0), st.integers(1, 60), st.just("expiry")),
         reports=st.lists(st.tuples(st.integers(0, CUSTOMERS - 1), st.integers(0, 5)), max_size=1),
-        wishes=st.lists(WISHES, min_size=2, max_size=6),
+        wishes=st.lists(WISHES, min_size=1, max_size=6),
+        all_of=st.sampled_from([None, 0, 0, 1]),
     )
-    def batch(self, pause: int | str, reports: list[tuple[int, int]], wishes: list[Wish]) -> None:
+    def batch(
+        self, pause: int | str, reports: list[tuple[int, int]], wishes: list[Wish], all_of: int | None = None
+    ) -> None:
         self.wait(pause)
         for who, hours_ago in reports:
             self.receive(who, hours_ago)
@@ -134,6 +137,7 @@ class Kernel(RuleBasedStateMachine):
         movements: list[Movement] = []
         expected: list[tuple[Wish, Said, int, int]] = []
         for it in wishes:
+            it.who = it.who if all_of is None else all_of
             made = self.fulfil(it)
             if made is None:
                 continue

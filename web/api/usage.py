@@ -165,6 +165,6 @@ def one(call: Call, id: str) -> Answer:
 @routes.post("/v1/usage/{id}/replay", scope="admin", answer=UsageReportState, status=202, errors=(404, 409))
 def replay(call: Call, id: str) -> Answer:
     """Settle a dead or refused report again, as if it were received now."""
-    usage.replay(call.app.slug, id, now=call.now)
+    report = jobs.replay(call.app, id, now=call.now)
     ring("usage")
-    return usage.get(call.app.slug, id), 202
+    return report, 202
