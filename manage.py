@@ -53,8 +53,7 @@ if __name__ == "__main__":
     from commands.errors import exit_code_of
 
     try:
-        main.main(standalone_mode=False)
-    except click.exceptions.Exit as done:
-        sys.exit(done.exit_code)
+        code = main.main(standalone_mode=False)
+        sys.exit(code if isinstance(code, int) else 0)
     except Exception as error:
         sys.exit(exit_code_of(error))

@@ -11,11 +11,14 @@ from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from statistics import median
 
+import psutil
+
 from benchmarks.databases import Server
 from embedded import Servers
 from settings import Settings
 
 Measure = Callable[[], float]
+BUSY_SECONDS = 0.3
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,8 @@ class Result:
     row: Row
     values: list[float] = field(default_factory=list)
     limits: list[float] = field(default_factory=list)
+    # How busy others kept the machine just before each round, in percent.
+    busy: list[float] = field(default_factory=list)
 
     @property
     def value(self) -> float:
@@ -122,6 +127,7 @@ def measure(rows: Sequence[Row], bench: Bench, rounds: int, tell: Callable[[str]
                 measures[row.id] = stack.enter_context(row.prepare(bench))
             for name, beside in _turns(limit, figures, rounds):
                 tell(name)
+                results[name].busy.append(psutil.cpu_percent(interval=BUSY_SECONDS))
                 value = measures[name]()
                 results[name].values.append(value)
                 if beside:

@@ -7,6 +7,7 @@ import platform
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 import orjson
@@ -17,6 +18,9 @@ from rich.table import Table
 
 from benchmarks.frame import Bench, Result
 from benchmarks.picture import picture
+
+
+MUCH = 15.0
 
 
 def machine(bench: Bench) -> dict[str, Any]:
@@ -68,6 +72,7 @@ def _as_json(result: Result) -> dict[str, Any]:
         "met": result.met,
         "rounds": [_rounded(value) for value in result.values],
         "limit_rounds": [_rounded(value) for value in result.limits],
+        "busy_percent": result.busy,
     }
 
 
@@ -87,6 +92,8 @@ def show(results: Sequence[Result], console: Console) -> None:
     for result in results:
         table.add_row(*_cells(result))
     console.print(table)
+    busy = mean([percent for result in results for percent in result.busy] or [0.0])
+    console.print(f"Before the rounds others kept the machine {busy:.0f} % busy.", style="red" if busy > MUCH else "")
 
 
 def _cells(result: Result) -> tuple[str, ...]:

@@ -29,7 +29,10 @@ def command(app: str, events_given: tuple[int, ...], reports_given: tuple[str, .
     with servers.database():
         from jobs import events
         from models import catalog, clock, usage
+        from workers import main as actors
         from workers.rings import ring
+
+        assert actors.broker, "the actors are what a ring reaches"
 
         slug = catalog.current()[app].slug
         event_ids = [*events_given, *(_all_dead_events(slug) if dead else [])]

@@ -97,12 +97,19 @@ class Account:
         self.in_order = False
         self.cannot_pay = None
 
-    def spendable(self, at: datetime) -> list[Lot]:
-        """The lots that may pay at `at`, in burn order."""
+    def payers(self, units: int, at: datetime) -> list[Lot]:
+        """The lots that pay `units` at `at`, in burn order: as many as it takes, or all that may pay."""
         if not self.in_order and len(self.lots) > 1:
             self.lots.sort(key=BURN_ORDERS[self.policy.burn_order])
             self.in_order = self.policy.burn_order != "largest_first"
-        return [lot for lot in self.lots if lot.remaining and lot.expires_at > at and not lot.frozen]
+        payers = []
+        for lot in self.lots:
+            if units <= 0:
+                break
+            if lot.remaining and lot.expires_at > at and not lot.frozen:
+                payers.append(lot)
+                units -= lot.remaining
+        return payers
 
     def shown(self, now: datetime) -> tuple[int, int]:
         """(balance, available) as a customer sees them: what has expired is gone, swept or not.
@@ -449,7 +456,8 @@ def _credit(it: Plan, account: Account, movement: Grant, lot: Lot, units: int) -
 def _take(it: Plan, account: Account, movement: Take) -> Outcome:
     wanted = _not_negative(movement.units)
     # A node whose clock is ahead must not hide from a report what may pay now.
-    lots = account.spendable(min(movement.received_at, it.now) if movement.received_at else it.now)
+    at = min(movement.received_at, it.now) if movement.received_at else it.now
+    lots = account.payers(wanted, at)
     rule = movement.on_shortfall or account.policy.on_shortfall
     if rule == "reject" and wanted > sum(lot.remaining for lot in lots):
         return _refused(it, account, "insufficient", shortfall=wanted)
@@ -469,9 +477,9 @@ def _place(it: Plan, account: Account, movement: Place) -> Outcome:
     known = it.state.holds.get((movement.app, movement.key))
     if known is not None:
         return _outcome(it, account, status="already", hold_id=known.id, units=known.units)
-    lots = account.spendable(it.now)
-    there = sum(lot.remaining for lot in lots)
     wanted = _not_negative(movement.units)
+    lots = account.payers(wanted, it.now)
+    there = sum(lot.remaining for lot in lots)
     units = min(wanted, there) if movement.at_most else wanted
     if units > there:
         return _refused(it, account, "insufficient", shortfall=units)
@@ -515,7 +523,7 @@ def _capture(it: Plan, account: Account, movement: Capture) -> Outcome:
         return hold
     units = hold.units if movement.units is None else _not_negative(movement.units)
     more = max(0, units - hold.units)
-    lots = account.spendable(it.now) if more else []
+    lots = account.payers(more, it.now)
     if more > sum(lot.remaining for lot in lots):
         return _refused(it, account, "insufficient", shortfall=units)
     spent, freed = _split(it, account, hold, units)
@@ -602,7 +610,8 @@ def _clawback(it: Plan, account: Account, movement: Clawback) -> Outcome:
 def _claw(it: Plan, account: Account, movement: Clawback, grant: Posted, own: Lot, units: int) -> Outcome:
     """From the payment's own lot, then in burn order, then debt. Held units are left alone."""
     parts = _draw(it, [own], units) if own.remaining else []
-    parts += _draw(it, account.spendable(it.now), units + _sum(parts))
+    left = units + _sum(parts)
+    parts += _draw(it, account.payers(left, it.now), left)
     parts += _overdraw(account, units + _sum(parts))
     entry_id = _post(it, account, movement, -units, "clawback", parts, reverses_id=grant.id)
     _note_reversal(grant, parts, -units)

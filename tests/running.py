@@ -93,11 +93,12 @@ class Running:
         assert answer.status_code == status, answer.text
         return answer.json()
 
-    def webhook(self, event: dict[str, Any], *, app: str = "ai-services") -> int:
+    def webhook(self, event: dict[str, Any], *, app: str = "ai-services", patience_seconds: float = 60) -> int:
         """Send an event signed as Stripe signs it; returns the status."""
         body = json.dumps(event).encode()
         headers = signing.stripe_headers(body, "whsec_sandbox")
-        return self.http.post(f"{self.url}/webhooks/stripe/{app}", data=body, headers=headers, timeout=60).status_code
+        url = f"{self.url}/webhooks/stripe/{app}"
+        return self.http.post(url, data=body, headers=headers, timeout=patience_seconds).status_code
 
     def balance(self, customer: str, *, app: str = "ai-services") -> int:
         """What the API shows as the customer's balance."""

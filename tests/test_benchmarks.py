@@ -56,7 +56,7 @@ def test_a_report_that_is_not_settled_spoils_the_figure(db: str, now: datetime) 
     settle.accept(1, CUSTOMERS)
     with pytest.raises(AssertionError, match="1 reports are not settled"):
         settle.check_settled(Database(db))
-    usage.settle(now=now)
+    usage.settle(now=now)  # of a customer with nothing: settled, but there is no entry
     with pytest.raises(AssertionError, match="1 reports are not settled"):
         settle.check_settled(Database(db))
 

@@ -12,7 +12,7 @@ from models.apps import App
 from settings import SANDBOX_WEBHOOK_SECRET, settings
 from web.fields import Shape
 from web.routes import Answer, Call, Routes
-from workers.rings import ring
+from workers.ringer import ring_soon
 
 routes = Routes("Receivers")
 RECEIVED = {"received": True}
@@ -43,7 +43,7 @@ def stripe(call: Call, app: str) -> Answer:
     header = call.request.environ.get("HTTP_STRIPE_SIGNATURE", "")
     event = stripe_signature.verify(raw, header, stripe_secrets(receiver), datetime.now(timezone.utc))
     events.receive(receiver.slug, "stripe", event["id"], event["type"], raw.decode(), now=call.now)
-    ring("webhooks")
+    ring_soon("webhooks")
     return RECEIVED
 
 

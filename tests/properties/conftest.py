@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, core, settings
 
 settings.register_profile(
-    "quick", max_examples=40, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
+    "quick", max_examples=80, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
 )
 settings.register_profile("thorough", settings.get_profile("quick"), max_examples=2000, stateful_step_count=50)
 settings.load_profile(os.environ.get("SCRIP_HYPOTHESIS", "quick"))

@@ -126,7 +126,7 @@ def test_nothing_goes_below_zero(state: State, movements: list[Movement]) -> Non
 def test_debt_stands_only_where_nothing_could_pay(state: State, movements: list[Movement]) -> None:
     work_out(state, movements)
     account = account_of(state)
-    assert not account.debt or not account.spendable(NOW)
+    assert not account.debt or not account.payers(1, NOW)
 
 
 @MANY

@@ -9,7 +9,7 @@ from jobs import events as jobs
 from models import events
 from web.fields import Page, QueryText, Shape
 from web.routes import Answer, Call, Routes
-from workers.rings import ring
+from workers.ringer import ring_soon
 
 routes = Routes("Events")
 State = Literal["pending", "done", "ignored", "dead"]
@@ -91,5 +91,5 @@ def replay(call: Call, id: int) -> Answer:
     Whatever became of it: what it did already is not done twice.
     """
     jobs.replay(call.app.slug, id, now=call.now)
-    ring("webhooks")
+    ring_soon("webhooks")
     return events.get(call.app.slug, id), 202

@@ -14,7 +14,7 @@ from models.errors import Invalid
 from web import bodies
 from web.fields import Metadata, Name, Page, Quantity, Shape, Text, Time
 from web.routes import Answer, Call, Routes
-from workers.rings import ring
+from workers.ringer import ring_soon
 
 routes = Routes("Usage")
 State = Literal["pending", "settled", "refused", "dead"]
@@ -113,7 +113,7 @@ def report(call: Call) -> Answer:
         answer = _accept(call, _many(content))
     else:
         answer = _accept_one(call, content)
-    ring("usage")
+    ring_soon("usage")
     return answer, 202
 
 
@@ -166,5 +166,5 @@ def one(call: Call, id: str) -> Answer:
 def replay(call: Call, id: str) -> Answer:
     """Settle a dead or refused report again, as if it were received now."""
     report = jobs.replay(call.app, id, now=call.now)
-    ring("usage")
+    ring_soon("usage")
     return report, 202
