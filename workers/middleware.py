@@ -11,6 +11,7 @@ from dramatiq.middleware import Middleware
 
 from models import database, metrics
 from processes import die_with_parent
+from workers.start import bind_database, spare_the_collector
 
 log = structlog.get_logger()
 
@@ -20,8 +21,6 @@ class DatabaseConnections(Middleware):
 
     def after_process_boot(self, broker: dramatiq.Broker) -> None:
         """Each process has a pool of its own, and does not outlive a master that is killed."""
-        from workers.start import bind_database, spare_the_collector
-
         die_with_parent()
         bind_database()
         spare_the_collector()

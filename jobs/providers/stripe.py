@@ -15,6 +15,7 @@ from jobs.facts import AnyFact, CustomerKnown, PaymentSettled, PeriodPaid, PlanL
 from models.apps import App
 from models.errors import NotOurs, Unprocessable
 from models.events import Event
+from settings import settings
 
 Object = dict[str, Any]
 Handler = Callable[[App, Event, Object], Iterable[AnyFact]]
@@ -44,8 +45,6 @@ def facts_of(app: App, event: Event) -> Iterator[AnyFact]:
 
 
 def _check_mode(event: Event) -> None:
-    from settings import settings
-
     live = event.payload.get("livemode")
     expected = not settings.sandbox and not (settings.stripe_secret_key or "").startswith("sk_test_")
     if isinstance(live, bool) and live != expected:
