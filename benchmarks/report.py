@@ -19,7 +19,6 @@ from rich.table import Table
 from benchmarks.frame import Bench, Result
 from benchmarks.picture import picture
 
-
 MUCH = 15.0
 
 

@@ -684,7 +684,7 @@ def _note_reversal(entry: Posted, parts: Iterable[tuple[Lot | None, int]], amoun
 
 def _freeze(it: Plan, account: Account, movement: Freeze) -> Outcome:
     changed = 0
-    for lot in account.lots:
+    for lot in sorted(account.lots, key=attrgetter("id")):  # thawed lots repay debt, the oldest first
         if lot.payment_id == movement.payment_id and lot.frozen != movement.frozen:
             lot.frozen = movement.frozen
             _altered(it, account, lot)

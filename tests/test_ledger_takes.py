@@ -23,7 +23,7 @@ from kernel import (
     slug,
     take,
 )
-from models.movements import Take
+from models.movements import Freeze, Take
 
 __all__ = ["kernel"]
 pytestmark = pytest.mark.usefixtures("kernel")
@@ -173,6 +173,17 @@ def test_a_thawed_lot_repays_debt_made_meanwhile() -> None:
     assert account(app=app) == Account(balance=6, held=0, debt=0)
     assert entries(app=app)[-1] == ("clawback", 0)
     assert failures() == {}
+
+
+def test_of_several_thawed_lots_the_oldest_repays_first() -> None:
+    grant(10, payment_id=1)
+    grant(10, payment_id=1, expires_at=day(1))
+    freeze(1)
+    post(
+        Take(app=APP, customer=ADA, units=4, on_shortfall="debt"),
+        Freeze(app=APP, customer=ADA, payment_id=1, frozen=False),
+    )
+    assert remaining() == [6, 10]
 
 
 def test_a_lot_that_is_spent_is_frozen_as_well() -> None:
