@@ -26,7 +26,7 @@ def adjust(app: App, body: dict[str, Any], *, now: datetime) -> tuple[dict[str, 
     def work(conn: Connection, request_id: str) -> dict[str, Any]:
         (outcome,) = ledger.post(conn, [_movement(app, body, request_id)], now=now)
         if outcome.status == "refused":
-            raise requests.insufficient(outcome)
+            raise requests.refused(outcome)
         return {"id": request_id, "units": body["units"], "balance": outcome.balance, "entry": outcome.entry_id}
 
     return requests.once(app, "adjustment", "ADJUSTMENT", body, work, now=now)

@@ -38,7 +38,7 @@ def charge(app: App, body: dict[str, Any], *, now: datetime) -> tuple[dict[str, 
         )
         (outcome,) = ledger.post(conn, [take], now=now)
         if outcome.status == "refused":
-            raise requests.insufficient(outcome)
+            raise requests.refused(outcome)
         return {"id": request_id, "units": units, "balance": outcome.balance, "entry": outcome.entry_id}
 
     return requests.once(app, "charge", "CHARGE", body, work, now=now)

@@ -52,7 +52,7 @@ def place(app: App, body: dict[str, Any], *, now: datetime) -> tuple[dict[str, A
         )
         (outcome,) = ledger.post(conn, [movement], now=now)
         if outcome.status == "refused":
-            raise requests.insufficient(outcome)
+            raise requests.refused(outcome)
         return {
             "id": request_id,
             "units": units,
@@ -105,7 +105,7 @@ def _close_once(
         if outcome.status == "applied":
             return _answer(conn, app, hold_id, customer, state, outcome, now)
         if outcome.refusal == "insufficient":
-            raise requests.insufficient(outcome)
+            raise requests.refused(outcome)
         customer, before, captured, expires_at = _find(conn, app, hold_id)
     if before == "held":
         before = "expired"

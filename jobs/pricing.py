@@ -7,17 +7,21 @@ from typing import Any
 from models.apps import App, Rate
 from models.errors import Invalid
 
+MOST_UNITS = 10**15
+
 
 def price(app: App, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
     """(units, what the entry says of the price) of a body with `units`, or with `rate` and `quantity`.
 
     Raises:
-        Invalid: an unknown rate.
+        Invalid: an unknown rate, or an absurd price.
     """
     metadata = {"metadata": body["metadata"]} if body.get("metadata") else {}
     if body.get("rate") is None:
         return body["units"], metadata
     rate = rate_of(app, body["rate"])
+    if rate.price(body["quantity"]) > MOST_UNITS:
+        raise Invalid([("quantity", f"comes to more than {MOST_UNITS} units")])
     terms = {"rate": rate.key, "quantity": body["quantity"], "price": [rate.units, rate.per, rate.minimum]}
     return rate.price(body["quantity"]), {**terms, **metadata}
 

@@ -53,6 +53,8 @@ def _advance(conn: Connection, app: App, fact: PaymentSettled, pack: Pack, payme
         return
     owner = accounts.customer_of(conn, payment.account_id)
     (outcome,) = ledger.post(conn, [_grant(app, fact, pack, payment, owner)], now=now)
+    if outcome.status == "refused":
+        raise Unprocessable(f"the balance of {owner!r} would grow beyond what an account can hold")
     payments.settle(conn, payment.id, units=outcome.units, entry_id=outcome.entry_id, now=now)
 
 

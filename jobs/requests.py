@@ -13,7 +13,8 @@ from psycopg.errors import UniqueViolation
 from jobs.poison import log_error
 from models import database, requests
 from models.apps import App
-from models.errors import InsufficientBalance, ScripError
+from models.errors import InsufficientBalance, Invalid, ScripError
+from models.movements import Outcome
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 NOT_CONTENT = ("id", "metadata", "occurred_at")
@@ -64,6 +65,8 @@ def log_refusal(
     database.transact(lambda conn: log_error(conn, app, operation, customer, details, error, now))
 
 
-def insufficient(outcome: Any) -> InsufficientBalance:
-    """The refusal of a movement that wanted more than is available."""
+def refused(outcome: Outcome) -> ScripError:
+    """The refusal of a movement that wanted more than is available, or than an account can hold."""
+    if outcome.refusal == "beyond":
+        return Invalid([("units", "would carry the balance beyond what an account can hold")])
     return InsufficientBalance(available=outcome.available, required=outcome.shortfall)

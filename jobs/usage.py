@@ -13,7 +13,7 @@ from typing import Any
 import psycopg
 
 from crashpoints import crashpoint
-from jobs import poison
+from jobs import poison, pricing
 from models import catalog, database, ledger, usage
 from models.apps import App
 from models.errors import Conflict, Invalid, Unprocessable
@@ -28,7 +28,7 @@ def accept(app: App, reports: Sequence[dict[str, Any]], *, now: datetime) -> tup
     """Store the reports; returns (accepted, duplicates). All or none are stored.
 
     Raises:
-        Invalid: a rate is not in the catalog; every such report is named.
+        Invalid: a rate is not in the catalog, or a price is absurd; every such report is named.
         Conflict: an id was seen with other content, in the batch or before.
     """
     unknown = [
@@ -38,6 +38,13 @@ def accept(app: App, reports: Sequence[dict[str, Any]], *, now: datetime) -> tup
     ]
     if unknown:
         raise Invalid(unknown)
+    beyond = [
+        (f"reports[{index}].quantity", f"comes to more than {pricing.MOST_UNITS} units")
+        for index, report in enumerate(reports)
+        if app.rates[report["rate"]].price(report["quantity"]) > pricing.MOST_UNITS
+    ]
+    if beyond:
+        raise Invalid(beyond)
     fresh = _distinct(reports)
     accepted = usage.accept(app.slug, fresh, now=now) if fresh else 0
     return accepted, len(reports) - accepted
@@ -82,12 +89,17 @@ def settle(*, now: datetime, limit: int = BATCH) -> int:
 
 
 def _mark(conn: Connection, now: datetime, limit: int) -> tuple[int, int, list[int]] | None:
-    while (lane := usage.claim_lane(conn, now)) is not None:
+    while (lane := _lane(conn, now)) is not None:
         # Read after the lock: what was due before it may be settled by now.
         ids = usage.due_ids(conn, lane, now, limit)
         if ids:
             return lane, poison.mark(conn, "usage", ids), ids
     return None
+
+
+def _lane(conn: Connection, now: datetime) -> int | None:
+    free = usage.claim_lane(conn, now)
+    return free if free is not None else usage.wait_for_lane(conn, now)
 
 
 def _settle(conn: Connection, lane: int, ids: Sequence[int], now: datetime) -> int:

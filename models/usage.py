@@ -15,6 +15,7 @@ from datetime import datetime
 from typing import Any
 
 import psycopg
+from psycopg.errors import LockNotAvailable
 
 from models import arrays, database, keyset
 from models.errors import Conflict, NotFound
@@ -107,6 +108,12 @@ SELECT lane FROM (
 ) AS due
 WHERE pg_try_advisory_xact_lock({LANE_LOCK}, lane) LIMIT 1
 """
+DUE_LANE = f"""
+SELECT lane FROM generate_series(0, {LANES - 1}) AS lane
+WHERE EXISTS (SELECT 1 FROM usage_queue q WHERE q.lane = lane.lane AND NOT q.dead AND q.next_attempt_at <= %s)
+ORDER BY random() LIMIT 1
+"""
+LONGEST_WAIT = "2s"
 DUE_IDS = """
 SELECT report_id, solo FROM usage_queue WHERE lane = %s AND NOT dead AND next_attempt_at <= %s
 ORDER BY report_id LIMIT %s
@@ -129,6 +136,24 @@ def claim_lane(conn: Connection, now: datetime) -> int | None:
     """Take a lane that has a report to settle until the end of the transaction; None if all such lanes are taken."""
     row = conn.execute(CLAIM_LANE, [now], prepare=True).fetchone()
     return row[0] if row else None
+
+
+def wait_for_lane(conn: Connection, now: datetime) -> int | None:
+    """Take a due lane that another drain has, as soon as that one lets go; None if none is due, or it takes too long.
+
+    Without the wait a report could be missed by both: by the drain that had just found the lane empty and still held
+    it, and by the one that was rung for the report and found the lane taken. The sweep would find it, much later.
+    """
+    row = conn.execute(DUE_LANE, [now], prepare=True).fetchone()
+    if row is None:
+        return None
+    try:
+        with conn.transaction():
+            conn.execute(f"SET LOCAL lock_timeout = '{LONGEST_WAIT}'")
+            conn.execute("SELECT pg_advisory_xact_lock(%s, %s)", [LANE_LOCK, row[0]])
+    except LockNotAvailable:
+        return None
+    return int(row[0])
 
 
 def lock_lane(conn: Connection, lane: int) -> bool:

@@ -198,3 +198,10 @@ def test_a_refund_of_a_refund_is_refused(now: datetime) -> None:
     back = refund(now, entry=charge(now)[0]["entry"])[0]["entry"]
     with pytest.raises(Invalid, match="refund"):
         refund(now, id="r2", entry=back)
+
+
+def test_a_balance_beyond_what_an_account_can_hold_is_refused_by_name(now: datetime) -> None:
+    for number in range(2):
+        give(ADA, 5 * 10**17 - 1, now=now, key=f"much:{number}")
+    with pytest.raises(Invalid, match="units"):
+        adjust(now, units=10**12)

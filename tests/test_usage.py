@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
+import psycopg
 import pytest
 
 from cast import ADA, BO, app, balance, entries, give, settle_all
 from jobs import usage
-from models import database
+from models import catalog, database
 from models import usage as stored
 from models.errors import Conflict, Invalid, NotFound
+from settings import settings
+from until import until
 
 pytestmark = pytest.mark.usefixtures("db")
 
@@ -226,3 +231,48 @@ def _leave_a_marker(ids: list[int]) -> None:
         VALUES ('usage', %s, 1, now() - interval '1 day')""",
         [ids],
     )
+
+
+def test_a_report_in_a_lane_that_is_just_being_let_go_is_not_left_to_the_sweep(now: datetime) -> None:
+    give(ADA, 100, now=now)
+    accept(report(), now=now)
+    ((lane,),) = database.fetch("SELECT lane FROM usage_queue")
+    held, let_go = threading.Event(), threading.Event()
+
+    def hold_the_lane() -> None:
+        def work(conn: Any) -> None:
+            assert stored.lock_lane(conn, lane)
+            held.set()
+            let_go.wait(10)
+
+        database.transact(work)
+        database.release()
+
+    other = threading.Thread(target=hold_the_lane)
+    other.start()
+    held.wait(10)
+    with ThreadPoolExecutor(1) as pool:
+        settling = pool.submit(lambda: (usage.settle(now=now), database.release())[0])
+        until(lambda: database.fetch("SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"))
+        let_go.set()
+        assert settling.result() == 1
+    other.join()
+
+
+def test_a_lane_that_is_not_let_go_is_passed_over(now: datetime, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stored, "LONGEST_WAIT", "50ms")
+    accept(report(), now=now)
+    ((lane,),) = database.fetch("SELECT lane FROM usage_queue")
+    with psycopg.connect(settings.database_url) as stopped:
+        assert stored.lock_lane(stopped, lane)
+        assert usage.settle(now=now) == 0
+    assert usage.settle(now=now) == 1
+
+
+def test_a_price_that_no_account_could_hold_is_refused_by_name(now: datetime) -> None:
+    whole = catalog.current()
+    dear = replace(app().rates["sms"], units=10**12)
+    catalog.use(catalog.Catalog({**whole.apps, "ai-services": replace(app(), rates={"sms": dear})}))
+    with pytest.raises(Invalid) as refused:
+        accept(report(rate="sms", quantity=10**12), now=now)
+    assert [name for name, _ in refused.value.errors] == ["reports[0].quantity"]
