@@ -19,6 +19,8 @@ def command(method: str, path: str, body: str | None, app: str | None, key: str 
 
     For example: call GET /v1/customers/ada/balance --app clash-ai
     """
+    if not path.startswith("/"):
+        raise click.BadParameter(f"a path starts with a slash: /{path}", param_hint="PATH")
     if not key and not (app and settings.sandbox):
         raise click.UsageError("say who calls: --key KEY, or --app APP for the sandbox key of an app")
     headers = {"Authorization": f"Bearer {key or f'sk_sandbox_{app}'}", "Content-Type": "application/json"}

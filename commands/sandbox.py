@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import click
@@ -13,6 +14,7 @@ from sandbox import purchases, signing
 from settings import SANDBOX_WEBHOOK_SECRET, settings
 
 PROVIDERS = click.Choice(["stripe"])
+PATIENCE_SECONDS = 15.0
 
 
 @click.group("sandbox", short_help="Sign and send events as the payment provider, move the clock.")
@@ -38,9 +40,17 @@ def sign(provider: str, file: Path, app: str) -> None:
 @click.option("--customer", help="Without FILE: who has paid.")
 @click.option("--pack", help="Without FILE: for which pack of the catalog.")
 @click.option("--quantity", default=1, show_default=True, type=click.IntRange(min=1), help="Without FILE: how many.")
+@click.option("--wait/--no-wait", default=True, show_default=True, help="Wait until the workers have applied it.")
 @click.option("--times", default=1, show_default=True, type=click.IntRange(1, 1000), help="Send it as often as this.")
 def send(
-    provider: str, file: Path | None, app: str, customer: str | None, pack: str | None, quantity: int, times: int
+    provider: str,
+    file: Path | None,
+    app: str,
+    customer: str | None,
+    pack: str | None,
+    quantity: int,
+    times: int,
+    wait: bool,
 ) -> None:
     """Sign an event and send it to the running Scrip: the bytes of FILE, or a paid checkout of a pack.
 
@@ -53,6 +63,21 @@ def send(
         click.echo(f"{status} {json.dumps(answer) if isinstance(answer, dict) else answer}")
         if status >= 400:
             raise click.exceptions.Exit(1)
+    if wait:
+        _tell_what_became_of(json.loads(body)["id"], app)
+
+
+def _tell_what_became_of(event_id: str, app: str) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    headers = {"Authorization": f"Bearer sk_sandbox_{app}"}
+    while time.monotonic() < deadline:
+        _, answer = http.send("GET", "/v1/events?limit=200", headers=headers)
+        event = next((event for event in answer["events"] if event["event_id"] == event_id), None)
+        if event and event["state"] != "pending":
+            click.echo(f"{event['state']}: {event['error']}" if event["error"] else event["state"])
+            return
+        time.sleep(0.02)
+    click.echo("still pending: do the workers run?", err=True)
 
 
 def _purchase(app: str, customer: str | None, pack: str | None, quantity: int) -> bytes:

@@ -19,6 +19,7 @@ WHERE l.open AND l.expires_at <= %(now)s AND l.remaining > 0
   AND (l.expires_at, l.id) > (%(expires_at)s::timestamptz, %(lot)s) AND (%(app)s::text IS NULL OR a.app = %(app)s)
 ORDER BY l.expires_at, l.id LIMIT %(limit)s
 """
+LAPSED = "SELECT count(*) FROM lot WHERE id = ANY(%s) AND remaining = 0"
 LONG_AGO = ("0001-01-01T00:00:00Z", 0)
 
 
@@ -36,4 +37,5 @@ def _chunk(conn: Connection, now: datetime, app: str | None, after: tuple[Any, i
     customers = sorted({(slug, customer) for _, _, slug, customer in rows})
     outcomes = ledger.post(conn, [Lapse(app=slug, customer=customer) for slug, customer in customers], now=now)
     units = sum(outcome.units for outcome in outcomes)
-    return Step({"lots": len(rows), "units": units}, after=rows[-1][:2] if rows else None)
+    lots = conn.execute(LAPSED, [[row[1] for row in rows]]).fetchone()
+    return Step({"lots": lots[0] if lots else 0, "units": units}, after=rows[-1][:2] if rows else None)

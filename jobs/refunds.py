@@ -56,5 +56,5 @@ def _customer(app: App, entry_id: int) -> str:
         raise NotFound(f"no entry {entry_id}")
     customer, type_ = rows[0]
     if type_ != "deduction":
-        raise Invalid([("entry", f"entry {entry_id} is a {type_}; only deductions can be refunded")])
+        raise Invalid([("entry", f"entry {entry_id} is of type {type_}; only a deduction can be refunded")])
     return str(customer)

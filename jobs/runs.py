@@ -44,11 +44,13 @@ def steps(job: str, *, now: datetime, app: str | None = None, after: Any = None)
 
 
 def run(app: str | None, job: str, *, now: datetime) -> dict[str, Any]:
-    """Run a job to its end, for one app or for all. Returns `{"job", "counts"}`.
+    """Run a job to its end, for one app or for all. Returns `{"job", "counts"}`; a person may run those in `BY_HAND`.
 
     Raises:
         NotFound: there is no such job.
     """
+    if job not in BY_HAND:
+        raise NotFound(f"no job {job!r}; there are {', '.join(BY_HAND)}")
     counts: Counter[str] = Counter()
     for step in steps(job, now=now, app=app):
         counts.update(step.counts)

@@ -31,23 +31,30 @@ def accept(app: App, reports: Sequence[dict[str, Any]], *, now: datetime) -> tup
         Invalid: a rate is not in the catalog, or a price is absurd; every such report is named.
         Conflict: an id was seen with other content, in the batch or before.
     """
-    unknown = [
-        (f"reports[{index}].rate", f"unknown rate {report['rate']!r}; the app has {', '.join(app.rates) or 'none'}")
+    refused = unknown_rates(app, reports) or _absurd_prices(app, reports)
+    if refused:
+        raise Invalid(refused)
+    fresh = _distinct(reports)
+    accepted = usage.accept(app.slug, fresh, now=now) if fresh else 0
+    return accepted, len(reports) - accepted
+
+
+def unknown_rates(app: App, reports: Sequence[Any]) -> list[tuple[str, str]]:
+    """(field, reason) of each report whose rate is none of the catalog's; items that are no reports are passed over."""
+    known = ", ".join(app.rates) or "none"
+    return [
+        (f"reports[{index}].rate", f"unknown rate {report['rate']!r}; the app has {known}")
         for index, report in enumerate(reports)
-        if report["rate"] not in app.rates
+        if isinstance(report, dict) and isinstance(report.get("rate"), str) and report["rate"] not in app.rates
     ]
-    if unknown:
-        raise Invalid(unknown)
-    beyond = [
+
+
+def _absurd_prices(app: App, reports: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
+    return [
         (f"reports[{index}].quantity", f"comes to more than {pricing.MOST_UNITS} units")
         for index, report in enumerate(reports)
         if app.rates[report["rate"]].price(report["quantity"]) > pricing.MOST_UNITS
     ]
-    if beyond:
-        raise Invalid(beyond)
-    fresh = _distinct(reports)
-    accepted = usage.accept(app.slug, fresh, now=now) if fresh else 0
-    return accepted, len(reports) - accepted
 
 
 def _distinct(reports: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

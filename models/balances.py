@@ -14,7 +14,7 @@ from typing import Any
 from models import database
 from models.apps import App
 from models.errors import Invalid
-from models.planning import BURN_ORDERS, NEVER
+from models.planning_state import BURN_ORDERS, NEVER
 
 Row = tuple[Any, ...]
 

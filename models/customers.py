@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from operator import itemgetter
 from typing import Any
 
 import psycopg
@@ -66,9 +67,9 @@ def page(
     Raises:
         Invalid: the cursor is not one of ours.
     """
-    below = pages.decode_positions(cursor, 1)[0] if cursor is not None else pages.LARGEST_POSITION
+    (below,) = pages.decode("customers", cursor)
     values = {"app": app.slug, "query": query, "below": below, "limit": limit + 1}
-    rows, following = pages.cut(database.fetch(MANY, values), limit, lambda row: [row[0]])
+    rows, following = pages.cut("customers", database.fetch(MANY, values), limit, itemgetter(0))
     return _shown(app, rows, now), following
 
 

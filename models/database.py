@@ -13,13 +13,19 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, TypeVar
 
+import orjson
 import psycopg
 from peewee import InterfaceError, OperationalError
 from playhouse.migrations import Migration, Runner
 from playhouse.pool import MaxConnectionsExceeded, PooledPostgresqlDatabase
 from psycopg.errors import DeadlockDetected, SerializationFailure
+from psycopg.types.json import set_json_loads
 
 from models.errors import Unavailable
+
+# jsonb keeps whole numbers of any size. orjson reads those beyond 64 bits as floats, which it can also write: what was
+# stored can be answered.
+set_json_loads(orjson.loads)
 
 T = TypeVar("T")
 Connection = psycopg.Connection[tuple[Any, ...]]

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from models import database, pages
 from models.errors import NotFound
 
-TYPES = (
+EntryType = Literal[
     "purchase",
     "deduction",
     "refund",
@@ -20,7 +20,7 @@ TYPES = (
     "expiry",
     "clawback",
     "reinstatement",
-)
+]
 CHUNK = 2000
 
 COLUMNS = """e.id, {customer}, e.amount, e.type, e.reason, e.balance_before, e.balance_after, e.reverses_id,
@@ -62,9 +62,10 @@ def page(
     Raises:
         Invalid: the cursor is not one of ours.
     """
-    below = pages.decode_positions(cursor, 1)[0] if cursor is not None else pages.LARGEST_POSITION
+    of = "entries" if selection.customer is None else "entries of a customer"
+    (below,) = pages.decode(of, cursor)
     read = _rows(selection, below, limit + 1)
-    rows, following = pages.cut(read, limit, lambda row: [_position(selection, row)])
+    rows, following = pages.cut(of, read, limit, lambda row: _position(selection, row))
     return [shown(row) for row in rows], following
 
 
@@ -121,9 +122,10 @@ def shown(row: tuple[Any, ...]) -> dict[str, Any]:
 
 
 def _metadata(meta: dict[str, Any] | None) -> dict[str, Any]:
+    """The client's metadata beside what the engine noted; the engine's word on what was priced stands."""
     noted = dict(meta or {})
     sent = noted.pop("metadata", None)
-    return {**noted, **sent} if isinstance(sent, dict) else noted
+    return {**sent, **noted} if isinstance(sent, dict) else noted
 
 
 def _rows(selection: Selection, below: int, limit: int) -> list[tuple[Any, ...]]:

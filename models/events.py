@@ -127,7 +127,7 @@ def page(
         if value is not None:
             where.append(condition)
             values.append(value)
-    return keyset.by_id(SHOWN, "id", where, values, limit, cursor, _shown)
+    return keyset.by_id("events", SHOWN, "id", where, values, limit, cursor, _shown)
 
 
 def replay(app: str, event_id: int, *, now: datetime) -> None:

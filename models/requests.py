@@ -57,7 +57,7 @@ def remember(
     """
     stored = conn.execute(
         """INSERT INTO request (app, resource, id, customer, content, answer, created_at)
-        VALUES (%s, %s, %s, %s, %s::jsonb, %s::jsonb, %s) ON CONFLICT DO NOTHING""",
+        VALUES (%s, %s, %s, %s, %s::jsonb, %s::json, %s) ON CONFLICT DO NOTHING""",
         [app, resource, request_id, customer, orjson.dumps(content).decode(), orjson.dumps(answer).decode(), now],
         prepare=True,
     ).rowcount

@@ -239,6 +239,7 @@ def page(
             where.append(condition)
             values.append(value)
     return keyset.by_id(
+        "usage reports",
         f"SELECT {COLUMNS} FROM usage_report r LEFT JOIN usage_queue q ON q.report_id = r.id",
         "r.id",
         where,
@@ -261,35 +262,23 @@ def replay(app: str, external_id: str, *, now: datetime) -> None:
         raise Conflict(f"usage report {external_id!r} is {report['state']}; only dead or refused ones can be replayed")
 
 
+SHOWN = (
+    "id",
+    "customer",
+    "rate",
+    "quantity",
+    "state",
+    "units",
+    "shortfall",
+    "entry",
+    "received_at",
+    "settled_at",
+    "metadata",
+    "occurred_at",
+    "error",
+)
+
+
 def _shown(row: tuple[Any, ...]) -> dict[str, Any]:
-    (
-        _,
-        external_id,
-        customer,
-        rate,
-        quantity,
-        state,
-        units,
-        shortfall,
-        entry,
-        received,
-        settled,
-        metadata,
-        occurred,
-        error,
-    ) = row
-    return {
-        "id": external_id,
-        "customer": customer,
-        "rate": rate,
-        "quantity": quantity,
-        "state": state,
-        "units": units,
-        "shortfall": shortfall,
-        "entry": entry,
-        "received_at": received,
-        "settled_at": settled,
-        "metadata": metadata or {},
-        "occurred_at": occurred,
-        "error": error,
-    }
+    report = dict(zip(SHOWN, row[1:], strict=True))
+    return {**report, "metadata": report["metadata"] or {}}

@@ -105,7 +105,7 @@ def test_a_cursor_that_was_not_given_out_is_refused(db, cursor):
 
 def test_a_cursor_beyond_what_the_database_can_count_is_refused(db):
     with pytest.raises(Invalid):
-        listed(cursor=pages.encode([2**63]))
+        listed(cursor=pages.encode("entries", [2**63]))
 
 
 def test_the_stream_has_every_entry_once_however_it_is_cut(db, now, monkeypatch):

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
+import orjson
 import pytest
 
+from jobs import events
+from models import clock, cycles
+from stripe_events import event, subscription
 from tests.web_calls import KEY, OTHER_KEY, fields, problem, rows, send, without
 
 CHARGE = {"id": "c1", "customer": "ada", "rate": "voice_call", "quantity": 123}
@@ -269,3 +274,16 @@ def test_a_refund_is_of_our_own_deductions(ada):
 @pytest.mark.parametrize("entry", [0, -1, "1", 1.0, 1e30, 2**63, None, True])
 def test_an_entry_is_a_whole_number(client, entry):
     assert fields(send(client, "/v1/refunds", {**REFUND, "entry": entry})) == ["entry"]
+
+
+def test_a_login_grants_what_the_plan_owes_once(client):
+    now = clock.now()
+    started = now - timedelta(days=40)
+    year = subscription("songs", "star", "pro", anchor=started, start=started, end=cycles.cycle_start(started, 12))
+    told = event("customer.subscription.created", year, created=started)
+    events.receive("songs", "stripe", told["id"], told["type"], orjson.dumps(told).decode(), now=started)
+    events.apply_pending(now=started)
+    key = {"Authorization": "Bearer sk_sandbox_songs"}
+    assert client.post("/v1/customers/star/grants", headers=key).get_json() == {"granted": 1000}
+    assert client.post("/v1/customers/star/grants", headers=key).get_json() == {"granted": 0}
+    assert client.post("/v1/customers/nobody/grants", headers=key).get_json() == {"granted": 0}

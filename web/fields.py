@@ -19,6 +19,7 @@ from web import times
 MOST_UNITS = 10**12
 LONGEST_TEXT = 500
 MOST_METADATA_BYTES = 16 * 1024
+MOST_METADATA_LEVELS = 32
 HIGHEST_ID = 2**63 - 1
 
 NAME_RULE = "must be 1 to 120 characters without /, \\ or control characters, and not . or .."
@@ -46,9 +47,19 @@ def _text(text: str) -> str:
 
 
 def _metadata(value: dict[str, Any]) -> dict[str, Any]:
+    if is_deeper(value, MOST_METADATA_LEVELS):
+        raise refuse(f"must be nested at most {MOST_METADATA_LEVELS} levels deep")
     if len(orjson.dumps(value)) > MOST_METADATA_BYTES:
         raise refuse(f"must be at most {MOST_METADATA_BYTES // 1024} KiB as JSON")
     return value
+
+
+def is_deeper(value: Any, levels: int) -> bool:
+    """Whether objects and lists are nested more than `levels` deep in the value."""
+    if not isinstance(value, (dict, list)):
+        return False
+    inner = value.values() if isinstance(value, dict) else value
+    return levels == 0 or any(is_deeper(item, levels - 1) for item in inner)
 
 
 def parse_time(value: Any) -> datetime:
@@ -79,7 +90,7 @@ def _written_duration(text: str) -> str:
 def _digits(value: Any) -> Any:
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 19:
         return int(value)
-    raise refuse("must be a whole number")
+    raise refuse("must be a whole number, 0 or more")
 
 
 _NAME_SCHEMA = {"type": "string", "minLength": 1, "maxLength": 120, "pattern": r"^[^/\\\x00-\x1f\x7f-\x9f]+$"}

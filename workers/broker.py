@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
-
-# Read by dramatiq when its modules load. A prefetch of one starves the threads; an idle consumer sleeps up to the
-# timeout.
-os.environ.setdefault("dramatiq_queue_prefetch", "16")
-os.environ.setdefault("dramatiq_worker_timeout", "20")
 
 import dramatiq
 from dramatiq.brokers.redis import RedisBroker

@@ -235,7 +235,7 @@ def _text(value: Any) -> str:
 def _whole(value: Any) -> int | None:
     if value is None:
         return None
-    if not isinstance(value, int) or isinstance(value, bool) or not -(2**53) < value < 2**53:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**53:
         raise ValueError(f"expected an amount in minor units, got {str(value)[:60]!r}")
     return value
 

@@ -62,6 +62,10 @@ def _event(raw: bytes) -> dict[str, Any]:
         raise BadRequest(f"the body is not JSON: {error}") from None
     if not isinstance(event, dict):
         raise BadRequest("the body is not a JSON object")
+    try:
+        orjson.dumps(event)
+    except TypeError:
+        raise BadRequest("the event is nested deeper than any real one") from None
     for name in ("id", "type"):
         if not _is_word(event.get(name)):
             raise BadRequest(f"the event has no {name}, or one that is no text of 1 to {LONGEST_TEXT} characters")

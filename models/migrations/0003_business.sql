@@ -59,7 +59,7 @@ CREATE TABLE request (
     seq        bigint GENERATED ALWAYS AS IDENTITY,
     customer   text COLLATE "C" NOT NULL,
     content    jsonb NOT NULL,
-    answer     jsonb NOT NULL,
+    answer     json NOT NULL,
     created_at timestamptz NOT NULL,
     PRIMARY KEY (app, resource, id)
 );

@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.movements import Capture, Clawback, Freeze, Grant, Lapse, Movement, Place, Release, Reverse, Take
-from models.planning import BURN_ORDERS, NEVER, Account, Lot, Plan, Policy, Posted, State, plan
+from models.planning import plan
+from models.planning_state import BURN_ORDERS, NEVER, Account, Lot, Plan, Policy, Posted, State
 
 MANY = settings(max_examples=5 * settings().max_examples)  # cheap: there is no database
 NOW = datetime(2026, 3, 1, tzinfo=timezone.utc)

@@ -5,18 +5,27 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from jobs import customers as changes
 from models import balances, customers, explain, stats
 from web.api.entries import Entry
-from web.fields import Body, Page, Query, Shape, Time
+from web.fields import Body, Page, Query, Shape, Time, refuse
 from web.routes import Answer, Call, Routes
 
 routes = Routes("Customers")
 
 Tier = Annotated[str, Field(min_length=1, max_length=64)]
-Email = Annotated[str, Field(min_length=3, max_length=320, pattern=r"^[^@\s]+@[^@\s]+$")]
+
+
+def _email(text: str) -> str:
+    name, _, host = text.partition("@")
+    if not name or not host or "@" in host or any(character.isspace() for character in text):
+        raise refuse("must be an email address, such as ada@example.com")
+    return text
+
+
+Email = Annotated[str, Field(max_length=320), AfterValidator(_email)]
 Zone = Annotated[str, Field(min_length=1, max_length=64)]
 
 

@@ -3,29 +3,18 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import Field
 
 from models import entries
-from models.entries import Selection
+from models.entries import EntryType, Selection
 from web import csv_export
 from web.fields import Page, Shape, Time
 from web.routes import Answer, Call, Routes
 
 routes = Routes("Entries")
 
-EntryType = Literal[
-    "purchase",
-    "deduction",
-    "refund",
-    "subscription_grant",
-    "bonus",
-    "admin_adjustment",
-    "expiry",
-    "clawback",
-    "reinstatement",
-]
 COLUMNS = (
     "id",
     "customer",

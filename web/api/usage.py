@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from typing import Any, Literal
 
@@ -10,6 +11,7 @@ from typing_extensions import NotRequired, TypedDict
 
 from jobs import usage as jobs
 from models import usage
+from models.apps import App
 from models.errors import Invalid
 from web import bodies
 from web.fields import Metadata, Name, Page, Quantity, Shape, Text, Time
@@ -110,21 +112,29 @@ def report(call: Call) -> Answer:
     """
     content = bodies.parse_json(call.raw())
     if isinstance(content, dict) and "reports" in content:
-        answer = _accept(call, _many(content))
+        answer = _accept(call, _many(call.app, content))
     else:
         answer = _accept_one(call, content)
     ring_soon("usage")
     return answer, 202
 
 
-def _many(content: dict[str, Any]) -> list[UsageReport]:
+def _many(app: App, content: dict[str, Any]) -> list[UsageReport]:
     try:
         reports = MANY.validate_python(content)["reports"]
     except ValidationError as error:
-        raise Invalid(bodies.told(error, MOST_ERRORS)) from None
+        items = content["reports"] if isinstance(content["reports"], list) else []
+        refused = bodies.told(error, MOST_ERRORS) + jobs.unknown_rates(app, items[:MOST_REPORTS])
+        raise Invalid(sorted(refused, key=_place)) from None
     if not 1 <= len(reports) <= MOST_REPORTS:
         raise Invalid([("reports", f"must have 1 to {MOST_REPORTS} items")])
     return reports
+
+
+def _place(refused: tuple[str, str]) -> int:
+    """The index of the report that a field belongs to; fields of the body stand first."""
+    found = re.match(r"reports\[(\d+)\]", refused[0])
+    return int(found.group(1)) if found else -1
 
 
 def _accept_one(call: Call, content: Any) -> dict[str, int]:
