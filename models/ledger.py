@@ -29,7 +29,7 @@ Connection = psycopg.Connection[tuple[Any, ...]]
 Key = tuple[str, str]
 
 LOCK = """
-SELECT a.id, a.app, a.customer, a.balance, a.held, a.debt, a.seq
+SELECT a.id, a.app, a.customer, a.balance, a.held, a.debt, a.seq, a.ctid::text
 FROM account a JOIN unnest(%s::text[], %s::text[]) AS named(app, customer)
   ON a.app = named.app AND a.customer = named.customer
 ORDER BY a.id FOR NO KEY UPDATE OF a
@@ -80,9 +80,9 @@ def _lock(conn: Connection, state: State, movements: Iterable[Movement], now: da
 def _lock_named(conn: Connection, state: State, named: Iterable[Key]) -> None:
     rows = conn.execute(LOCK, key_columns(list(named)), prepare=True, binary=True)
     policies: dict[str, Policy] = {}
-    for id_, app, customer, balance, held, debt, seq in rows:
+    for id_, app, customer, balance, held, debt, seq, place in rows.fetchall():
         policy = policies.get(app) or policies.setdefault(app, policy_of(app))
-        state.accounts[app, customer] = Account(id_, app, customer, balance, held, debt, seq, policy)
+        state.accounts[app, customer] = Account(id_, app, customer, balance, held, debt, seq, policy, place=place)
 
 
 def policy_of(app: str) -> Policy:

@@ -25,7 +25,7 @@ SELECT e.app, e.key, e.id, e.amount FROM entry e JOIN unnest(%s::text[], %s::tex
 """
 LOTS = """
 SELECT id, account_id, entry_id, granted, remaining, held, lapsed, frozen, open, priority, effective_at,
-       expires_at, payment_id, subscription_id, cycle, per_period
+       expires_at, payment_id, subscription_id, cycle, per_period, ctid::text
 FROM lot WHERE account_id = ANY(%s::bigint[]) AND """
 OPEN_LOTS = LOTS + "open"
 NAMED_LOTS = LOTS + "id = ANY(%s::bigint[])"
@@ -60,14 +60,14 @@ def load(conn: Connection, state: State, movements: Sequence[Movement], now: dat
         existing = conn.execute(EXISTING, key_columns(keys), prepare=True, binary=True)
         lots = conn.execute(OPEN_LOTS, [arrays.ints(accounts)], prepare=True, binary=True)
         ids = conn.execute(NEXT_IDS["entry_id_seq"], [len(movements)], prepare=True, binary=True)
-    state.existing = {(app, key): (id_, amount) for app, key, id_, amount in existing}
-    for row in lots:
+    state.existing = {(app, key): (id_, amount) for app, key, id_, amount in existing.fetchall()}
+    for row in lots.fetchall():
         _add_lot(state, accounts, row)
     _load_holds(conn, state, movements)
     _load_posted(conn, state, movements)
     _load_closed_lots(conn, state, movements, accounts, now)
     _load_unsettled(conn, state, movements, now)
-    return id_sources(conn, movements, [id_ for (id_,) in ids])
+    return id_sources(conn, movements, [id_ for (id_,) in ids.fetchall()])
 
 
 def _add_lot(state: State, accounts: dict[int, Account], row: tuple[Any, ...]) -> None:

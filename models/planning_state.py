@@ -30,7 +30,7 @@ class Policy:
 
 @dataclass(slots=True, eq=False)
 class Lot:
-    """A working copy of a lot. `expires_at` is `NEVER` for one that does not expire."""
+    """A working copy of a lot. `expires_at` is `NEVER` for one that does not expire, `place` where its row lies."""
 
     id: int
     account_id: int
@@ -48,6 +48,7 @@ class Lot:
     subscription_id: int | None = None
     cycle: int | None = None
     per_period: bool = False
+    place: str = ""
 
 
 # Units of a lot, or of the debt (None). In an allocation: what went in (+) or came out (−).
@@ -66,7 +67,8 @@ class Account:
 
     `balance` is the book balance: an expired lot counts until its expiry is posted. `lots` are all open ones
     and those closed ones that a movement of the batch may open again. `oldest_unsettled_at` is when the
-    account's oldest report that is not settled came in: lots that were alive then do not lapse.
+    account's oldest report that is not settled came in: lots that were alive then do not lapse. `place` is where
+    its row lies.
     """
 
     id: int
@@ -81,6 +83,7 @@ class Account:
     lots: list[Lot] = field(default_factory=list)
     in_order: bool = False
     cannot_pay: list[Lot] | None = None
+    place: str = ""
 
     def add(self, lot: Lot) -> None:
         """Take a new lot in."""

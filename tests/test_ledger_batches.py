@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
+from psycopg.errors import SerializationFailure
 
 from kernel import (
     ADA,
@@ -208,3 +211,20 @@ def test_an_app_that_left_the_catalog_keeps_its_customers_under_the_defaults() -
 
 def _take(units: int, *, of: str = ADA, app: str = APP, key: str = "", on_shortfall: object = None) -> Take:
     return Take(app=app, customer=of, key=key, units=units, on_shortfall=on_shortfall)  # type: ignore[arg-type]
+
+
+def test_a_row_that_moved_under_the_lock_is_noticed_and_nothing_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody but the ledger updates a lot; if somebody does, the write must not miss it silently."""
+    grant(100)
+    planned = ledger.plan
+
+    def moved(*state: Any, **options: Any) -> Any:
+        database.connection().execute("UPDATE lot SET remaining = remaining")
+        return planned(*state, **options)
+
+    monkeypatch.setattr(ledger, "plan", moved)
+    with pytest.raises(SerializationFailure):
+        take(1)
+    monkeypatch.setattr(ledger, "plan", planned)
+    take(1)
+    assert account().balance == 99
