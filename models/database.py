@@ -1,7 +1,8 @@
 """The connection to PostgreSQL, transactions that are safe to repeat, and migrations.
 
-One peewee pool a process; a thread keeps its connection between transactions, so the hot paths pay for none. The raw
-psycopg connection of the thread serves set-based statements, peewee's models the rest, in the same transaction.
+One peewee pool a process. A request or a message takes a connection at its first statement and gives it back at its
+end (`release`), so that an idle process holds as many as it ever needed at once. The raw psycopg connection serves
+set-based statements, peewee's models the rest, in the same transaction.
 """
 
 from __future__ import annotations
@@ -34,7 +35,15 @@ MIGRATION_LOCK = 7_265_910_441
 ATTEMPTS = 6
 TIMEOUTS = "-c statement_timeout=30s -c lock_timeout=20s -c idle_in_transaction_session_timeout=30s"
 
-database = PooledPostgresqlDatabase(None, prefer_psycopg3=True, autoconnect=False)
+
+class _Pool(PooledPostgresqlDatabase):
+    """A pool that hands out a connection without asking the server first: whoever finds it lost takes another one."""
+
+    def _is_closed(self, conn: Connection) -> bool:
+        return bool(conn.closed)
+
+
+database = _Pool(None, prefer_psycopg3=True, autoconnect=False)
 
 
 def bind(url: str, *, max_connections: int = 32, application_name: str = "scrip") -> None:
@@ -68,19 +77,20 @@ def connection() -> Connection:
 
 
 def release() -> None:
-    """Give the thread's connection back: at the end of a thread, or after it failed."""
+    """Give the thread's connection back to the pool: at the end of a request or a message."""
     if not database.is_closed():
         database.close()
 
 
 def discard() -> None:
-    """Close the thread's connection for good: its state is not known."""
+    """Close the thread's connection for good: its state is not known. What lost it may have lost the idle ones too."""
     if database.is_closed():
         return
     try:
         database.connection().close()
     finally:
         database.manual_close()
+        database.close_idle()
 
 
 def transact(work: Callable[[Connection], T]) -> T:

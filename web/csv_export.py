@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 from flask import Request, Response
 
+from models import database
 from web import times
 
 MEDIA_TYPE = "text/csv"
@@ -45,6 +46,8 @@ def _chunks(rows: Iterator[Mapping[str, Any]], columns: Sequence[str]) -> Iterat
     while lines:
         room = LINES_A_CHUNK - len(lines)
         lines += ([_cell(row[name]) for name in columns] for row in islice(rows, room))
+        # The client may read slowly: no connection waits for it.
+        database.release()
         yield _written(lines)
         lines = [[_cell(row[name]) for name in columns] for row in islice(rows, 1)]
 

@@ -28,7 +28,7 @@ from typing import Any, Literal, get_type_hints
 import structlog
 from flask import Flask, Request, Response, request
 
-from models import catalog, clock
+from models import catalog, clock, database
 from models.apps import App
 from models.errors import NotFound
 from web import bodies, meters, problems
@@ -179,6 +179,8 @@ def _flask_view(route: Route, auth: Auth) -> Callable[..., Response]:
         except Exception as error:
             bodies.drain(request)
             response = problems.answer(error)
+        finally:
+            database.release()
         seconds = time.perf_counter() - began
         meter.count(response.status_code, seconds)
         log.debug("request", method=route.method, path=route.path, status=response.status_code, seconds=seconds)

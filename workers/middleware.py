@@ -28,9 +28,10 @@ class DatabaseConnections(Middleware):
     def after_process_message(
         self, broker: dramatiq.Broker, message: Any, *, result: Any = None, exception: BaseException | None = None
     ) -> None:
-        """After a failure the connection's state is not known: close it for good."""
+        """The thread gives its connection back; after a failure its state is not known, and it is closed for good."""
         if exception is not None:
             database.discard()
+        database.release()
 
     def after_skip_message(self, broker: dramatiq.Broker, message: Any) -> None:
         """A skipped message leaves nothing behind either."""
