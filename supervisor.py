@@ -8,7 +8,6 @@ started again, as often as it takes. docs/running.md tells what a kill of each p
 
 from __future__ import annotations
 
-import os
 import socket
 import sys
 import threading
@@ -26,9 +25,6 @@ from settings import Settings
 Command = tuple[str, ...]
 
 PYTHON = sys.executable
-# An idle worker looks for a message every 20 ms, so that what comes in is applied at once. Dramatiq reads this when it
-# is imported, which its command line does before it loads anything of ours.
-os.environ.setdefault("dramatiq_worker_timeout", "20")
 MIGRATE: Command = (PYTHON, "manage.py", "migrate")
 # The web processes of a supervisor that was killed leave within this.
 PORT_PATIENCE_SECONDS = 15.0

@@ -20,6 +20,7 @@ KEEP_MARKERS = timedelta(hours=1)
 def check_books(*, now: datetime, app: str | None = None, **options: Any) -> list[books.Check]:
     """The eight invariants over one snapshot, for one app or all."""
     plans = {known.slug: {plan.key: plan.units for plan in known.plans.values()} for known in catalog.current()}
+    database.fetch("SELECT 1")  # a connection that was lost while it idled is replaced before the snapshot begins
     return books.verify(database.connection(), now=now, app=app, plans=plans, **options)
 
 

@@ -33,7 +33,11 @@ Connection = psycopg.Connection[tuple[Any, ...]]
 MIGRATIONS = Path(__file__).parent / "migrations"
 MIGRATION_LOCK = 7_265_910_441
 ATTEMPTS = 6
-TIMEOUTS = "-c statement_timeout=30s -c lock_timeout=20s -c idle_in_transaction_session_timeout=30s"
+# The server ends a connection that idles in the pool; whoever takes it next finds out and takes a fresh one.
+TIMEOUTS = (
+    "-c statement_timeout=30s -c lock_timeout=20s -c idle_in_transaction_session_timeout=30s"
+    " -c idle_session_timeout=60s"
+)
 
 
 class _Pool(PooledPostgresqlDatabase):
