@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 from collections.abc import Sequence
 from typing import Any
 
 from flask import Flask, Response, redirect, render_template
+from markupsafe import Markup, escape
 
 from web import openapi, problems
 from web.answers import respond
@@ -33,9 +35,15 @@ def register(app: Flask, routes: Sequence[Route]) -> None:
     def show_problem(slug: str) -> Any:
         return redirect(f"/docs#problem-{slug}")
 
+    app.add_template_filter(_code, "code")
     app.add_url_rule("/openapi.json", "openapi", show_document)
     app.add_url_rule("/docs", "docs", show_page)
     app.add_url_rule("/problems/<slug>", "problem", show_problem)
+
+
+def _code(text: str) -> Markup:
+    """What stands between backticks, set as code."""
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))  # noqa: S704 - escaped before
 
 
 def _show(value: Any) -> str:
