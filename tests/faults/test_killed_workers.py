@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
-import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -14,7 +14,8 @@ import redis
 from running import Running
 from until import until
 
-REPORTS, CUSTOMERS, BATCH = 5000, 40, 25
+REPORTS, PHASE, CUSTOMERS, BATCH = 5000, 1000, 40, 25
+DICE = random.Random(7)
 
 
 @pytest.fixture
@@ -29,18 +30,14 @@ def instance() -> Iterator[Running]:
 def test_every_accepted_report_is_settled_once(instance: Running) -> None:
     for number in range(CUSTOMERS):
         instance.post("/v1/adjustments", {"id": f"g{number}", "customer": f"c{number}", "units": 10_000, "reason": "x"})
-    finished = threading.Event()
-    killed: list[int] = []
-    vandal = threading.Thread(target=_vandalise, args=(instance, finished, killed))
-    vandal.start()
-    try:
-        with ThreadPoolExecutor(4) as pool:
-            accepted = sum(pool.map(lambda start: _report(instance, start), range(0, REPORTS, BATCH)))
-    finally:
-        finished.set()
-        vandal.join()
+    accepted = 0
+    with ThreadPoolExecutor(4) as pool:
+        for phase in range(0, REPORTS, PHASE):
+            sending = [pool.submit(_report, instance, start) for start in range(phase, phase + PHASE, BATCH)]
+            until(lambda sending=sending: _pending(instance) or all(sent.done() for sent in sending))
+            _kill_a_worker_and_flush_redis(instance)
+            accepted += sum(sent.result() for sent in sending)
     assert accepted == REPORTS
-    assert len(killed) >= 3, "the run was over before anything was broken"
     until(lambda: not _pending(instance), 120)
     assert instance.is_clean()
     spent = {f"c{n}": sum(_minutes(r) for r in range(n, REPORTS, CUSTOMERS)) for n in range(CUSTOMERS)}
@@ -67,20 +64,13 @@ def _report(instance: Running, start: int) -> int:
     return int(first["accepted"])
 
 
-def _vandalise(instance: Running, finished: threading.Event, killed: list[int]) -> None:
-    """Kill a worker process and flush Redis, again and again."""
-    dice = random.Random(7)
-    while not finished.wait(0.2):
-        victims = instance.processes("dramatiq")
-        if victims:
-            victim = dice.choice(victims)
-            try:
-                victim.kill()
-                killed.append(victim.pid)
-            except psutil.NoSuchProcess:
-                pass
-        with redis.Redis.from_url(instance.redis_url()) as doorbell:
-            doorbell.flushall()
+def _kill_a_worker_and_flush_redis(instance: Running) -> None:
+    """As soon as there is a worker to kill; the ones before it may still be on their way back."""
+    victim = DICE.choice(until(lambda: instance.processes("dramatiq")))
+    with contextlib.suppress(psutil.NoSuchProcess):  # its master took it along
+        victim.kill()
+    with redis.Redis.from_url(instance.redis_url()) as doorbell:
+        doorbell.flushall()
 
 
 def _pending(instance: Running) -> bool:
