@@ -17,7 +17,7 @@ log = structlog.get_logger()
 
 
 class DatabaseConnections(Middleware):
-    """Points the worker process at the database, and gives a thread's connection back after what may have broken it."""
+    """Points the worker process at the database, and gives a connection back at the end of each message."""
 
     def after_process_boot(self, broker: dramatiq.Broker) -> None:
         """Each process has a pool of its own, and does not outlive a master that is killed."""
