@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,8 +23,20 @@ ROOT = Path(__file__).resolve().parent
 SANDBOX_WEBHOOK_SECRET = "whsec_sandbox"
 # What the processes of one node hold beside their threads: the scheduler's two, a few commands, a demo.
 SPARE_CONNECTIONS = 12
+LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128"))
+_LABEL = "[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
+_HOST_NAME = re.compile(rf"(?=.{{1,253}}$){_LABEL}(\.{_LABEL})*")
 
 T = TypeVar("T")
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+@dataclass(frozen=True)
+class Allowed:
+    """What outgoing webhooks may reach although it is private: names of hosts, and networks."""
+
+    hosts: frozenset[str] = frozenset()
+    networks: tuple[Network, ...] = ()
 
 
 class SettingsError(ValueError):
@@ -54,6 +67,7 @@ class Settings:
     paypal_client_secret: str | None = field(repr=False)
     paypal_webhook_id: str | None
     paypal_env: str
+    outgoing_allow: Allowed
 
     @property
     def connections(self) -> int:
@@ -61,6 +75,17 @@ class Settings:
         web = self.web_workers * self.web_threads
         workers = self.worker_processes * self.worker_threads
         return web + workers + SPARE_CONNECTIONS
+
+    @property
+    def reachable(self) -> Allowed:
+        """Private places that outgoing webhooks may reach.
+
+        A sandbox on this machine is for trying things out, so there the machine itself is one. A sandbox that is open
+        to the network is not: its keys are public, and what listens on loopback only relies on nobody getting there.
+        """
+        if not (self.sandbox and is_loopback(self.host)):
+            return self.outgoing_allow
+        return Allowed(self.outgoing_allow.hosts, (*self.outgoing_allow.networks, *LOOPBACK))
 
     @property
     def log_dir(self) -> Path:
@@ -94,6 +119,7 @@ def load(environ: Mapping[str, str]) -> Settings:
         paypal_client_secret=read("PAYPAL_CLIENT_SECRET", str, None),
         paypal_webhook_id=read("PAYPAL_WEBHOOK_ID", str, None),
         paypal_env=read("PAYPAL_ENV", _choice("sandbox", "live"), "sandbox"),
+        outgoing_allow=read("SCRIP_OUTGOING_ALLOW", _allowed, Allowed()),
     )
     _refuse_an_open_sandbox(settings)
     return settings
@@ -189,6 +215,25 @@ def _url(*schemes: str) -> Callable[[str], str]:
 
 def _list(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _allowed(text: str) -> Allowed:
+    hosts: list[str] = []
+    networks: list[Network] = []
+    for part in _list(text):
+        try:
+            networks.append(ipaddress.ip_network(part))
+        except ValueError:
+            hosts.append(_host_name(part))
+    return Allowed(frozenset(hosts), tuple(networks))
+
+
+def _host_name(text: str) -> str:
+    name = text.lower()
+    # What ends in a number is an address, or was meant as one.
+    if _HOST_NAME.fullmatch(name) is None or name.rpartition(".")[2].isdigit():
+        raise ValueError(f"must be names of hosts, addresses or networks such as 10.1.0.0/16, not {text!r}")
+    return name
 
 
 def _path(text: str) -> Path:

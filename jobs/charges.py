@@ -32,7 +32,7 @@ def charge(app: App, body: dict[str, Any], *, now: datetime) -> tuple[dict[str, 
             key=f"charge:{request_id}",
             units=units,
             on_shortfall="reject",
-            reason=body.get("rate") or "charge",
+            reason=body.get("reason") or body.get("rate") or "charge",
             meta=meta,
             actor="charge",
         )

@@ -14,10 +14,11 @@ from typing import Any
 import psycopg
 
 from jobs.steps import Step
-from models import catalog, database, ledger
+from models import catalog, database, ledger, outbox
 from models import subscriptions as stored
 from models.apps import App
-from models.movements import Grant
+from models.movements import Grant, Outcome
+from models.outbox import Message
 from models.subscriptions import Subscription
 
 Connection = psycopg.Connection[tuple[Any, ...]]
@@ -94,14 +95,28 @@ def _due_cycles(it: Subscription, now: datetime) -> list[int]:
 
 def _post(conn: Connection, many: Sequence[Subscription], movements: Sequence[Grant], now: datetime) -> int:
     outcomes = ledger.post(conn, movements, now=now)
-    granted = {
-        grant.subscription_id for grant, outcome in zip(movements, outcomes, strict=True) if outcome.status == "applied"
-    }
+    applied = [
+        (grant, outcome) for grant, outcome in zip(movements, outcomes, strict=True) if outcome.status == "applied"
+    ]
+    granted = {grant.subscription_id for grant, _ in applied}
     for it in many:
         if it.id in granted:
             it.granted_at = now
     stored.save_cycles(conn, many, parked={it.id for it in many if it.plan not in catalog.current()[it.app].plans})
-    return sum(outcome.units for outcome in outcomes if outcome.status == "applied")
+    outbox.tell(conn, [_told(grant, outcome) for grant, outcome in applied], now=now)
+    return sum(outcome.units for _, outcome in applied)
+
+
+def _told(grant: Grant, outcome: Outcome) -> Message:
+    noted = grant.meta or {}
+    data = {
+        "plan": noted["plan"],
+        "cycle": grant.cycle,
+        "units": outcome.units,
+        "subscription": noted["subscription"],
+        "entry": outcome.entry_id,
+    }
+    return Message(grant.app, "grant.monthly", grant.customer, data)
 
 
 def _movement(

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 from typing import Any
 
 import psycopg
 
 from jobs import pricing, requests
 from jobs.steps import Step
-from models import database, ledger
+from models import database, ledger, times
 from models import requests as answers
 from models.apps import App
 from models.errors import Conflict, NotFound, ScripError
@@ -19,7 +19,7 @@ Connection = psycopg.Connection[tuple[Any, ...]]
 DEFAULT_EXPIRY_SECONDS = 3600
 CHUNK = 500
 HOLD = """
-SELECT a.customer, h.state, h.captured, h.expires_at FROM hold h JOIN account a ON a.id = h.account_id
+SELECT a.customer, h.state, h.captured, h.expires_at, h.reason, h.meta FROM hold h JOIN account a ON a.id = h.account_id
 WHERE h.app = %s AND h.key = %s
 """
 DUE = """
@@ -47,7 +47,7 @@ def place(app: App, body: dict[str, Any], *, now: datetime) -> tuple[dict[str, A
             key=_key(request_id),
             units=units,
             expires_at=expires_at,
-            reason=body.get("rate") or "hold",
+            reason=body.get("reason") or body.get("rate") or "hold",
             meta=meta,
         )
         (outcome,) = ledger.post(conn, [movement], now=now)
@@ -57,7 +57,7 @@ def place(app: App, body: dict[str, Any], *, now: datetime) -> tuple[dict[str, A
             "id": request_id,
             "units": units,
             "state": "held",
-            "expires_at": shown(expires_at),
+            "expires_at": times.write(expires_at),
             "available": outcome.available,
         }
 
@@ -99,14 +99,14 @@ def _close(app: App, hold_id: str, state: str, units: int | None, now: datetime)
 def _close_once(
     conn: Connection, app: App, hold_id: str, state: str, units: int | None, now: datetime
 ) -> dict[str, Any]:
-    customer, before, captured, expires_at = _find(conn, app, hold_id)
+    customer, before, captured, expires_at, reason, meta = _find(conn, app, hold_id)
     if before == "held" and expires_at > now:
-        (outcome,) = ledger.post(conn, [_closing(app, customer, hold_id, state, units)], now=now)
+        (outcome,) = ledger.post(conn, [_closing(app, customer, hold_id, state, units, reason, meta)], now=now)
         if outcome.status == "applied":
             return _answer(conn, app, hold_id, customer, state, outcome, now)
         if outcome.refusal == "insufficient":
             raise requests.refused(outcome)
-        customer, before, captured, expires_at = _find(conn, app, hold_id)
+        customer, before, captured, *_ = _find(conn, app, hold_id)
     if before == "held":
         before = "expired"
     if before != state or (units is not None and units != captured):
@@ -116,18 +116,21 @@ def _close_once(
     return answer
 
 
-def _find(conn: Connection, app: App, hold_id: str) -> tuple[str, str, int, datetime]:
+def _find(conn: Connection, app: App, hold_id: str) -> tuple[str, str, int, datetime, str, dict[str, Any] | None]:
     row = conn.execute(HOLD, [app.slug, _key(hold_id)]).fetchone()
     if row is None:
         raise NotFound(f"no hold {hold_id!r}")
-    return row[0], row[1], row[2], row[3]
+    return row[0], row[1], row[2], row[3], row[4], row[5]
 
 
-def _closing(app: App, customer: str, hold_id: str, state: str, units: int | None) -> Movement:
-    common: dict[str, Any] = {"app": app.slug, "customer": customer, "hold_key": _key(hold_id), "reason": "hold"}
+def _closing(
+    app: App, customer: str, hold_id: str, state: str, units: int | None, reason: str, meta: dict[str, Any] | None
+) -> Movement:
+    """A capture says of the price what the hold said: its rate and quantity, and the client's metadata."""
+    common: dict[str, Any] = {"app": app.slug, "customer": customer, "hold_key": _key(hold_id)}
     if state == "released":
-        return Release(**common)
-    return Capture(**common, key=f"capture:{hold_id}", units=units, actor="hold")
+        return Release(**common, reason="hold")
+    return Capture(**common, key=f"capture:{hold_id}", units=units, reason=reason, meta=meta, actor="hold")
 
 
 def _answer(
@@ -157,8 +160,3 @@ def _expire_chunk(conn: Connection, now: datetime, app: str | None) -> Step:
 
 def _key(hold_id: str) -> str:
     return f"hold:{hold_id}"
-
-
-def shown(moment: datetime) -> str:
-    """A time as the API writes it."""
-    return moment.astimezone(timezone.utc).isoformat().replace("+00:00", "Z")

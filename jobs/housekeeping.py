@@ -9,12 +9,14 @@ import psycopg
 
 from jobs.poison import log_error
 from jobs.steps import Step
-from models import catalog, database
+from models import catalog, database, deliveries
 from models import verify as books
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 KEEP_SCHEDULE_RUNS = timedelta(days=14)
 KEEP_MARKERS = timedelta(hours=1)
+KEEP_MESSAGES = timedelta(days=90)
+MESSAGES_AT_ONCE = 5000
 
 
 def check_books(*, now: datetime, app: str | None = None, **options: Any) -> list[books.Check]:
@@ -40,8 +42,14 @@ def _tell(check: books.Check, app: str | None, now: datetime) -> None:
 
 
 def prune(*, now: datetime, app: str | None = None, after: Any = None) -> Step:
-    """Forget finished schedule runs that are old. Events, reports and entries are never forgotten here."""
+    """Forget finished schedule runs, and messages of the outbox, that are old.
+
+    Events, reports and entries are never forgotten here.
+    """
     gone = database.run(
         "DELETE FROM schedule_run WHERE state = 'done' AND period < %s", [now - KEEP_SCHEDULE_RUNS]
     ).rowcount
-    return Step({"schedule_runs": gone})
+    told = database.transact(
+        lambda conn: deliveries.prune(conn, before=now - KEEP_MESSAGES, limit=MESSAGES_AT_ONCE, now=now)
+    )
+    return Step({"schedule_runs": gone, "messages": told}, after=True if told == MESSAGES_AT_ONCE else None)

@@ -18,8 +18,9 @@ from typing import Any
 import orjson
 import psycopg
 
-from models import database
+from models import database, outbox
 from models.errors import ScripError, Unavailable, Unprocessable
+from models.outbox import Message
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 ATTEMPTS = 8
@@ -155,6 +156,9 @@ class EventQueue:
                    next_attempt_at = %s, processed_at = %s WHERE id = %s""",
             [error, "dead" if dead else "pending", now + backoff(attempts + 1), now if dead else None, row_id],
         )
+        if dead:
+            told = {"event": row_id, "event_id": event_id, "provider": provider, "type": type_, "error": error}
+            outbox.tell(conn, [Message(app, "event.dead", customer, told)], now=now)
         details = {"event": event_id, "provider": provider, "type": type_, "dead": dead}
         log_error(conn, app, EventQueue.operation, customer, details, error, now)
 

@@ -7,11 +7,12 @@ from typing import Any
 
 import psycopg
 
-from jobs.facts import PaymentSettled
-from models import accounts, ledger, payments
+from jobs.facts import PaymentSettled, PeriodPaid
+from models import accounts, ledger, money, outbox, payments
 from models.apps import App, Pack
 from models.errors import Unprocessable
 from models.movements import Grant
+from models.outbox import Message
 from models.payments import Payment
 
 Connection = psycopg.Connection[tuple[Any, ...]]
@@ -56,6 +57,25 @@ def _advance(conn: Connection, app: App, fact: PaymentSettled, pack: Pack, payme
     if outcome.status == "refused":
         raise Unprocessable(f"the balance of {owner!r} would grow beyond what an account can hold")
     payments.settle(conn, payment.id, units=outcome.units, entry_id=outcome.entry_id, now=now)
+    data = {"pack": pack.key, "quantity": fact.quantity, "units": outcome.units, "entry": outcome.entry_id}
+    tell_settled(conn, app, owner, fact, payment, data, now=now)
+
+
+def tell_settled(
+    conn: Connection,
+    app: App,
+    customer: str,
+    fact: PaymentSettled | PeriodPaid,
+    payment: Payment,
+    data: dict[str, Any],
+    *,
+    now: datetime,
+) -> None:
+    """Tell the app's endpoints of a payment that has come; `data` says what it was for."""
+    paid = None if fact.amount_minor is None or not fact.currency else money.as_json(fact.amount_minor, fact.currency)
+    told = {"payment": payment.id, "provider": fact.provider, "reference": payment.reference, "money": paid, **data}
+    message = Message(app.slug, "payment.settled", customer, told, key=f"payment.settled:{payment.id}")
+    outbox.tell(conn, [message], now=now)
 
 
 def _grant(app: App, fact: PaymentSettled, pack: Pack, payment: Payment, customer: str) -> Grant:

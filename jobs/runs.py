@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any
 
-from jobs import expiry, grants, holds, housekeeping
+from jobs import alerts, expiry, grants, holds, housekeeping, session_engine
 from jobs.steps import Step
 from models.errors import NotFound
 
@@ -21,10 +21,13 @@ JOBS: dict[str, Job] = {
     "expire": expiry.expire,
     "grant-monthly": grants.grant_monthly,
     "release-holds": holds.release_expired,
+    "settle-sessions": session_engine.settle,
+    "start-waiting": session_engine.start_waiting,
+    "tell-expiring": alerts.tell_expiring,
     "verify": housekeeping.verify,
     "prune": housekeeping.prune,
 }
-BY_HAND = ("expire", "grant-monthly", "release-holds", "verify")
+BY_HAND = ("expire", "grant-monthly", "release-holds", "settle-sessions", "start-waiting", "verify")
 
 
 def steps(job: str, *, now: datetime, app: str | None = None, after: Any = None) -> Iterator[Step]:

@@ -13,10 +13,12 @@ import psycopg
 
 from jobs import grants
 from jobs.facts import CustomerKnown, PeriodPaid, PlanLine, SubscriptionChanged
-from models import accounts, payments
+from jobs.purchases import tell_settled
+from models import accounts, activation, payments
 from models import subscriptions as stored
 from models.apps import App
 from models.errors import Unprocessable
+from models.payments import Payment
 from models.subscriptions import ENDED, Subscription
 
 Connection = psycopg.Connection[tuple[Any, ...]]
@@ -42,6 +44,7 @@ def change(conn: Connection, app: App, fact: SubscriptionChanged, *, now: dateti
     it.status, it.changed_at = fact.status, fact.changed_at
     it.current_period_end = fact.period_end or it.current_period_end
     stored.save(conn, it, now=now)
+    activation.ensure(conn, app, it, now=now)
     running = it.cycle_at(now)
     if it.plan != plan_before and it.next_cycle > running and it.is_due(running, now):
         grants.grant_cycle(conn, app, it, running, now=now, event_id=fact.event_id)
@@ -55,7 +58,7 @@ def _begin(conn: Connection, app: App, fact: SubscriptionChanged, now: datetime)
     plan = _plan(app, fact.plan, fact.price_id)
     if plan is None:
         raise Unprocessable(f"no plan: {_unknown_plan(app, fact.plan, fact.price_id)}")
-    it = _new(conn, app, fact.provider, fact.subscription, customer, plan, fact.anchor, now)
+    it = _new(conn, app, fact, customer, plan, fact.anchor, now)
     it.status, it.changed_at = fact.status, fact.changed_at
     running = min(fact.changed_at, now)
     it.next_cycle = it.cycle_at(max(fact.period_start or running, running))
@@ -74,8 +77,12 @@ def pay_period(conn: Connection, app: App, fact: PeriodPaid, *, now: datetime) -
         it.plan = _plan(app, fact.line.plan, fact.line.price_id) or it.plan
         it.paid_until = max(it.paid_until or fact.line.end, fact.line.end)
     stored.save(conn, it, now=now)
+    activation.ensure(conn, app, it, now=now)
+    if payment.is_new:
+        paid_for = {"plan": it.plan, "subscription": it.provider_id}
+        tell_settled(conn, app, it.customer, fact, payment, paid_for, now=now)
     cycle = it.nearest_cycle(fact.line.start) if fact.renews and fact.line else it.cycle_at(now)
-    grants.grant_cycle(conn, app, it, cycle, now=now, payment_id=payment, event_id=fact.event_id)
+    grants.grant_cycle(conn, app, it, cycle, now=now, payment_id=payment.id, event_id=fact.event_id)
     grants.grant_due(conn, app, [it], now=now, event_id=fact.event_id)
     return it.customer
 
@@ -88,7 +95,7 @@ def _begin_with(conn: Connection, app: App, fact: PeriodPaid, now: datetime) -> 
         named = _unknown_plan(app, line.plan, line.price_id) if line else "the invoice has no line for a plan"
         raise Unprocessable(f"invoice of an unknown subscription {fact.subscription!r}: {named}")
     customer = _customer(conn, app, fact.provider, fact.customer, fact.provider_customer)
-    it = _new(conn, app, fact.provider, fact.subscription, customer, plan, line.start, now)
+    it = _new(conn, app, fact, customer, plan, line.start, now)
     it.status = "active" if fact.paid else "incomplete"
     return stored.insert(conn, it, now=now)
 
@@ -96,22 +103,23 @@ def _begin_with(conn: Connection, app: App, fact: PeriodPaid, now: datetime) -> 
 def _new(
     conn: Connection,
     app: App,
-    provider: str,
-    provider_id: str,
+    fact: SubscriptionChanged | PeriodPaid,
     customer: str,
     plan: str,
     anchor: datetime,
     now: datetime,
 ) -> Subscription:
     account_id = accounts.ensure(conn, app.slug, customer, now=now)
+    if fact.provider_customer:
+        stored.know_customer(conn, app.slug, fact.provider, fact.provider_customer, account_id)
     return Subscription(
-        0, app.slug, customer, account_id, provider, provider_id, plan, "incomplete", anchor, None, None
+        0, app.slug, customer, account_id, fact.provider, fact.subscription, plan, "incomplete", anchor, None, None
     )
 
 
-def _record(conn: Connection, app: App, fact: PeriodPaid, it: Subscription, now: datetime) -> int:
+def _record(conn: Connection, app: App, fact: PeriodPaid, it: Subscription, now: datetime) -> Payment:
     line = fact.line
-    payment = payments.record(
+    return payments.record(
         conn,
         app=app.slug,
         account_id=it.account_id,
@@ -127,7 +135,6 @@ def _record(conn: Connection, app: App, fact: PeriodPaid, it: Subscription, now:
         period_end=line.end if line else None,
         now=now,
     )
-    return payment.id
 
 
 def _note_unpaid(conn: Connection, app: App, fact: PeriodPaid, it: Subscription, now: datetime) -> None:

@@ -58,6 +58,7 @@ WITH owner AS (
     FROM hold h CROSS JOIN jsonb_array_elements(h.lots) AS part
     WHERE h.account_id = (SELECT id FROM owner) AND h.created_at <= %(at)s
       AND (h.state = 'held' OR h.closed_at > %(at)s)
+      AND (part -> 2 IS NULL OR (part ->> 2)::timestamptz <= %(at)s)
     GROUP BY 1
 )
 SELECT (SELECT coalesce(sum(units), 0)::bigint FROM held),

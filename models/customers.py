@@ -9,7 +9,7 @@ from typing import Any
 
 import psycopg
 
-from models import cycles, database, pages
+from models import activation, cycles, database, pages
 from models.apps import App
 from models.errors import NotFound
 
@@ -94,11 +94,19 @@ def _shown(app: App, rows: Iterable[Row], now: datetime) -> list[dict[str, Any]]
     providers: dict[int, dict[str, str]] = {}
     for id_, provider, provider_id in database.fetch(PROVIDER_CUSTOMERS, [ids]) if ids else []:
         providers.setdefault(id_, {})[provider] = provider_id
-    return [_customer(app, row, subscriptions.get(row[0]), providers.get(row[0], {}), now) for row in rows]
+    keys = activation.of_accounts(ids)
+    return [
+        _customer(app, row, subscriptions.get(row[0]), providers.get(row[0], {}), keys.get(row[0]), now) for row in rows
+    ]
 
 
 def _customer(
-    app: App, row: Row, subscription: Sequence[Any] | None, providers: dict[str, str], now: datetime
+    app: App,
+    row: Row,
+    subscription: Sequence[Any] | None,
+    providers: dict[str, str],
+    activation_key: str | None,
+    now: datetime,
 ) -> dict[str, Any]:
     _, customer, own_tier, email, timezone, created_at, updated_at = row
     plan_tier = _tier_of(app, subscription[0]) if subscription and subscription[1] in PAYING else None
@@ -111,7 +119,7 @@ def _customer(
         "updated_at": updated_at,
         "provider_customers": providers,
         "subscription": _subscription(subscription, now) if subscription else None,
-        "activation_key": None,
+        "activation_key": activation_key,
     }
 
 

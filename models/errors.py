@@ -38,6 +38,10 @@ class Conflict(ScripError):
     """It contradicts what is stored: an id seen with other content, a hold that is closed."""
 
 
+class ActiveSession(Conflict):
+    """The customer has as many active sessions as the app allows. `extra["session"]` is one of them."""
+
+
 class TooLarge(ScripError):
     """The body is over 1 MiB."""
 
@@ -61,6 +65,10 @@ class InsufficientBalance(ScripError):
 
 class RateLimited(ScripError):
     """The key has used up its requests for now. `extra["retry_after"]` is in seconds."""
+
+
+class CoolingDown(ScripError):
+    """The cooldown after the last session is not over. `extra` has `eligible_at`, and `retry_after` in seconds."""
 
 
 class Unavailable(ScripError):

@@ -3,7 +3,7 @@
 A batch goes through four steps in one transaction: lock the accounts in id order, in a statement of its own;
 load what the movements name, in fresh statements (models/ledger_load.py); plan in pure Python
 (models/planning.py); write with a handful of set-based statements (models/ledger_write.py). A single charge
-is a batch of one, so there is one path.
+is a batch of one, so there is one path. What is worth an alert goes to the outbox in the same transaction.
 
 Locking and reading in one statement would read lots as they were before the lock was granted; writing them
 back, as the kernel writes absolute values, would lose what the other transaction did.
@@ -18,7 +18,7 @@ from typing import Any
 import psycopg
 from psycopg.errors import SerializationFailure, UniqueViolation
 
-from models import catalog
+from models import alerts, catalog, outbox
 from models.ledger_load import key_columns, load
 from models.ledger_write import write
 from models.movements import Movement, Outcome
@@ -63,6 +63,7 @@ def post(conn: Connection, movements: Sequence[Movement], *, now: datetime) -> l
     except UniqueViolation as error:
         # Two accounts, one key, at the same moment: the loser's second run finds the key.
         raise SerializationFailure("a key of the batch was posted meanwhile") from error
+    outbox.tell(conn, alerts.messages(result), now=now)
     return result.outcomes
 
 
@@ -88,4 +89,6 @@ def _lock_named(conn: Connection, state: State, named: Iterable[Key]) -> None:
 def policy_of(app: str) -> Policy:
     """The app's rules; the defaults for an app that left the catalog with balances behind it."""
     known = catalog.current().apps.get(app)
-    return Policy(known.burn_order, known.on_shortfall, known.refund_grace) if known else Policy()
+    if known is None:
+        return Policy()
+    return Policy(known.burn_order, known.on_shortfall, known.refund_grace, known.alerts.low_balance, known.unit)

@@ -14,7 +14,7 @@ import psycopg
 
 from models import arrays
 from models.ledger_ids import NEXT_IDS, IdSources, id_sources
-from models.movements import Capture, Clawback, Freeze, Grant, Movement, Place, Release, Reverse, Take
+from models.movements import Capture, Clawback, Extend, Freeze, Grant, Movement, Place, Release, Reverse, Take
 from models.planning_state import NEVER, Account, Hold, Lot, Posted, State
 
 Connection = psycopg.Connection[tuple[Any, ...]]
@@ -98,7 +98,7 @@ def _load_unsettled(conn: Connection, state: State, movements: Iterable[Movement
 
 def _load_holds(conn: Connection, state: State, movements: Iterable[Movement]) -> None:
     named = [(m.app, m.key) for m in movements if isinstance(m, Place)]
-    named += [(m.app, m.hold_key) for m in movements if isinstance(m, (Capture, Release))]
+    named += [(m.app, m.hold_key) for m in movements if isinstance(m, (Capture, Extend, Release))]
     if not named:
         return
     for row in conn.execute(HOLDS, key_columns(named)):

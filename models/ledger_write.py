@@ -69,6 +69,10 @@ FROM unnest(%s::bigint[], %s::text[], %s::bigint[], %s::text[], %s::bigint[], %s
             %s::bigint[], %s::bigint[], %s::text[], %s::jsonb[], %s::timestamptz[])
   AS h(id, app, account_id, key, units, state, lots, captured, entry_id, reason, meta, expires_at)
 """
+EXTEND_HOLDS = """
+UPDATE hold SET units = new.units, lots = new.lots
+FROM unnest(%s::bigint[], %s::bigint[], %s::jsonb[]) AS new(id, units, lots) WHERE hold.id = new.id
+"""
 CLOSE_HOLDS = """
 UPDATE hold SET state = new.state, captured = new.captured, entry_id = new.entry_id, closed_at = %s
 FROM unnest(%s::bigint[], %s::text[], %s::bigint[], %s::bigint[]) AS new(id, state, captured, entry_id)
@@ -101,6 +105,8 @@ def write(conn: Connection, it: Plan) -> None:
             updates.append((conn.execute(UPDATE_ACCOUNTS, [it.now, *columns], prepare=True), len(it.accounts)))
         if it.new_holds:
             conn.execute(INSERT_HOLDS, _hold_columns(it), prepare=True)
+        if it.extended_holds:
+            conn.execute(EXTEND_HOLDS, _extended_columns(it.extended_holds), prepare=True)
         if it.closed_holds:
             conn.execute(CLOSE_HOLDS, [it.now, *_closed_columns(it.closed_holds)], prepare=True)
     if any(cursor.rowcount != expected for cursor, expected in updates):
@@ -197,6 +203,15 @@ def _hold_columns(it: Plan) -> list[Any]:
         arrays.texts([hold.reason for hold in holds]),
         arrays.jsons([hold.meta for hold in holds]),
         arrays.times([hold.expires_at for hold in holds]),
+    ]
+
+
+def _extended_columns(holds: Sequence[Hold]) -> list[str]:
+    # A hold may have grown twice in the batch: all its rows say the same.
+    return [
+        arrays.ints([hold.id for hold in holds]),
+        arrays.ints([hold.units for hold in holds]),
+        arrays.jsons([hold.lots for hold in holds]),
     ]
 
 

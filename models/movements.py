@@ -73,14 +73,24 @@ class Place(Movement):
 
 
 @dataclass(slots=True, kw_only=True)
-class Capture(Movement):
-    """Spend `units` of the hold (absent.
+class Extend(Movement):
+    """Let the hold grow to `units` in all, as far as what is available goes. It never shrinks."""
 
-    All of it). Less frees the rest, more takes the rest from what is available.
+    hold_key: str
+    units: int
+
+
+@dataclass(slots=True, kw_only=True)
+class Capture(Movement):
+    """Spend `units` of the hold (absent: all of it). Less frees the rest, more takes the rest from what is available.
+
+    `on_shortfall`: where that is too little, `reject` leaves the hold as it is, `partial` spends what there is and
+    `debt` overdraws.
     """
 
     hold_key: str
     units: int | None = None
+    on_shortfall: OnShortfall = "reject"
 
 
 @dataclass(slots=True, kw_only=True)

@@ -30,11 +30,12 @@ KEY_OPERATIONS = {
     "clawback": "CLAWBACK",
     "reinstatement": "REINSTATEMENT",
     "repayment": "REPAYMENT",
+    "import": "IMPORT",
 }
 BY_EVENT = frozenset({*EVENT_OPERATIONS.values(), OTHER_EVENT})
 BY_KEY = frozenset(KEY_OPERATIONS.values())
 # Entries with one of these keys end what a row of another source started; all others stand for themselves.
-STARTED_ELSEWHERE = ("usage", "charge", "adjustment", "refund")
+STARTED_ELSEWHERE = ("usage", "charge", "adjustment", "refund", "import")
 
 
 def _event_operation(type_: str) -> str:
@@ -154,9 +155,31 @@ SOURCES = (
              jsonb_build_object('state', t.state, 'captured', t.captured, 'entry', t.entry_id)))
             AS s(part, status, at, details)""",
         recorded_at="t.created_at",
+        where="t.key NOT LIKE 'session:%%'",
         owner=(ACCOUNT, "t.app = %(app)s"),
     ),
-    # What came of an event is told by the event, what was captured by its hold.
+    Source(
+        name="session",
+        table="session",
+        operations=frozenset({"SESSION"}),
+        statuses=frozenset(STATUSES),
+        operation="'SESSION'",
+        customer="a.customer",
+        details="""jsonb_build_object('key', 'session:' || t.external_id, 'session', t.external_id, 'free', t.free,
+            'metadata', coalesce(t.metadata, '{}'::jsonb)) || s.details""",
+        error="s.error",
+        lines="""(0, 'STARTED', t.created_at, jsonb_build_object('waited', t.wait_until IS NOT NULL,
+             'started_at', t.started_at), NULL::jsonb),
+            (1, CASE WHEN t.state IN ('ended', 'cancelled') THEN 'SUCCESS' WHEN t.state = 'refused' THEN 'ERROR' END,
+             t.ended_at, jsonb_build_object('state', t.state, 'ended_by', t.ended_by, 'duration_seconds',
+             t.duration_seconds, 'units', t.units, 'shortfall', t.shortfall, 'entry', t.entry_id),
+             CASE WHEN t.state = 'refused'
+                  THEN jsonb_build_object('message', 'it waited, and its credit never came') END))
+            AS s(part, status, at, details, error)""",
+        recorded_at="t.created_at",
+        owner=(ACCOUNT, "t.app = %(app)s"),
+    ),
+    # What came of an event is told by the event, what was captured by its hold, what was talked about by its session.
     Source(
         name="entry",
         table="entry",
@@ -169,7 +192,7 @@ SOURCES = (
         lines=f"""(0, CASE WHEN {KIND_OF_KEY} NOT IN {STARTED_ELSEWHERE} THEN 'STARTED' END, t.created_at),
             (1, 'SUCCESS', t.created_at)) AS s(part, status, at)""",
         recorded_at="t.created_at",
-        where="t.key NOT LIKE 'capture:%%' AND NOT coalesce(t.meta ? 'event', false)",
+        where="t.key NOT LIKE 'capture:%%' AND t.key NOT LIKE 'session:%%' AND NOT coalesce(t.meta ? 'event', false)",
         owner=(ACCOUNT, "t.app = %(app)s"),
         position=("t.seq", "t.id"),
     ),

@@ -20,18 +20,20 @@ VALUES (%(app)s, %(account_id)s, %(provider)s, %(reference)s, %(aliases)s, %(pac
 ON CONFLICT (app, provider, reference) DO UPDATE SET
     aliases = ARRAY(SELECT DISTINCT alias FROM unnest(payment.aliases || excluded.aliases) AS alias ORDER BY alias),
     updated_at = excluded.updated_at
-RETURNING id, account_id, state, entry_id
+RETURNING id, account_id, state, entry_id, reference, xmax = 0
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Payment:
-    """What the rules need of a payment. `entry_id` is the entry that credited it."""
+    """What the rules need of a payment. `entry_id` is the entry that credited it; `is_new`: nothing was known of it."""
 
     id: int
     account_id: int
     state: str
     entry_id: int | None
+    reference: str
+    is_new: bool
 
 
 def record(

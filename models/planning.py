@@ -16,6 +16,7 @@ from typing import Any
 from models.movements import (
     Capture,
     Clawback,
+    Extend,
     Freeze,
     Grant,
     Lapse,
@@ -27,7 +28,7 @@ from models.movements import (
     Take,
 )
 from models.planning_grants import grant
-from models.planning_holds import capture, place, release
+from models.planning_holds import capture, extend, place, release
 from models.planning_lots import freeze, lapse, lapse_expired
 from models.planning_reversals import claw_back, reverse
 from models.planning_state import Account, Plan, State
@@ -38,6 +39,7 @@ HANDLERS: dict[type, Callable[[Plan, Account, Any], Outcome]] = {
     Grant: grant,
     Take: take,
     Place: place,
+    Extend: extend,
     Capture: capture,
     Release: release,
     Reverse: reverse,

@@ -5,10 +5,20 @@ What is held stays in the balance and is no longer available. A hold keeps its u
 
 from __future__ import annotations
 
-from models.movements import Capture, Movement, Outcome, Place, Release
+from models.movements import Capture, Extend, Movement, Outcome, Place, Release
 from models.planning_lots import lapse_expired
-from models.planning_state import Account, Hold, Lot, Part, Plan
-from models.planning_steps import draw, free, mark_burned, not_negative, outcome, post_entry, refused, units_in
+from models.planning_state import FARTHEST_BALANCE, Account, Hold, Lot, Part, Plan
+from models.planning_steps import (
+    draw,
+    free,
+    mark_burned,
+    not_negative,
+    outcome,
+    overdraw,
+    post_entry,
+    refused,
+    units_in,
+)
 
 
 def place(it: Plan, account: Account, movement: Place) -> Outcome:
@@ -47,6 +57,21 @@ def _new_hold(it: Plan, account: Account, movement: Place, units: int, parts: li
     return hold
 
 
+def extend(it: Plan, account: Account, movement: Extend) -> Outcome:
+    """Set more aside under the same hold, as far as there is more. The outcome's units are all that it holds then."""
+    hold = _open_hold(it, account, movement.hold_key)
+    if isinstance(hold, Outcome):
+        return hold
+    lots = account.payers(not_negative(movement.units) - hold.units, it.now)
+    more = min(movement.units - hold.units, units_in(lots))
+    if more > 0:
+        since = it.now.isoformat()
+        hold.lots = [*hold.lots, *((lot, units, since) for lot, units in _set_aside(it, account, lots, more))]
+        hold.units += more
+        it.extended_holds.append(hold)
+    return outcome(it, account, hold_id=hold.id, units=hold.units)
+
+
 def capture(it: Plan, account: Account, movement: Capture) -> Outcome:
     """Spend the hold: all of it, or less and free the rest, or more and draw the rest from what is available."""
     hold = _open_hold(it, account, movement.hold_key)
@@ -55,14 +80,21 @@ def capture(it: Plan, account: Account, movement: Capture) -> Outcome:
     units = hold.units if movement.units is None else not_negative(movement.units)
     more = max(0, units - hold.units)
     lots = account.payers(more, it.now)
-    if more > units_in(lots):
+    missing = max(0, more - units_in(lots))
+    if missing and movement.on_shortfall == "reject":
         return refused(it, account, "insufficient", shortfall=units)
+    if movement.on_shortfall == "debt" and account.balance - units < -FARTHEST_BALANCE:
+        return refused(it, account, "beyond")
     spent, freed = _split(it, account, hold, units)
     spent += draw(it, lots, more)
-    hold.entry_id = post_entry(it, account, movement, -units, "deduction", spent) if units else None
+    if missing and movement.on_shortfall == "debt":
+        spent += overdraw(account, missing)
+        missing = 0
+    taken = units - missing
+    hold.entry_id = post_entry(it, account, movement, -taken, "deduction", spent) if taken else None
     _free_all(it, account, freed, movement)
-    _close(it, account, hold, "captured", units)
-    return outcome(it, account, entry_id=hold.entry_id, units=units, hold_id=hold.id)
+    _close(it, account, hold, "captured", taken)
+    return outcome(it, account, entry_id=hold.entry_id, units=taken, shortfall=missing, hold_id=hold.id)
 
 
 def release(it: Plan, account: Account, movement: Release) -> Outcome:
@@ -90,7 +122,7 @@ def _split(it: Plan, account: Account, hold: Hold, units: int) -> tuple[list[Par
     """Undo the hold on its lots: the first `units` of it are spent (allocations), the rest is freed."""
     spent: list[Part] = []
     freed: list[tuple[Lot, int]] = []
-    for lot_id, part in hold.lots:
+    for lot_id, part, *_ in hold.lots:
         lot = it.state.lots[lot_id]
         pay = min(part, units)
         units -= pay

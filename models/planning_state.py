@@ -21,11 +21,13 @@ FARTHEST_BALANCE = 10**18
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What an app's catalog says about burning, shortfalls and reversals."""
+    """What an app's catalog says about burning, shortfalls and reversals, and which balances are worth a word."""
 
     burn_order: str = "expiring_first"
     on_shortfall: str = "partial"
     refund_grace: timedelta = timedelta(0)
+    low_balance: tuple[int, ...] = ()
+    unit: str = ""
 
 
 @dataclass(slots=True, eq=False)
@@ -132,7 +134,10 @@ class Account:
 
 @dataclass(slots=True, eq=False)
 class Hold:
-    """A working copy of a hold, with the units it set aside in each lot, in burn order."""
+    """A working copy of a hold, with the units it set aside in each lot, in burn order.
+
+    A part of `lots` is a lot's id and units; one that an extension added has its time as a third element.
+    """
 
     id: int
     app: str
@@ -140,7 +145,7 @@ class Hold:
     key: str
     units: int
     state: str
-    lots: list[tuple[int, int]]
+    lots: list[tuple[Any, ...]]
     captured: int = 0
     entry_id: int | None = None
     expires_at: datetime = NEVER
@@ -209,4 +214,5 @@ class Plan:
     altered_lots: dict[int, Lot] = field(default_factory=dict)
     accounts: dict[int, Account] = field(default_factory=dict)
     new_holds: list[Hold] = field(default_factory=list)
+    extended_holds: list[Hold] = field(default_factory=list)
     closed_holds: list[Hold] = field(default_factory=list)

@@ -15,14 +15,24 @@ OVERDUE = {
     "webhooks": """
         SELECT next_attempt_at FROM inbox_event
         WHERE state = 'pending' AND next_attempt_at <= %s ORDER BY id LIMIT 1""",
+    "outbox": """
+        SELECT next_attempt_at FROM outbox_delivery
+        WHERE state = 'pending' AND next_attempt_at <= %s ORDER BY next_attempt_at LIMIT 1""",
 }
+# How fast others take what Scrip tells them does not say whether Scrip is ready.
+JUDGED = ("usage", "webhooks")
 PENDING = {
     "usage": "SELECT count(*), min(received_at) FROM usage_queue WHERE NOT dead",
     "webhooks": "SELECT count(*), min(received_at) FROM inbox_event WHERE state = 'pending'",
+    "outbox": "SELECT count(*), min(created_at) FROM outbox_delivery WHERE state = 'pending'",
 }
 DEAD = {
     "usage": "SELECT count(*) FROM usage_queue WHERE dead",
     "webhooks": "SELECT count(*) FROM inbox_event WHERE state = 'dead'",
+    # What an endpoint left behind that was deleted cannot be replayed.
+    "outbox": """
+        SELECT count(*) FROM outbox_delivery d JOIN endpoint e ON e.id = d.endpoint_id
+        WHERE d.state = 'failed' AND e.state <> 'deleted'""",
 }
 
 
@@ -38,12 +48,12 @@ class Queue:
 
 
 def overdue_seconds(*, now: datetime) -> dict[str, float]:
-    """By queue, for how long its oldest due row has been due; 0 when nothing is due. Quick, however long the queue.
+    """For how long the oldest due row of each judged queue has been due; 0 when nothing is. Quick, however long it is.
 
     Raises:
         Unavailable: the database is away.
     """
-    return {name: _age(now, database.fetch(sql, [now])) for name, sql in OVERDUE.items()}
+    return {name: _overdue(name, now) for name in JUDGED}
 
 
 def standing(*, now: datetime) -> list[Queue]:
@@ -52,14 +62,17 @@ def standing(*, now: datetime) -> list[Queue]:
     Raises:
         Unavailable: the database is away.
     """
-    overdue = overdue_seconds(now=now)
-    return [_queue(name, now, overdue[name]) for name in OVERDUE]
+    return [_queue(name, now) for name in OVERDUE]
 
 
-def _queue(name: str, now: datetime, overdue: float) -> Queue:
+def _overdue(name: str, now: datetime) -> float:
+    return _age(now, database.fetch(OVERDUE[name], [now]))
+
+
+def _queue(name: str, now: datetime) -> Queue:
     ((pending, oldest),) = database.fetch(PENDING[name])
     ((dead,),) = database.fetch(DEAD[name])
-    return Queue(name, pending, dead, _age(now, [(oldest,)]), overdue)
+    return Queue(name, pending, dead, _age(now, [(oldest,)]), _overdue(name, now))
 
 
 def _age(now: datetime, rows: list[tuple[datetime | None, ...]]) -> float:

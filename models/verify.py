@@ -107,6 +107,7 @@ WHOLE = {
     "allocation": "allocation",
     "hold": "hold",
     "payment": "payment",
+    "session": "session",
     "usage_report": "usage_report",
     "usage_queue": "usage_queue",
 }

@@ -190,6 +190,20 @@ FULL JOIN (
 WHERE a.held IS DISTINCT FROM h.units
 """
 
+# A metered session holds while it is active; what one took is what its entry says.
+SESSIONS = """
+SELECT format('session %%s (%%s): %%s, its hold is %%s', s.id, s.external_id, s.state, coalesce(h.state, 'missing'))
+FROM (SELECT * FROM {session} AS s WHERE rate IS NOT NULL) AS s
+FULL JOIN (SELECT * FROM {hold} AS h WHERE key LIKE 'session:%%') AS h
+  ON h.app = s.app AND h.key = 'session:' || s.external_id
+WHERE h.id IS NULL OR s.id IS NULL OR h.account_id <> s.account_id OR (s.state = 'active') <> (h.state = 'held')
+UNION ALL
+SELECT format('session %%s (%%s): took %%s, entry %%s has %%s', s.id, s.external_id, s.units, s.entry_id, -e.amount)
+FROM (SELECT * FROM {session} AS s WHERE units <> 0 OR entry_id IS NOT NULL) AS s
+LEFT JOIN {entry} AS e ON e.app = s.app AND e.id = s.entry_id
+WHERE e.id IS NULL OR -e.amount <> s.units OR e.account_id <> s.account_id OR e.key <> 'session:' || s.external_id
+"""
+
 CHECKS: list[tuple[str, str, list[str]]] = [
     ("balances agree with lots, debt and entries", "{account} AS a", [BALANCES]),
     ("lots agree with their allocations", "{lot} AS l", [LOTS, LAPSED]),
@@ -202,5 +216,9 @@ CHECKS: list[tuple[str, str, list[str]]] = [
         [CYCLES],
     ),
     ("a replay of the entries gives the balances", "{entry} AS e", [REPLAY, NEVER_MOVED]),
-    ("open holds agree with what is held", "{hold} AS h WHERE state = 'held'", [HOLDS, HELD_LOTS, HELD_ACCOUNTS]),
+    (
+        "open holds and sessions agree with what is held",
+        "{hold} AS h WHERE state = 'held'",
+        [HOLDS, HELD_LOTS, HELD_ACCOUNTS, SESSIONS],
+    ),
 ]

@@ -9,7 +9,7 @@ from apscheduler.schedulers.blocking import BlockingScheduler
 
 from models import database
 from models.errors import Unavailable
-from scheduler.tick import sweep, tick
+from scheduler.tick import poll, sweep, tick
 from settings import settings
 from workers import main as actors
 from workers.start import bind_database
@@ -17,6 +17,7 @@ from workers.start import bind_database
 TICK_SECONDS = 10
 SANDBOX_TICK_SECONDS = 1
 SWEEP_SECONDS = 15
+POLL_SECONDS = 1
 
 
 def guarded(work: object) -> object:
@@ -32,12 +33,13 @@ def guarded(work: object) -> object:
 
 
 def build() -> BlockingScheduler:
-    """The scheduler with its two intervals."""
+    """The scheduler with its three intervals."""
     options = {"coalesce": True, "misfire_grace_time": None, "max_instances": 1}
     scheduler = BlockingScheduler(timezone=timezone.utc, job_defaults=options)
     seconds = SANDBOX_TICK_SECONDS if settings.sandbox else TICK_SECONDS
     scheduler.add_job(guarded(tick), "interval", seconds=seconds, id="tick")
     scheduler.add_job(guarded(sweep), "interval", seconds=SWEEP_SECONDS, id="sweep")
+    scheduler.add_job(guarded(poll), "interval", seconds=POLL_SECONDS, id="poll")
     return scheduler
 
 

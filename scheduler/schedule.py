@@ -8,6 +8,7 @@ SCHEDULE: tuple[tuple[str, timedelta], ...] = (
     ("expire", timedelta(minutes=1)),
     ("grant-monthly", timedelta(minutes=1)),
     ("release-holds", timedelta(seconds=30)),
+    ("tell-expiring", timedelta(minutes=5)),
     ("verify", timedelta(days=1)),
     ("prune", timedelta(days=1)),
 )

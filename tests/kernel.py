@@ -11,7 +11,20 @@ import pytest
 from models import catalog, database, ledger
 from models.apps import Alerts, App, PayPalAccount, StripeAccount
 from models.catalog import Catalog
-from models.movements import Capture, Clawback, Freeze, Grant, Lapse, Movement, Outcome, Place, Release, Reverse, Take
+from models.movements import (
+    Capture,
+    Clawback,
+    Extend,
+    Freeze,
+    Grant,
+    Lapse,
+    Movement,
+    Outcome,
+    Place,
+    Release,
+    Reverse,
+    Take,
+)
 from models.verify import verify
 
 START = datetime(2026, 3, 1, 12, 0, tzinfo=timezone.utc)
@@ -87,6 +100,11 @@ def place(
     """A hold for an hour."""
     named: dict[str, Any] = {"expires_at": at + timedelta(hours=1), **more}
     return post(Place(app=app, customer=of, key=key, units=units, **named), at=at)[0]
+
+
+def extend(units: int, key: str = "hold:h", *, of: str = ADA, app: str = APP, at: datetime = START) -> Outcome:
+    """A hold that is to grow to so many units."""
+    return post(Extend(app=app, customer=of, hold_key=key, units=units), at=at)[0]
 
 
 def capture(

@@ -16,6 +16,7 @@ from kernel import (
     claw,
     day,
     entries,
+    extend,
     failures,
     freeze,
     grant,
@@ -28,7 +29,7 @@ from kernel import (
     take,
 )
 from models import database
-from models.movements import Capture, Place, Release
+from models.movements import Capture, Extend, Place, Release
 
 __all__ = ["kernel"]
 pytestmark = pytest.mark.usefixtures("kernel")
@@ -276,3 +277,70 @@ def test_a_hold_remembers_its_entry() -> None:
     place(4)
     entry = applied(capture())
     assert database.fetch("SELECT entry_id FROM hold") == [(entry,)]
+
+
+def test_a_hold_grows_to_what_is_asked_for_and_never_shrinks() -> None:
+    grant(10)
+    place(4)
+    assert (extend(7).units, account().held) == (7, 7)
+    assert (extend(2).units, account().held) == (7, 7)
+    assert failures() == {}
+
+
+def test_a_hold_grows_as_far_as_there_is_something() -> None:
+    grant(10)
+    place(4)
+    outcome = extend(50)
+    assert (outcome.units, outcome.available) == (10, 0)
+    assert capture(9).balance == 1
+    assert failures() == {}
+
+
+def test_a_hold_grows_in_the_lots_that_pay_next() -> None:
+    grant(5, expires_at=day(2))
+    grant(10)
+    place(3)
+    extend(8)
+    assert remaining() == [0, 7]
+    assert allocations(applied(capture(6))) == [(0, -5), (1, -1)]
+    assert remaining() == [0, 9]
+    assert failures() == {}
+
+
+def test_a_closed_hold_does_not_grow_nor_does_one_that_never_was() -> None:
+    grant(10)
+    assert extend(5).refusal == "unknown"
+    place(4)
+    release()
+    assert extend(5).refusal == "closed"
+
+
+def test_a_hold_placed_grown_twice_and_captured_in_one_batch() -> None:
+    grant(10)
+    post(
+        Place(app=APP, customer=ADA, key="hold:h", units=2, expires_at=day(1)),
+        Extend(app=APP, customer=ADA, hold_key="hold:h", units=3),
+        Extend(app=APP, customer=ADA, hold_key="hold:h", units=6),
+        Capture(app=APP, customer=ADA, hold_key="hold:h", units=5),
+    )
+    assert database.fetch("SELECT units, captured, state FROM hold") == [(6, 5, "captured")]
+    assert account() == Account(balance=5, held=0, debt=0)
+    assert failures() == {}
+
+
+def test_a_capture_of_more_than_there_is_may_take_what_there_is() -> None:
+    grant(10)
+    place(4)
+    outcome = capture(25, on_shortfall="partial")
+    assert (outcome.status, outcome.units, outcome.shortfall, outcome.balance) == ("applied", 10, 15, 0)
+    assert database.fetch("SELECT state, captured FROM hold") == [("captured", 10)]
+    assert failures() == {}
+
+
+def test_a_capture_of_more_than_there_is_may_overdraw() -> None:
+    grant(10)
+    place(4)
+    outcome = capture(25, on_shortfall="debt")
+    assert (outcome.units, outcome.shortfall, outcome.balance) == (25, 0, -15)
+    assert account() == Account(balance=-15, held=0, debt=15)
+    assert failures() == {}

@@ -149,7 +149,9 @@ BAD_HOLDS: list[tuple[dict[str, Any], str]] = [
     ({"units": 0}, "units"),
     ({"units": 10.0}, "units"),
     ({"rate": "sms"}, "rate"),
-    ({"metadata": {}}, "metadata"),
+    ({"metadata": []}, "metadata"),
+    ({"reason": ""}, "reason"),
+    ({"note": "x"}, "note"),
 ]
 
 

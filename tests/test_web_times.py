@@ -6,7 +6,7 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from web import times
+from models import times
 
 UTC = timezone.utc
 

@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 from flask import Response
 
-from web import times
+from models import times
 
 ALWAYS = (("X-Content-Type-Options", "nosniff"), ("Cache-Control", "no-store"))
 

@@ -111,5 +111,5 @@ def _bearer_of_token(secret: str) -> Caller:
 def _judge_token(caller: Caller, route: Route, parts: dict[str, Any]) -> None:
     if not route.customer_token:
         raise Forbidden("a customer's token reads that customer's resources and nothing else")
-    if parts.get("customer") != caller.customer:
+    if "customer" in parts and parts["customer"] != caller.customer:
         raise Forbidden("the token is another customer's")

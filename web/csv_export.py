@@ -6,14 +6,14 @@ import csv
 import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from decimal import Decimal
 from itertools import chain, islice
 from typing import Any
 
 import orjson
 from flask import Request, Response
 
-from models import database
-from web import times
+from models import database, times
 
 MEDIA_TYPE = "text/csv"
 LINES_A_CHUNK = 1000
@@ -58,13 +58,13 @@ def _written(lines: Iterable[Sequence[Any]]) -> str:
     return text.getvalue()
 
 
-def _cell(value: Any) -> str | int:
+def _cell(value: Any) -> str | int | Decimal:
     """Numbers stay numbers; text that a spreadsheet would run is quoted with an apostrophe."""
     if value is None:
         return ""
     if isinstance(value, datetime):
         return times.write(value)
-    if isinstance(value, int):
+    if isinstance(value, (int, Decimal)):
         return value
     text = value if isinstance(value, str) else orjson.dumps(value).decode()
     return f"'{text}" if text.startswith(FORMULA_STARTS) else text

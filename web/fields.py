@@ -12,9 +12,8 @@ import orjson
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
 
-from models import durations
+from models import durations, times
 from models.accounts import is_name
-from web import times
 
 MOST_UNITS = 10**12
 LONGEST_TEXT = 500
@@ -110,6 +109,7 @@ DurationText = Annotated[str, AfterValidator(_written_duration), WithJsonSchema(
 QueryQuantity = Annotated[int, BeforeValidator(_digits), Field(ge=0, le=MOST_UNITS)]
 QueryText = Annotated[str, Field(min_length=1, max_length=LONGEST_TEXT)]
 Limit = Annotated[int, BeforeValidator(_digits), Field(ge=1, le=200)]
+LongLimit = Annotated[int, BeforeValidator(_digits), Field(ge=1, le=10_000)]
 
 
 class Body(BaseModel):

@@ -42,6 +42,10 @@ PROBLEM: Schema = {
         },
     },
 }
+# What parameters may be, so that a page which tries a request out has something to send. An `id` is its noun's.
+EXAMPLES: dict[str, Any] = {"app": "ai-services", "customer": "ada", "entry": 42, "job": "expire"}
+QUERY_EXAMPLES: dict[str, Any] = {"rate": "voice_call", "quantity": 123, "tz": "Europe/Berlin"}
+IDS: dict[str, Any] = {"usage": "call-1", "holds": "hold-1", "sessions": "session-1", "endpoints": "main"}
 
 
 def document(routes: Sequence[Route]) -> Schema:
@@ -72,7 +76,7 @@ def _operation(route: Route) -> Schema:
         "tags": [route.tag],
         "summary": summary.rstrip("."),
         "description": " ".join([description.strip().replace("\n", " "), _who(route)]).strip(),
-        "parameters": [*map(_path_parameter, _typed_parts(route)), *_query_parameters(route.query)],
+        "parameters": [*_path_parameters(route), *_query_parameters(route.query)],
         "responses": _responses(route),
         "security": [{"key": []}] if route.scope else [],
     }
@@ -91,12 +95,13 @@ def _who(route: Route) -> str:
     return f"Needs a key with the scope `{route.scope}`{token}."
 
 
-def _typed_parts(route: Route) -> list[tuple[str, bool]]:
-    return [(part, part in route.numbers) for part in route.parts]
+def _path_parameters(route: Route) -> list[Schema]:
+    noun = route.path.split("/")[2] if route.path.startswith("/v1/") else ""
+    examples = {**EXAMPLES, "id": IDS.get(noun, 1)}
+    return [{**_path_parameter(part, part in route.numbers), "example": examples[part]} for part in route.parts]
 
 
-def _path_parameter(part: tuple[str, bool]) -> Schema:
-    name, number = part
+def _path_parameter(name: str, number: bool) -> Schema:
     if number:
         schema: Schema = {"type": "integer", "minimum": 1}
         return {"name": name, "in": "path", "required": True, "schema": schema}
@@ -115,6 +120,8 @@ def _query_parameters(model: type[Query] | None) -> list[Schema]:
 def _query_parameter(name: str, given: Schema, required: bool) -> Schema:
     schema = {key: value for key, value in _without_null(given).items() if key not in ("title", "description")}
     parameter = {"name": name, "in": "query", "required": required, "schema": schema}
+    if name in QUERY_EXAMPLES:
+        parameter["example"] = QUERY_EXAMPLES[name]
     return {**parameter, "description": given["description"]} if "description" in given else parameter
 
 
@@ -129,6 +136,8 @@ def _responses(route: Route) -> Schema:
     responses: Schema = {str(route.status): _answer(route, "As described." if route.status == 200 else "Done.")}
     if route.again:
         responses["200"] = _answer(route, "The same request came before; this is what it was answered.")
+    for status, shape in route.more.items():
+        responses[str(status)] = {"description": "As described.", "content": {"application/json": _content(shape)}}
     for status in _errors(route):
         responses[str(status)] = {"$ref": f"#/components/responses/{_slug(status)}"}
     return responses
@@ -175,7 +184,9 @@ def _problem(problem: problems.Problem) -> Schema:
 def _schemas(routes: Sequence[Route]) -> Schema:
     bodies = [route.body for route in routes if route.body is not None]
     answers = [route.answer for route in routes if route.answer is not None]
-    wanted: list[tuple[type[BaseModel], Any]] = [(model, "validation") for model in dict.fromkeys([*bodies, *answers])]
+    more = [shape for route in routes for shape in route.more.values()]
+    models = dict.fromkeys([*bodies, *answers, *more])
+    wanted: list[tuple[type[BaseModel], Any]] = [(model, "validation") for model in models]
     _, schema = models_json_schema(wanted, ref_template=REF)
     return dict(schema.get("$defs", {}))
 

@@ -43,6 +43,9 @@ PROBLEMS: dict[type[BaseException], Problem] = {
     errors.TooLarge: Problem("too-large", 413, "The body is over 1 MiB"),
     errors.Invalid: Problem("invalid", 422, "The content is wrong"),
     errors.RateLimited: Problem("rate-limited", 429, "Too many requests for now"),
+    # The documentation shows the first kind of a status, so what only some routes answer comes last.
+    errors.ActiveSession: Problem("active-session", 409, "A session is active already"),
+    errors.CoolingDown: Problem("cooldown", 429, "The cooldown is not over"),
     errors.Unavailable: UNAVAILABLE,
     psycopg.OperationalError: UNAVAILABLE,
     psycopg.InterfaceError: UNAVAILABLE,

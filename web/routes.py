@@ -30,7 +30,7 @@ from flask import Flask, Request, Response, request
 
 from models import catalog, clock, database
 from models.apps import App
-from models.errors import NotFound
+from models.errors import Forbidden, NotFound
 from web import bodies, meters, problems
 from web.answers import respond
 from web.auth import Auth, Caller
@@ -47,7 +47,7 @@ _PATH_PART = re.compile(r"\{(\w+)\}")
 class Call:
     """One request, as a view sees it. `body` and `query` are what the route's models made of them."""
 
-    __slots__ = ("body", "caller", "now", "query", "request")
+    __slots__ = ("body", "caller", "now", "owner_judged", "query", "request")
 
     def __init__(self, request: Request, caller: Caller | None, now: datetime) -> None:
         self.request = request
@@ -55,12 +55,24 @@ class Call:
         self.now = now
         self.body: dict[str, Any] = {}
         self.query: Any = None
+        self.owner_judged = caller is None or caller.customer is None
 
     @property
     def app(self) -> App:
         """The app that the caller's key belongs to."""
         assert self.caller is not None, "a route without a scope has no app"
         return catalog.current()[self.caller.app]
+
+    def only(self, customer: str) -> None:
+        """Let a customer's token see what is that customer's, and nobody else's.
+
+        Raises:
+            Forbidden: the token is another customer's.
+        """
+        assert self.caller is not None
+        if self.caller.customer not in (None, customer):
+            raise Forbidden("the token is another customer's")
+        self.owner_judged = True
 
     def raw(self) -> bytes:
         """The body as it came, at most 1 MiB; for routes without a body model."""
@@ -83,6 +95,7 @@ class Route:
     answer: type[Shape] | None
     status: int
     again: bool
+    more: dict[int, type[Shape]]
     errors: tuple[int, ...]
     also: tuple[str, ...]
     describe: dict[str, Any]
@@ -135,6 +148,7 @@ class Routes:
         answer: type[Shape] | None = None,
         status: int = 200,
         again: bool = False,
+        more: dict[int, type[Shape]] | None = None,
         errors: tuple[int, ...] = (),
         also: tuple[str, ...] = (),
         describe: dict[str, Any] | None = None,
@@ -142,9 +156,11 @@ class Routes:
         """Declare a route.
 
         scope: what the key must have; None needs no key.
-        customer_token: a customer's token will do too, where the path's `customer` is that one.
+        customer_token: a customer's token will do too, where the path's `customer` is that one. A path without one
+        leaves it to the view, which must ask `call.only`.
         body, query: the models that check them. answer: the shape of the answer with `status`.
         again: the same request again is answered 200 with the stored answer.
+        more: the shapes of answers with other statuses that are no errors.
         errors: statuses beside those that every route of its kind can give. also: other media types of the answer.
         describe: what the documentation's operation says beyond that, merged into it.
         """
@@ -155,7 +171,7 @@ class Routes:
             self.table.append(
                 Route(
                     method, path, self.tag, view, scope, customer_token, body, body_required, query, answer, status,
-                    again, errors, also, describe or {}, numbers,
+                    again, more or {}, errors, also, describe or {}, numbers,
                 )
             )  # fmt: skip
             return view
@@ -195,13 +211,16 @@ def _run(route: Route, auth: Auth, parts: dict[str, Any]) -> Response:
     now = clock.now()
     caller = auth.caller(asked, route, parts) if route.scope else None
     call = Call(asked, caller, now)
+    call.owner_judged |= "customer" in parts
     for name, text in parts.items():
         parts[name] = _number(text) if name in route.numbers else bodies.name_in_path(asked, name, text)
     if route.query is not None:
         call.query = bodies.query(asked, route.query)
     if route.body is not None:
         call.body = bodies.read(asked, route.body, required=route.body_required)
-    return _response(route.view(call, **parts))
+    answer = route.view(call, **parts)
+    assert call.owner_judged, f"{route.name} lets a customer's token in and did not ask whose it is"
+    return _response(answer)
 
 
 def _number(text: str) -> int:

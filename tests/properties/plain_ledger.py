@@ -246,7 +246,23 @@ class PlainAccount:
         self.holds[key] = PlainHold(units, parts)
         return Said("applied", units=units)
 
-    def end_hold(self, key: str, units: int | None, state: str) -> Said:
+    def extend(self, key: str, units: int) -> Said:
+        hold = self.holds.get(key)
+        if hold is None:
+            return refused("unknown")
+        if hold.state != "held":
+            return refused("closed")
+        if units > hold.units:
+            parts = [
+                (n, -part) for n, part in self.burn_units(self.payers(self.now), units - hold.units) if n is not None
+            ]
+            for n, part in parts:
+                self.lots[n].held += part
+                hold.units += part
+            hold.parts = hold.parts + parts
+        return Said("applied", units=hold.units)
+
+    def end_hold(self, key: str, units: int | None, state: str, rule: str = "reject") -> Said:
         """A capture of so many units (None: all), or with 0 units a release."""
         hold = self.holds.get(key)
         if hold is None:
@@ -255,8 +271,10 @@ class PlainAccount:
             return refused("closed")
         units = hold.units if units is None else units
         order = self.payers(self.now)
-        if units - hold.units > sum(self.lots[n].remaining for n in order):
+        missing = max(0, units - hold.units - sum(self.lots[n].remaining for n in order))
+        if missing and rule == "reject":
             return refused("insufficient")
+        units -= missing
         hold.state = state
         spent: list[tuple[int | None, int]] = []
         freed: list[tuple[int, int]] = []
@@ -269,11 +287,14 @@ class PlainAccount:
             spent += [(n, -pay)] if pay else []
             freed += [(n, part - pay)] if part > pay else []
         spent += self.burn_units(order, left)
+        if rule == "debt":
+            spent += self.owe(missing)
+            units, missing = units + missing, 0
         entry = self.enter("deduction", spent) if units else None
         for n, part in freed:
             self.free(n, part)
         self.sweep()
-        return Said("applied", units=units if state == "captured" else hold.units, entry=entry)
+        return Said("applied", units if state == "captured" else hold.units, missing, entry=entry)
 
     def refund(self, entry: int, units: int | None) -> Said:
         if self.entries[entry].type != "deduction":

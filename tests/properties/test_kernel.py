@@ -15,7 +15,7 @@ from plain_ledger import FOREVER, PlainAccount, PlainLot, Said
 
 from kernel import GRACE, START, failures, kernel, report, slug
 from models import database, ledger
-from models.movements import Capture, Clawback, Freeze, Grant, Lapse, Movement, Place, Release, Reverse, Take
+from models.movements import Capture, Clawback, Extend, Freeze, Grant, Lapse, Movement, Place, Release, Reverse, Take
 
 __all__ = ["kernel"]
 
@@ -62,7 +62,8 @@ WISHES = st.one_of(
     wish("settle", units=UNITS, rule=RULE),
     wish("place", units=UNITS, at_most=st.booleans()),
     wish("place", units=UNITS, at_most=st.booleans()),
-    wish("capture", units=st.none() | UNITS),
+    wish("extend", units=UNITS),
+    wish("capture", units=st.none() | UNITS, rule=st.sampled_from(["reject", "reject", "partial", "debt"])),
     wish("release", expired=st.booleans()),
     wish("refund", units=st.none() | st.integers(0, 40), any=st.booleans()),
     wish("refund", units=st.none() | st.integers(0, 40), any=st.just(False)),
@@ -257,12 +258,19 @@ class Kernel(RuleBasedStateMachine):
             known = [*plain.holds, "hold:none"]
         return known[it.pick % len(known)] if known else None
 
-    def make_capture(self, it: Wish, plain: PlainAccount, units: int | None) -> Any:
+    def make_extend(self, it: Wish, plain: PlainAccount, units: int) -> Any:
         hold = self.hold_key(it, plain)
         if hold is None:
             return None
-        movement = Capture(**self.common(it), key=self.key(it), hold_key=hold, units=units)
-        return movement, lambda plain: plain.end_hold(hold, units, "captured")
+        movement = Extend(**self.common(it), hold_key=hold, units=units)
+        return movement, lambda plain: plain.extend(hold, units)
+
+    def make_capture(self, it: Wish, plain: PlainAccount, units: int | None, rule: Any) -> Any:
+        hold = self.hold_key(it, plain)
+        if hold is None:
+            return None
+        movement = Capture(**self.common(it), key=self.key(it), hold_key=hold, units=units, on_shortfall=rule)
+        return movement, lambda plain: plain.end_hold(hold, units, "captured", rule)
 
     def make_release(self, it: Wish, plain: PlainAccount, expired: bool) -> Any:
         hold = self.hold_key(it, plain)

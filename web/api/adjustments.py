@@ -28,7 +28,7 @@ class AdjustmentBody(Body):
     type: Literal["bonus", "admin_adjustment"] = "admin_adjustment"
     expires_after: DurationText | None = None
     allow_debt: bool = False
-    example = {"id": "sorry-1", "customer": "u1", "units": 50, "reason": "the outage of May", "type": "bonus"}
+    example = {"id": "sorry-1", "customer": "ada", "units": 50, "reason": "the outage of May", "type": "bonus"}
 
     @model_validator(mode="after")
     def _expires_only_what_is_given(self) -> AdjustmentBody:

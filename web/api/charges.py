@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pydantic import Field
+
 from jobs import charges
 from web.answers import created
-from web.fields import Metadata, Name, Priced, Shape
+from web.fields import Metadata, Name, Priced, Shape, Text
 from web.routes import Answer, Call, Routes
 
 routes = Routes("Charges")
@@ -13,8 +15,9 @@ routes = Routes("Charges")
 class ChargeBody(Priced):
     id: Name
     customer: Name
+    reason: Text | None = Field(None, description="What the entry will say; the rate if absent.")
     metadata: Metadata | None = None
-    example = {"id": "charge-1", "customer": "u1", "rate": "voice_call", "quantity": 123}
+    example = {"id": "charge-1", "customer": "ada", "rate": "voice_call", "quantity": 123}
 
 
 class Charge(Shape):

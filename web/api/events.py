@@ -42,7 +42,7 @@ class Event(Shape):
         "error": None,
         "received_at": "2026-01-31T12:00:00Z",
         "processed_at": "2026-01-31T12:00:00.021Z",
-        "customer": "u1",
+        "customer": "ada",
     }
 
 

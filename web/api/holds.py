@@ -9,7 +9,7 @@ from pydantic import Field
 
 from jobs import holds
 from web.answers import created
-from web.fields import Body, Name, Priced, Quantity, Shape
+from web.fields import Body, Metadata, Name, Priced, Quantity, Shape, Text
 from web.routes import Answer, Call, Routes
 
 routes = Routes("Holds")
@@ -19,7 +19,9 @@ class HoldBody(Priced):
     id: Name
     customer: Name
     expires_in: Annotated[int, Field(ge=60, le=86_400, description="In seconds.")] = holds.DEFAULT_EXPIRY_SECONDS
-    example = {"id": "hold-1", "customer": "u1", "units": 10, "expires_in": 600}
+    reason: Text | None = Field(None, description="What the entry will say; the rate if absent.")
+    metadata: Metadata | None = None
+    example = {"id": "hold-1", "customer": "ada", "units": 10, "expires_in": 600}
 
 
 class CaptureBody(Body):

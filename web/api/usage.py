@@ -51,7 +51,7 @@ REPORTS: dict[str, Any] = {
     "additionalProperties": False,
     "properties": {"reports": {"type": "array", "minItems": 1, "maxItems": MOST_REPORTS, "items": REPORT}},
 }
-EXAMPLE = {"id": "call-77", "customer": "u1", "rate": "voice_call", "quantity": 123}
+EXAMPLE = {"id": "call-77", "customer": "ada", "rate": "voice_call", "quantity": 123}
 BODY: dict[str, Any] = {"schema": {"anyOf": [REPORT, REPORTS]}, "example": EXAMPLE}
 DESCRIBED: dict[str, Any] = {"requestBody": {"required": True, "content": {"application/json": BODY}}}
 
@@ -78,7 +78,7 @@ class UsageReportState(Shape):
     error: str | None
     example = {
         "id": "call-77",
-        "customer": "u1",
+        "customer": "ada",
         "rate": "voice_call",
         "quantity": 123,
         "state": "settled",

@@ -1,0 +1,99 @@
+"""What an import of balances reads and writes beside the ledger: the rows it has stored before, and accounts' gates.
+
+A row that was imported is a `request` of the resource `import`, as a charge is one of `charge`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import psycopg
+
+from models import arrays
+from models.errors import Conflict
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+RESOURCE = "import"
+
+LOCK = "SELECT pg_try_advisory_xact_lock(hashtextextended('import:' || %s, 0))"
+KNOWN = """
+SELECT id, customer, content FROM request
+WHERE app = %s AND resource = %s AND (customer = ANY(%s::text[]) OR id = ANY(%s::text[]))
+"""
+ACCOUNTS = "SELECT customer, id FROM account WHERE app = %s AND customer = ANY(%s::text[])"
+REMEMBER = """
+INSERT INTO request (app, resource, id, customer, content, answer, created_at)
+SELECT %s, %s, id, customer, content, answer::json, %s
+FROM unnest(%s::text[], %s::text[], %s::jsonb[], %s::jsonb[]) AS new(id, customer, content, answer)
+"""
+SET_GATES = """
+UPDATE account SET free_sessions_used = greatest(account.free_sessions_used, new.free_sessions_used),
+                   cooldown_until = greatest(account.cooldown_until, new.cooldown_until), updated_at = %s
+FROM (SELECT customer, max(used)::integer, max(until)
+      FROM unnest(%s::text[], %s::bigint[], %s::timestamptz[]) AS given(customer, used, until) GROUP BY customer)
+  AS new(customer, free_sessions_used, cooldown_until)
+WHERE account.app = %s AND account.customer = new.customer
+"""
+
+
+class Stored(NamedTuple):
+    """A row that was imported before."""
+
+    id: str
+    customer: str
+    content: dict[str, Any]
+
+
+class Gate(NamedTuple):
+    """What an older system says of a customer's sessions."""
+
+    customer: str
+    free_sessions_used: int
+    cooldown_until: datetime | None
+
+
+def lock(conn: Connection, app: str) -> None:
+    """Keep other imports of the app away until the transaction ends.
+
+    Raises:
+        Conflict: there is one.
+    """
+    row = conn.execute(LOCK, [app]).fetchone()
+    if not (row and row[0]):
+        raise Conflict(f"another import for {app} is running")
+
+
+def known(conn: Connection, app: str, customers: Collection[str], ids: Collection[str]) -> list[Stored]:
+    """The rows imported before of these customers, or with these ids."""
+    values = [app, RESOURCE, arrays.texts(customers), arrays.texts(ids)]
+    return [Stored(*row) for row in conn.execute(KNOWN, values)]
+
+
+def account_ids(conn: Connection, app: str, customers: Collection[str]) -> dict[str, int]:
+    """The accounts of those customers that have one."""
+    return dict(conn.execute(ACCOUNTS, [app, arrays.texts(customers)]).fetchall())
+
+
+def remember(
+    conn: Connection, app: str, rows: Sequence[Stored], answers: Sequence[Mapping[str, Any]], *, now: datetime
+) -> None:
+    """Store the rows with what came of them."""
+    columns = [
+        arrays.texts([row.id for row in rows]),
+        arrays.texts([row.customer for row in rows]),
+        arrays.jsons([row.content for row in rows]),
+        arrays.jsons(answers),
+    ]
+    conn.execute(REMEMBER, [app, RESOURCE, now, *columns])
+
+
+def set_gates(conn: Connection, app: str, gates: Sequence[Gate], *, now: datetime) -> None:
+    """Note used free sessions and cooldowns on the accounts, where they go beyond what is there."""
+    columns = [
+        arrays.texts([gate.customer for gate in gates]),
+        arrays.ints([gate.free_sessions_used for gate in gates]),
+        arrays.times([gate.cooldown_until for gate in gates]),
+    ]
+    conn.execute(SET_GATES, [now, *columns, app])

@@ -1,0 +1,53 @@
+"""Sessions as the API shows them: one, or a customer's."""
+
+from __future__ import annotations
+
+from operator import itemgetter
+from typing import Any
+
+from models import database, pages
+from models.errors import NotFound
+
+SHOWN = """s.external_id, a.customer, s.state, s.free, s.created_at, s.started_at, s.ends_by, s.ended_at, s.ended_by,
+s.units, s.shortfall, s.duration_seconds, s.entry_id, s.cooldown_until, s.summary, s.metadata, s.id"""
+SHOWN_NAMES = (
+    "id customer state free created_at started_at ends_by ended_at ended_by units shortfall duration_seconds entry"
+    " cooldown_until summary metadata"
+).split()
+ONE = f"SELECT {SHOWN} FROM session s JOIN account a ON a.id = s.account_id WHERE s.app = %s AND s.external_id = %s"
+MANY = f"""
+SELECT {SHOWN} FROM session s JOIN account a ON a.id = s.account_id
+WHERE s.account_id = (SELECT id FROM account WHERE app = %(app)s AND customer = %(customer)s) AND s.id < %(below)s
+  AND (%(state)s::text IS NULL OR s.state = %(state)s)
+ORDER BY s.id DESC LIMIT %(limit)s
+"""
+
+
+def get(app: str, session_id: str) -> dict[str, Any]:
+    """A session as the API shows it.
+
+    Raises:
+        NotFound: the app has no such session.
+    """
+    rows = database.fetch(ONE, [app, session_id])
+    if not rows:
+        raise NotFound(f"no session {session_id!r}")
+    return _shown(rows[0])
+
+
+def page(
+    app: str, customer: str, *, state: str | None = None, limit: int = 50, cursor: str | None = None
+) -> tuple[list[dict[str, Any]], str | None]:
+    """A customer's sessions, newest first, and the cursor of the next page (None on the last).
+
+    Raises:
+        Invalid: the cursor is not one of ours.
+    """
+    (below,) = pages.decode("sessions", cursor)
+    values = {"app": app, "customer": customer, "state": state, "below": below, "limit": limit + 1}
+    rows, following = pages.cut("sessions", database.fetch(MANY, values), limit, itemgetter(-1))
+    return [_shown(row) for row in rows], following
+
+
+def _shown(row: tuple[Any, ...]) -> dict[str, Any]:
+    return {**dict(zip(SHOWN_NAMES, row, strict=False)), "metadata": row[15] or {}}

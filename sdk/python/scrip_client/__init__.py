@@ -1,0 +1,36 @@
+"""The client of Scrip for the back end of an app: `Scrip` for every call, `require_credits` for paid work."""
+
+from scrip_client.client import Scrip
+from scrip_client.decorator import require_credits
+from scrip_client.errors import (
+    Conflict,
+    CooldownActive,
+    Forbidden,
+    InsufficientCredits,
+    Invalid,
+    NotCaptured,
+    NotFound,
+    RateLimited,
+    ScripError,
+    Unauthorized,
+    Unavailable,
+)
+from scrip_client.reservation import Reservation, current_hold
+
+__all__ = [
+    "Conflict",
+    "CooldownActive",
+    "Forbidden",
+    "InsufficientCredits",
+    "Invalid",
+    "NotCaptured",
+    "NotFound",
+    "RateLimited",
+    "Reservation",
+    "Scrip",
+    "ScripError",
+    "Unauthorized",
+    "Unavailable",
+    "current_hold",
+    "require_credits",
+]

@@ -1,0 +1,39 @@
+"""What an operator does, with a key of scope `admin`: give, take, give back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from scrip_client.base import Answer, Base, new_id, path_of
+
+
+class Operating(Base):
+    def adjust(
+        self,
+        customer: str,
+        units: int,
+        reason: str,
+        *,
+        type: str | None = None,
+        expires_after: str | None = None,
+        allow_debt: bool = False,
+        id: str | None = None,
+    ) -> Answer:
+        """Give units, or take them with a number below zero: `{"id", "units", "balance", "entry"}`.
+
+        `type` is `bonus` or `admin_adjustment` (default); `expires_after` a duration such as `30d`.
+        """
+        what: dict[str, Any] = {"units": units, "reason": reason, "type": type, "expires_after": expires_after}
+        return self._post(
+            "/v1/adjustments", id=id or new_id(), customer=customer, allow_debt=allow_debt or None, **what
+        )
+
+    def refund(self, entry: int, reason: str, *, units: int | None = None, id: str | None = None) -> Answer:
+        """Give a deduction back, or `units` of it, to the lots it came from: `{"id", "units", "balance", "entry"}`."""
+        return self._post("/v1/refunds", id=id or new_id(), entry=entry, units=units, reason=reason)
+
+    def refund_payment(
+        self, payment_id: str | int, reason: str, *, amount: str | None = None, id: str | None = None
+    ) -> Answer:
+        """Give money back at the provider, all of it or `amount`, such as `"4.99"`; its credit goes with it."""
+        return self._post(path_of("payments", payment_id, "refund"), id=id or new_id(), amount=amount, reason=reason)

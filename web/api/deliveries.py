@@ -1,0 +1,98 @@
+"""Deliveries: what was told to the app's endpoints, and what became of it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import Field
+
+from jobs import endpoints as jobs
+from models import deliveries
+from web.fields import Page, QueryText, Shape
+from web.routes import Answer, Call, Routes
+from workers.ringer import ring_soon
+
+routes = Routes("Deliveries")
+State = Literal["pending", "delivered", "failed"]
+
+
+class DeliveriesQuery(Page):
+    endpoint: QueryText | None = None
+    type: QueryText | None = None
+    state: State | None = None
+    customer: QueryText | None = None
+
+
+class Delivery(Shape):
+    id: int
+    message_id: str = Field(description="The webhook-id, the same at each attempt.")
+    endpoint: str
+    type: str
+    customer: str | None
+    state: State
+    attempts: int
+    status_code: int | None
+    error: str | None
+    created_at: datetime
+    next_attempt_at: datetime | None
+    delivered_at: datetime | None
+    payload: dict[str, Any]
+    example = {
+        "id": 31,
+        "message_id": "msg_2f0c0a4c8a0f4c5f9f6b0e6c7d1f2a3b",
+        "endpoint": "main",
+        "type": "balance.low",
+        "customer": "ada",
+        "state": "delivered",
+        "attempts": 1,
+        "status_code": 200,
+        "error": None,
+        "created_at": "2026-01-31T12:00:00Z",
+        "next_attempt_at": None,
+        "delivered_at": "2026-01-31T12:00:01Z",
+        "payload": {
+            "type": "balance.low",
+            "timestamp": "2026-01-31T12:00:00Z",
+            "data": {
+                "app": "ai-services",
+                "customer": "ada",
+                "balance": 18,
+                "threshold": 20,
+                "unit": "credit",
+                "entry": 7,
+            },
+        },
+    }
+
+
+class Deliveries(Shape):
+    deliveries: list[Delivery]
+    next: str | None
+
+
+@routes.get("/v1/deliveries", scope="admin", query=DeliveriesQuery, answer=Deliveries)
+def page(call: Call) -> Answer:
+    """List deliveries."""
+    query = call.query
+    rows, following = deliveries.page(
+        call.app.slug,
+        endpoint=query.endpoint,
+        type=query.type,
+        state=query.state,
+        customer=query.customer,
+        limit=query.limit,
+        cursor=query.cursor,
+    )
+    return {"deliveries": rows, "next": following}
+
+
+@routes.post("/v1/deliveries/{id}/replay", scope="admin", answer=Delivery, status=202, errors=(404, 409))
+def replay(call: Call, id: int) -> Answer:
+    """Send a delivery again.
+
+    Whatever became of it, under the same webhook-id: a receiver that has seen it may drop it.
+    """
+    answer = jobs.replay(call.app, id, now=call.now)
+    ring_soon("outbox")
+    return answer, 202

@@ -1,0 +1,83 @@
+"""Payments: what was paid, and what has become of the units that it bought."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+from models import payment_list
+from web.fields import Page, Shape
+from web.routes import Answer, Call, Routes
+
+routes = Routes("Payments")
+
+
+class Money(Shape):
+    amount: str
+    currency: str
+    example = {"amount": "9.99", "currency": "usd"}
+
+
+class Payment(Shape):
+    id: int
+    customer: str
+    provider: str
+    reference: str
+    aliases: list[str]
+    pack: str | None
+    plan: str | None
+    quantity: int
+    money: Money | None
+    refunded: Money | None
+    disputed: Money | None
+    units: int
+    state: Literal["pending", "settled", "partly_refunded", "refunded", "disputed", "failed"]
+    credit: Literal["unredeemed", "partly_redeemed", "redeemed", "refunded", "expired"] | None
+    entry: int | None
+    subscription: str | None
+    created_at: datetime
+    updated_at: datetime
+    example = {
+        "id": 1,
+        "customer": "ada",
+        "provider": "stripe",
+        "reference": "pi_1",
+        "aliases": ["cs_test_1"],
+        "pack": "starter",
+        "plan": None,
+        "quantity": 1,
+        "money": {"amount": "10.00", "currency": "usd"},
+        "refunded": {"amount": "0.00", "currency": "usd"},
+        "disputed": {"amount": "0.00", "currency": "usd"},
+        "units": 100,
+        "state": "settled",
+        "credit": "partly_redeemed",
+        "entry": 1,
+        "subscription": None,
+        "created_at": "2026-01-31T12:00:00Z",
+        "updated_at": "2026-01-31T12:00:00Z",
+    }
+
+
+class Payments(Shape):
+    payments: list[Payment]
+    next: str | None
+    example = {"payments": [Payment.example], "next": None}
+
+
+@routes.get("/v1/customers/{customer}/payments", scope="read", customer_token=True, query=Page, answer=Payments)
+def of_customer(call: Call, customer: str) -> Answer:
+    """List a customer's payments, newest first.
+
+    `credit` tells what has become of the units: `unredeemed` while none was used, `partly_redeemed`, `redeemed` when
+    all were, `expired` when what was left has lapsed, `refunded` when they went back; null while nothing was granted.
+    """
+    query = call.query
+    rows, following = payment_list.of_customer(call.app, customer, limit=query.limit, cursor=query.cursor, now=call.now)
+    return {"payments": rows, "next": following}
+
+
+@routes.get("/v1/payments/{id}", scope="read", answer=Payment, errors=(404,))
+def one(call: Call, id: int) -> Answer:
+    """Show one payment."""
+    return payment_list.get(call.app, id, now=call.now)

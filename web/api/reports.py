@@ -1,0 +1,208 @@
+"""Reports: revenue, use, margin, liability. What each figure means is said in docs/reports.md."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field
+
+from models import reports_liability, reports_margin, reports_revenue, reports_usage
+from models.reports import Span
+from web import csv_export
+from web.api.payments import Money
+from web.fields import LongLimit, Query, Shape, Time
+from web.routes import Answer, Call, Routes
+
+routes = Routes("Reports")
+
+CSV = ("text/csv",)
+REVENUE_COLUMNS = ("key", "currency", "gross", "refunded", "disputed", "net", "payments")
+USAGE_COLUMNS = ("key", "units", "reports")
+MARGIN_COLUMNS = ("rate", "currency", "units", "revenue", "cost", "cost_currency", "margin")
+
+
+class SpanQuery(Query):
+    since: Time | None = Field(None, alias="from", description="From this time on; absent: from the beginning.")
+    until: Time | None = Field(None, alias="to", description="Until before this time; absent: until now.")
+
+
+class GroupQuery(SpanQuery):
+    tz: str = Field(
+        "UTC", max_length=64, description="Whose days and months: a name of the tz database, such as Europe/Berlin."
+    )
+    limit: LongLimit = Field(100, description="How many groups at most, where customers are the groups.")
+
+
+class RevenueQuery(GroupQuery):
+    group: reports_revenue.Group = Field("month", description="What `groups` are by.")
+
+
+class UsageQuery(GroupQuery):
+    group: reports_usage.Group = Field("rate", description="What `groups` are by.")
+
+
+class CurrencyRevenue(Shape):
+    gross: str
+    refunded: str
+    disputed: str
+    net: str
+    payments: int
+    average: str
+    refund_rate: str
+
+
+class RevenueGroup(Shape):
+    key: str
+    currency: str
+    gross: str
+    refunded: str
+    disputed: str
+    net: str
+    payments: int
+
+
+class Revenue(Shape):
+    currencies: dict[str, CurrencyRevenue]
+    most_popular_pack: str | None
+    mrr: list[Money]
+    groups: list[RevenueGroup]
+    more: bool
+    example = {
+        "currencies": {
+            "usd": {
+                "gross": "40.00",
+                "refunded": "10.00",
+                "disputed": "0.00",
+                "net": "30.00",
+                "payments": 4,
+                "average": "10.00",
+                "refund_rate": "0.25",
+            }
+        },
+        "most_popular_pack": "starter",
+        "mrr": [{"amount": "29.00", "currency": "usd"}],
+        "groups": [
+            {
+                "key": "2026-01",
+                "currency": "usd",
+                "gross": "40.00",
+                "refunded": "10.00",
+                "disputed": "0.00",
+                "net": "30.00",
+                "payments": 4,
+            }
+        ],
+        "more": False,
+    }
+
+
+class UsageGroup(Shape):
+    key: str
+    units: int
+    reports: int
+
+
+class Usage(Shape):
+    groups: list[UsageGroup]
+    more: bool
+    example = {
+        "groups": [
+            {"key": "gpt4", "units": 120, "reports": 2},
+            {"key": "voice_call", "units": 3, "reports": 1},
+        ],
+        "more": False,
+    }
+
+
+class RateMargin(Shape):
+    rate: str
+    currency: str | None
+    units: int
+    revenue: str | None
+    cost: str | None
+    cost_currency: str | None
+    margin: str | None
+
+
+class Margin(Shape):
+    rates: list[RateMargin]
+    example = {
+        "rates": [
+            {
+                "rate": "song_generation",
+                "currency": "usd",
+                "units": 25,
+                "revenue": "1.25",
+                "cost": "0.40",
+                "cost_currency": "usd",
+                "margin": "0.85",
+            }
+        ]
+    }
+
+
+class Liability(Shape):
+    units: int
+    cost_basis: list[Money]
+    customers: int
+    example = {"units": 175, "cost_basis": [{"amount": "8.73", "currency": "usd"}], "customers": 2}
+
+
+@routes.get("/v1/reports/revenue", scope="admin", query=RevenueQuery, answer=Revenue, also=CSV)
+def revenue(call: Call) -> Answer:
+    """Tell what was paid, what went back and what recurs, by currency and by group.
+
+    Payments count when they were made, and their refunds with them; pending and failed ones do not count. Groups are
+    months unless told otherwise; `more` says that `limit` left customers out. `Accept: text/csv` gives the groups.
+    """
+    span = _span(call)
+    rows, more = _cut(reports_revenue.groups(span, call.query.group, limit=_limit(call)), call)
+    if csv_export.is_wanted(call.request):
+        return csv_export.stream(rows, REVENUE_COLUMNS, "revenue")
+    return {**reports_revenue.summary(call.app, span), "groups": rows, "more": more}
+
+
+@routes.get("/v1/reports/usage", scope="admin", query=UsageQuery, answer=Usage, also=CSV)
+def usage(call: Call) -> Answer:
+    """Tell what was spent, by rate, customer or day: the most units first, days in their order.
+
+    Units are deductions less what was refunded of them. What no rate priced is under `other`. `more` says that `limit`
+    left customers out. `Accept: text/csv` gives the groups.
+    """
+    rows, more = _cut(reports_usage.groups(_span(call), call.query.group, limit=_limit(call)), call)
+    if csv_export.is_wanted(call.request):
+        return csv_export.stream(rows, USAGE_COLUMNS, "usage")
+    return {"groups": rows, "more": more}
+
+
+@routes.get("/v1/reports/margin", scope="admin", query=SpanQuery, answer=Margin, also=CSV)
+def margin(call: Call) -> Answer:
+    """Tell what spent units had been bought for and what they cost to serve, by rate and currency.
+
+    Revenue is by the cost basis of the lots that paid, cost by the catalog's `cost` of the rate; each is rounded once,
+    and `margin` is their difference. Null where it cannot be known. `Accept: text/csv` gives the rates.
+    """
+    rows = reports_margin.rates(call.app, Span(app=call.app.slug, since=call.query.since, until=call.query.until))
+    if csv_export.is_wanted(call.request):
+        return csv_export.stream(rows, MARGIN_COLUMNS, "margin")
+    return {"rates": rows}
+
+
+@routes.get("/v1/reports/liability", scope="admin", answer=Liability)
+def liability(call: Call) -> Answer:
+    """Tell what customers may still spend, and what was paid for it."""
+    return reports_liability.outstanding(call.app, now=call.now)
+
+
+def _span(call: Call) -> Span:
+    return Span(app=call.app.slug, since=call.query.since, until=call.query.until, zone=call.query.tz)
+
+
+def _limit(call: Call) -> int | None:
+    """One to spare, which tells that there are more. Only customers are without number."""
+    return call.query.limit + 1 if call.query.group == "customer" else None
+
+
+def _cut(rows: list[dict[str, Any]], call: Call) -> tuple[list[dict[str, Any]], bool]:
+    most = call.query.limit if call.query.group == "customer" else len(rows)
+    return rows[:most], len(rows) > most

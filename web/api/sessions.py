@@ -1,0 +1,262 @@
+"""Gated sessions: may one start, start, stay, end; or wait for it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from jobs import gate, sessions
+from models import session_list
+from web.fields import Body, Metadata, Name, Page, Shape
+from web.routes import Answer, Call, Routes
+
+routes = Routes("Sessions")
+
+Reason = Literal["tier", "active_session", "cooldown", "balance"]
+State = Literal["waiting", "active", "ended", "cancelled", "refused"]
+EndedBy = Literal["client", "heartbeat", "balance", "limit"]
+LONGEST_SECONDS = 604_800
+LONGEST_SUMMARY = 20_000
+
+
+class StartBody(Body):
+    id: Name | None = None
+    customer: Name
+    wait: bool = Field(False, description="Where only the cooldown or the balance is in the way: wait for them.")
+    metadata: Metadata | None = Field(None, description="Such as `persona` or `character_id`; kept with the session.")
+    example = {"id": "session-1", "customer": "ada", "metadata": {"persona": "calm"}}
+
+
+class EndBody(Body):
+    seconds: Annotated[int, Field(ge=0, le=LONGEST_SECONDS)] | None = Field(
+        None, description="How long it was; taken as it is. Absent: by the server's clock."
+    )
+    summary: Annotated[str, Field(max_length=LONGEST_SUMMARY)] | None = None
+    example = {"seconds": 312, "summary": "Breathing exercises."}
+
+
+class NoBody(Body):
+    pass
+
+
+class SessionsQuery(Page):
+    state: State | None = None
+
+
+class Eligibility(Shape):
+    eligible: bool
+    reasons: list[Reason]
+    eligible_at: datetime | None
+    cooldown_seconds: int
+    available: int
+    server_time: datetime
+    free: bool
+    session: str | None
+    example = {
+        "eligible": False,
+        "reasons": ["cooldown"],
+        "eligible_at": "2026-01-31T12:10:00Z",
+        "cooldown_seconds": 312,
+        "available": 1,
+        "server_time": "2026-01-31T12:04:48Z",
+        "free": False,
+        "session": None,
+    }
+
+
+class Started(Shape):
+    id: str
+    state: Literal["active"]
+    available: int
+    started_at: datetime
+    ends_by: datetime
+    free: bool
+    example = {
+        "id": "session-1",
+        "state": "active",
+        "available": 15,
+        "started_at": "2026-01-31T12:00:00Z",
+        "ends_by": "2026-01-31T12:15:00Z",
+        "free": False,
+    }
+
+
+class Waits(Shape):
+    id: str
+    state: Literal["waiting"]
+    starts_at: datetime | None
+    reasons: list[Reason]
+    example = {"id": "session-2", "state": "waiting", "starts_at": "2026-01-31T12:10:00Z", "reasons": ["cooldown"]}
+
+
+class Heard(Shape):
+    id: str
+    remaining_seconds: int
+    ends_by: datetime
+    example = {"id": "session-1", "remaining_seconds": 480, "ends_by": "2026-01-31T12:15:00Z"}
+
+
+class Ended(Shape):
+    id: str
+    state: Literal["ended"]
+    units: int
+    shortfall: int
+    balance: int
+    duration_seconds: int
+    cooldown_until: datetime | None
+    ended_by: EndedBy
+    example = {
+        "id": "session-1",
+        "state": "ended",
+        "units": 6,
+        "shortfall": 0,
+        "balance": 9,
+        "duration_seconds": 312,
+        "cooldown_until": None,
+        "ended_by": "client",
+    }
+
+
+class Cancelled(Shape):
+    id: str
+    state: Literal["cancelled"]
+    example = {"id": "session-2", "state": "cancelled"}
+
+
+class Session(Shape):
+    id: str
+    customer: str
+    state: State
+    free: bool
+    created_at: datetime
+    started_at: datetime | None
+    ends_by: datetime | None
+    ended_at: datetime | None
+    ended_by: EndedBy | None
+    units: int
+    shortfall: int
+    duration_seconds: int | None
+    entry: int | None
+    cooldown_until: datetime | None
+    summary: str | None
+    metadata: dict[str, Any]
+    example = {
+        "id": "session-1",
+        "customer": "ada",
+        "state": "ended",
+        "free": False,
+        "created_at": "2026-01-31T12:00:00Z",
+        "started_at": "2026-01-31T12:00:00Z",
+        "ends_by": "2026-01-31T12:15:00Z",
+        "ended_at": "2026-01-31T12:05:12Z",
+        "ended_by": "client",
+        "units": 6,
+        "shortfall": 0,
+        "duration_seconds": 312,
+        "entry": 12,
+        "cooldown_until": None,
+        "summary": "Breathing exercises.",
+        "metadata": {"persona": "calm"},
+    }
+
+
+class Sessions(Shape):
+    sessions: list[Session]
+    next: str | None
+
+
+@routes.get(
+    "/v1/customers/{customer}/eligibility", scope="read", customer_token=True, answer=Eligibility, errors=(422,)
+)
+def eligibility(call: Call, customer: str) -> Answer:
+    """Whether a session may start, and if not, why and when.
+
+    `cooldown_seconds` is what is left of the cooldown; count down from it, or to `eligible_at` by `server_time`.
+    """
+    return gate.eligibility(call.app, customer, now=call.now)
+
+
+@routes.post(
+    "/v1/sessions",
+    scope="write",
+    body=StartBody,
+    answer=Started,
+    again=True,
+    more={202: Waits},
+    errors=(402, 409, 429),
+)
+def start(call: Call) -> Answer:
+    """Start a session.
+
+    One transaction judges the gate and takes or holds the credit. What is told first: tier 403, active session 409,
+    cooldown 429, balance 402; `reasons` names all. With `wait`, where only cooldown or balance is in the way, it is
+    answered 202 and the engine starts it when both are there. A start while one waits is answered with that one.
+    """
+    return sessions.start(call.app, call.body, now=call.now)
+
+
+@routes.post(
+    "/v1/sessions/{id}/heartbeat",
+    scope="write",
+    body=NoBody,
+    body_required=False,
+    answer=Heard,
+    status=200,
+    errors=(404, 409),
+)
+def heartbeat(call: Call, id: str) -> Answer:
+    """Say that the client is still there.
+
+    After the first heartbeat, a session that misses them for the app's `heartbeat_timeout` is settled by the engine.
+    """
+    return sessions.heartbeat(call.app, id, now=call.now)
+
+
+@routes.post(
+    "/v1/sessions/{id}/end",
+    scope="write",
+    body=EndBody,
+    body_required=False,
+    answer=Ended,
+    status=200,
+    errors=(404, 409),
+)
+def end(call: Call, id: str) -> Answer:
+    """End a session and take what it costs. A repeat, or an end after the engine's, is answered alike."""
+    return sessions.end(call.app, id, call.body, now=call.now)
+
+
+@routes.post(
+    "/v1/sessions/{id}/cancel",
+    scope="write",
+    body=NoBody,
+    body_required=False,
+    answer=Cancelled,
+    status=200,
+    errors=(404, 409),
+)
+def cancel(call: Call, id: str) -> Answer:
+    """Stop waiting. A repeat is answered alike."""
+    return sessions.cancel(call.app, id, now=call.now)
+
+
+@routes.get("/v1/sessions/{id}", scope="read", customer_token=True, answer=Session, errors=(404,))
+def one(call: Call, id: str) -> Answer:
+    """A session."""
+    found = session_list.get(call.app.slug, id)
+    call.only(found["customer"])
+    return found
+
+
+@routes.get(
+    "/v1/customers/{customer}/sessions", scope="read", customer_token=True, query=SessionsQuery, answer=Sessions
+)
+def page(call: Call, customer: str) -> Answer:
+    """A customer's sessions, newest first."""
+    query = call.query
+    found, following = session_list.page(
+        call.app.slug, customer, state=query.state, limit=query.limit, cursor=query.cursor
+    )
+    return {"sessions": found, "next": following}

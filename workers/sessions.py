@@ -1,0 +1,18 @@
+"""The actor that starts and settles sessions when their time has come."""
+
+from __future__ import annotations
+
+import dramatiq
+
+from jobs import session_engine
+from models import clock
+from workers.broker import broker
+from workers.drain import drain
+from workers.rings import answers
+
+
+@answers("sessions")
+@dramatiq.actor(queue_name="sessions", broker=broker)
+def run_sessions() -> None:
+    """Do what is due."""
+    drain("sessions", lambda: session_engine.run_due(now=clock.now()))
