@@ -10,7 +10,16 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from commands import servers
 
-JOBS = ("expire", "grant-monthly", "release-holds", "verify", "prune")
+JOBS = (
+    "expire",
+    "grant-monthly",
+    "release-holds",
+    "settle-sessions",
+    "start-waiting",
+    "tell-expiring",
+    "verify",
+    "prune",
+)
 
 
 @click.command("run", short_help="Run a scheduled job now.")

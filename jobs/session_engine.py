@@ -12,6 +12,7 @@ from typing import Any
 
 import psycopg
 
+from crashpoints import crashpoint
 from jobs import gate, poison
 from jobs import session_steps as steps
 from jobs.steps import Step
@@ -52,10 +53,14 @@ def _each(named: list[tuple[str, str]], work: Work, now: datetime) -> Step:
 def _try(app: str, session_id: str, work: Work, now: datetime) -> str | None:
     def attempt(conn: Connection) -> str | None:
         session, owner = sessions.lock_with_owner(conn, app, session_id, now=now)
-        return work(conn, catalog.current()[app], session, owner, now)
+        done = work(conn, catalog.current()[app], session, owner, now)
+        crashpoint("session-before-commit")
+        return done
 
     try:
-        return database.transact(attempt)
+        done = database.transact(attempt)
+        crashpoint("session-after-commit")
+        return done
     except Unavailable:
         raise
     except Exception as error:
