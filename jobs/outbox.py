@@ -88,9 +88,17 @@ class _Round:
             while self._take_what_is_due():
                 self._land()
         finally:
+            self._land_all()
+        return self._sent
+
+    def _land_all(self) -> None:
+        """Wait for all of them; where that fails, for nobody: an open connection would hold its thread for ever."""
+        try:
             while self._flights:
                 self._land()
-        return self._sent
+        finally:
+            for flight in self._flights.values():
+                flight.attempt.cut()
 
     def _elapsed(self) -> float:
         return time.monotonic() - self._began

@@ -1,12 +1,13 @@
 """What the engine does for sessions with no client asking: it starts those that waited and settles those left behind.
 
 Each session is a transaction of its own under its account's lock, judged afresh there: what the poll saw may be over.
+One whose account somebody else has is left for the next second, so that nobody waits for a slow neighbour.
 A session that makes trouble is put off and told of in the operation log; it does not hold up the others.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any
 
@@ -27,33 +28,45 @@ Work = Callable[[Connection, App, Session, Owner, datetime], str | None]
 
 
 def run_due(*, now: datetime) -> int:
-    """One chunk of what is due. Returns how many sessions changed."""
-    return sum(start_waiting(now=now).counts.values()) + sum(settle(now=now).counts.values())
+    """All that is due. Returns how many sessions changed."""
+    return sum(_to_the_end(start_waiting, now)) + sum(_to_the_end(settle, now))
+
+
+def _to_the_end(job: Callable[..., Step], now: datetime) -> Iterator[int]:
+    after: Any = True
+    while after is not None:
+        step = job(now=now)
+        yield sum(step.counts.values())
+        after = step.after
 
 
 def start_waiting(*, now: datetime, app: str | None = None, after: Any = None) -> Step:
     """Start waiting sessions whose cooldown is over and whose credit is there; refuse those that waited too long."""
-    return _each(sessions.startable(now=now, app=app, limit=CHUNK), _start, now)
+    named = sessions.startable(now=now, app=app, limit=CHUNK)
+    # A full chunk may have been one of those who wait in vain, with one behind them who does not.
+    return _each(named, _start, now, goes_on=len(named) == CHUNK)
 
 
 def settle(*, now: datetime, app: str | None = None, after: Any = None) -> Step:
     """End active sessions whose heartbeat is lost, whose balance is used up or whose time is up."""
-    return _each(sessions.due(now=now, app=app, limit=CHUNK), _settle, now)
+    named = sessions.due(now=now, app=app, limit=CHUNK)
+    step = _each(named, _settle, now, goes_on=len(named) == CHUNK)
+    return step if step.counts["ended"] else Step(step.counts)
 
 
-def _each(named: list[tuple[str, str]], work: Work, now: datetime) -> Step:
+def _each(named: list[tuple[str, str]], work: Work, now: datetime, *, goes_on: bool) -> Step:
     counts = {"started": 0, "refused": 0} if work is _start else {"ended": 0}
     for app, session_id in named:
         done = _try(app, session_id, work, now)
         if done in counts:
             counts[done] += 1
-    return Step(counts, after=True if len(named) == CHUNK and any(counts.values()) else None)
+    return Step(counts, after=True if goes_on else None)
 
 
 def _try(app: str, session_id: str, work: Work, now: datetime) -> str | None:
     def attempt(conn: Connection) -> str | None:
-        session, owner = sessions.lock_with_owner(conn, app, session_id, now=now)
-        done = work(conn, catalog.current()[app], session, owner, now)
+        held = sessions.try_lock_with_owner(conn, app, session_id)
+        done = work(conn, catalog.current()[app], *held, now) if held else None
         crashpoint("session-before-commit")
         return done
 
@@ -93,6 +106,9 @@ def _start(conn: Connection, app: App, session: Session, owner: Owner, now: date
 
 def _settle(conn: Connection, app: App, session: Session, owner: Owner, now: datetime) -> str | None:
     """As of the moment at which it was due, however late the engine comes."""
+    if session.state != "active":
+        return None
+    session.due_at = steps.due_at(app, session)
     while session.state == "active" and session.due_at is not None and session.due_at <= now:
         if not _goes_on(conn, app, session, owner, now):
             by, ended_at = _end_of(app, session)
@@ -109,7 +125,7 @@ def _goes_on(conn: Connection, app: App, session: Session, owner: Owner, now: da
     if before == session.longest_until or (lost_at is not None and lost_at <= before):
         return False
     steps.extend(conn, app, owner, session, now=now)
-    session.due_at = min(session.ends_by, lost_at) if lost_at else session.ends_by
+    session.due_at = steps.due_at(app, session)
     return session.ends_by > before
 
 

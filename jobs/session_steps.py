@@ -10,6 +10,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import psycopg
+from psycopg.errors import SerializationFailure
 
 from jobs import gate
 from jobs.pricing import MOST_UNITS
@@ -31,7 +32,7 @@ def begin(conn: Connection, app: App, owner: Owner, session: Session, *, free: b
     The gate has found nothing in the way, and the account has been locked since.
     """
     terms = gate.of(app)
-    session.state, session.free, session.started_at = "active", free, now
+    session.state, session.free, session.started_at, session.attempts = "active", free, now, 0
     session.longest_until = session.ends_by = now + terms.max_duration
     if free:
         sessions.use_free(conn, owner.id)
@@ -64,6 +65,9 @@ def _charge(conn: Connection, app: App, owner: Owner, session: Session, units: i
         meta=_meta(session),
     )
     (outcome,) = ledger.post(conn, [take], now=now)
+    if outcome.status == "already":
+        # Another customer's session took the id at this moment; the next run finds it and says so.
+        raise SerializationFailure(f"session {session.external_id} was stored meanwhile")
     assert outcome.status == "applied", "the gate found enough, and the account is locked"
     session.units, session.entry_id = units, outcome.entry_id
     return outcome.available
@@ -104,9 +108,14 @@ def extend(conn: Connection, app: App, owner: Owner, session: Session, *, now: d
 
 def hear(app: App, session: Session, *, now: datetime) -> None:
     """Note a heartbeat. From the first one on the engine misses them."""
+    session.heartbeat_at = max(now, session.heartbeat_at or now)
+    session.due_at = due_at(app, session)
+
+
+def due_at(app: App, session: Session) -> datetime:
+    """When the engine has to look at the session."""
     assert session.ends_by is not None
-    session.heartbeat_at = now
-    session.due_at = min(filter(None, (session.ends_by, lost_at(app, session))))
+    return min(filter(None, (session.ends_by, lost_at(app, session))))
 
 
 def lost_at(app: App, session: Session) -> datetime | None:

@@ -16,6 +16,7 @@ from jobs import gate, requests
 from jobs import session_steps as steps
 from jobs.gate import Judgement
 from models import database, sessions, times
+from models import requests as answers
 from models.apps import App
 from models.errors import Conflict, NotFound, ScripError
 from models.sessions import Owner, Session
@@ -48,6 +49,9 @@ def start(app: App, body: dict[str, Any], *, now: datetime) -> tuple[Answer, int
 def _start(conn: Connection, app: App, session_id: str, body: dict[str, Any], now: datetime) -> tuple[Answer, int]:
     customer = body["customer"]
     owner = sessions.lock(conn, app.slug, customer, now=now)
+    earlier = answers.recall(conn, app.slug, "session", session_id, {"customer": customer})
+    if earlier is not None:
+        return earlier, 200
     known = sessions.find(conn, app.slug, session_id)
     if known is not None and known.state != "waiting":
         return _recall(known, owner), 200
@@ -57,7 +61,12 @@ def _start(conn: Connection, app: App, session_id: str, body: dict[str, Any], no
     waiting = known or _waiting(conn, owner)
     if not judged.reasons:
         session = waiting or _new(app, owner, session_id, body, now)
-        return steps.begin(conn, app, owner, session, free=judged.free, now=now), 201
+        answer = steps.begin(conn, app, owner, session, free=judged.free, now=now)
+        if session.external_id != session_id:
+            # It was asked for by another id: asked again by that, it is this one still.
+            said = {"customer": customer}
+            answers.remember(conn, app.slug, "session", session_id, customer, said, answer, now=now)
+        return answer, 201
     if waiting is None:
         if not (body.get("wait") and judged.may_wait):
             raise judged.refusal(now)
@@ -87,7 +96,7 @@ def _new(app: App, owner: Owner, session_id: str, body: dict[str, Any], now: dat
 
 
 def _wait(conn: Connection, app: App, session: Session, judged: Judgement, now: datetime) -> None:
-    session.free = judged.free
+    session.free, session.needs = judged.free, judged.required
     session.starts_at = judged.cooldown_until or now
     session.wait_until = now + gate.of(app).wait_timeout
     sessions.insert(conn, session)

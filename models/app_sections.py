@@ -96,10 +96,11 @@ def sessions(table: Table, rates: Mapping[str, Rate]) -> Sessions:
     """[sessions]; `rates` are those of the same app."""
     charge = table.optional("charge", units, None)
     max_duration = table.optional("max_duration", duration(), timedelta(hours=2))
+    rate = table.optional("rate", string, None)
     sessions = Sessions(
-        rate=table.optional("rate", string, None),
+        rate=rate,
         charge=charge,
-        minimum_balance=table.optional("minimum_balance", whole(0, MOST_UNITS), charge or 1),
+        minimum_balance=table.optional("minimum_balance", whole(0, MOST_UNITS), charge or _first_second(rate, rates)),
         reserve=table.optional("reserve", duration(), max_duration),
         concurrent=table.optional("concurrent", whole(1, 1000), 1),
         cooldown=table.optional("cooldown", duration(NO_TIME), NO_TIME),
@@ -119,19 +120,31 @@ def _judge_sessions(table: Table, sessions: Sessions, rates: Mapping[str, Rate])
     if (sessions.rate is None) == (sessions.charge is None):
         table.refuse("", "needs either rate (metered at the end) or charge (units taken at the start)")
     elif sessions.charge is None:
-        _judge_metered(table, sessions.rate, rates)
+        _judge_metered(table, sessions, rates)
     elif "reserve" in table.values:
         table.refuse("reserve", "is for sessions with a rate; a charge is taken at the start")
     elif sessions.minimum_balance < sessions.charge:
         table.refuse("minimum_balance", f"must be at least the charge, {sessions.charge}")
 
 
-def _judge_metered(table: Table, rate: str | None, rates: Mapping[str, Rate]) -> None:
+def _judge_metered(table: Table, sessions: Sessions, rates: Mapping[str, Rate]) -> None:
+    rate = sessions.rate
     metered_by = rates.get(rate or "")
     if metered_by is None:
         table.refuse("rate", f'there is no rate "{rate}"; rates: {", ".join(rates) or "none"}')
     elif metered_by.measure not in ("second", REFUSED):
         table.refuse("rate", f'must have the measure "second", and "{rate}" has "{metered_by.measure}"')
+    elif sessions.minimum_balance < (least := _first_second(rate, rates)):
+        table.refuse("minimum_balance", f"must be at least {least}, what the first second costs")
+
+
+def _first_second(rate: str | None, rates: Mapping[str, Rate]) -> int:
+    """What a session costs that lasts at all. Who has less would be at the end of the balance at the start."""
+    metered_by = rates.get(rate or "")
+    try:
+        return max(1, metered_by.price(1)) if metered_by else 1
+    except (TypeError, ZeroDivisionError):  # a number of the rate was refused
+        return 1
 
 
 def burn(table: Table) -> tuple[BurnOrder, OnShortfall]:

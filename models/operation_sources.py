@@ -14,6 +14,11 @@ EVENT_OPERATIONS = {
     "customer.subscription.": "SUBSCRIPTION",
     "charge.": "PAYMENT_REVERSAL",
     "refund.": "PAYMENT_REVERSAL",
+    "invoice_payment.": "PAYMENT",
+    "PAYMENT.CAPTURE.RE": "PAYMENT_REVERSAL",
+    "CUSTOMER.DISPUTE.": "PAYMENT_REVERSAL",
+    "PAYMENT.": "PAYMENT",
+    "CHECKOUT.ORDER.": "PAYMENT",
 }
 OTHER_EVENT = "EVENT"
 
@@ -139,7 +144,7 @@ SOURCES = (
         lines="""(0, 'STARTED', t.created_at),
             (1, CASE WHEN t.answer ->> 'entry' IS NULL THEN 'SUCCESS' END, t.created_at)) AS s(part, status, at)""",
         recorded_at="t.created_at",
-        where="t.resource NOT LIKE 'hold%%'",
+        where="t.resource NOT LIKE 'hold%%' AND t.resource <> 'session'",
         position=("t.seq", "t.seq"),
     ),
     Source(

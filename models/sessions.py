@@ -37,7 +37,10 @@ class Owner:
 
 @dataclass(slots=True)
 class Session:
-    """A row. `free` of a waiting one says that it will be; `price` is (units, per, minimum) as at the start."""
+    """A row. `free` of a waiting one says that it will be, `needs` what has to be available otherwise.
+
+    `price` is (units, per, minimum) as at the start.
+    """
 
     external_id: str
     app: str
@@ -58,6 +61,7 @@ class Session:
     ends_by: datetime | None = None
     due_at: datetime | None = None
     tried_at: datetime | None = None
+    needs: int = 0
     attempts: int = 0
     ended_at: datetime | None = None
     ended_by: str | None = None
@@ -83,13 +87,14 @@ DUE = """
 SELECT s.app, s.external_id FROM session s WHERE s.state = 'active' AND s.due_at <= %(now)s
   AND (%(app)s::text IS NULL OR s.app = %(app)s) ORDER BY s.due_at LIMIT %(limit)s
 """
-# Who waits for a credit that is not there is not looked at every second.
+# Who waits for a credit that is not there is not looked at every second, and whoever was looked at comes last.
 STARTABLE = """
 SELECT s.app, s.external_id FROM session s JOIN account a ON a.id = s.account_id
 WHERE s.state = 'waiting' AND s.starts_at <= %(now)s AND (%(app)s::text IS NULL OR s.app = %(app)s)
-  AND (s.wait_until <= %(now)s OR ((s.free OR a.balance > a.held)
+  AND (s.tried_at IS NULL OR s.tried_at < %(now)s)
+  AND (s.wait_until <= %(now)s OR ((s.free OR a.balance - a.held >= s.needs)
        AND (s.tried_at IS NULL OR s.tried_at <= %(look_again)s OR a.updated_at >= %(news_since)s)))
-ORDER BY s.starts_at LIMIT %(limit)s
+ORDER BY coalesce(s.tried_at, s.starts_at) LIMIT %(limit)s
 """
 
 
@@ -120,6 +125,18 @@ def lock_with_owner(conn: Connection, app: str, session_id: str, *, now: datetim
     current = find(conn, app, session_id)
     assert current is not None, "a session is never deleted"
     return current, held
+
+
+def try_lock_with_owner(conn: Connection, app: str, session_id: str) -> tuple[Session, Owner] | None:
+    """A session and its account, or None where somebody has the account: the engine waits for nobody."""
+    row = conn.execute(
+        """SELECT id, customer, cooldown_until, free_sessions_used FROM account
+        WHERE id = (SELECT account_id FROM session WHERE app = %s AND external_id = %s)
+        FOR NO KEY UPDATE SKIP LOCKED""",
+        [app, session_id],
+    ).fetchone()
+    current = find(conn, app, session_id) if row else None
+    return (current, Owner(*row)) if row and current else None
 
 
 def find(conn: Connection, app: str, session_id: str) -> Session | None:
@@ -163,15 +180,19 @@ def cool_down(conn: Connection, account_id: int, until: datetime) -> None:
 
 
 def put_off(app: str, session_id: str, *, now: datetime, wait: Callable[[int], timedelta]) -> int:
-    """Look at the session again after `wait(attempts)`: something went wrong with it. Returns the attempts so far."""
+    """Look at the session again after `wait(attempts)`: something went wrong with it. Returns the attempts so far.
+
+    No lock is held: what somebody has done to the session meanwhile stands, and only what is still due is put off.
+    """
     rows = database.fetch("SELECT attempts FROM session WHERE app = %s AND external_id = %s", [app, session_id])
     attempts = rows[0][0] + 1
     until = now + wait(attempts)
     database.run(
-        """UPDATE session SET attempts = %s,
-        due_at = CASE state WHEN 'active' THEN %s ELSE due_at END,
-        starts_at = CASE state WHEN 'waiting' THEN %s ELSE starts_at END WHERE app = %s AND external_id = %s""",
-        [attempts, until, until, app, session_id],
+        """UPDATE session SET attempts = %(attempts)s,
+        due_at = CASE WHEN state = 'active' AND due_at <= %(now)s THEN %(until)s ELSE due_at END,
+        starts_at = CASE WHEN state = 'waiting' AND starts_at <= %(now)s THEN %(until)s ELSE starts_at END
+        WHERE app = %(app)s AND external_id = %(id)s""",
+        {"attempts": attempts, "now": now, "until": until, "app": app, "id": session_id},
     )
     return int(attempts)
 

@@ -482,6 +482,10 @@ def test_a_wrong_value_is_refused_with_file_key_and_reason(refusal, was, became,
             "sessions.minimum_balance: must be at least the charge, 2",
         ),
         (
+            '[sessions]\nrate = "call"\nminimum_balance = 0',
+            "sessions.minimum_balance: must be at least 1, what the first second costs",
+        ),
+        (
             '[sessions]\nrate = "call"\nmax_duration = "0s"',
             'sessions.max_duration: must be at least 1s, got "0s"',
         ),

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from typing import Any
 
+import psycopg
 import pytest
 
 from cast import ADA, BO, balance, entries, give
@@ -14,6 +15,7 @@ from jobs import adjustments, customers, housekeeping, runs, session_engine, ses
 from models import balances, catalog, database, session_list
 from models import sessions as stored
 from models.errors import ScripError
+from settings import settings
 
 pytestmark = pytest.mark.usefixtures("db")
 ECHO, VOICE = "echomind", "voice-therapy"
@@ -140,14 +142,61 @@ def test_an_engine_that_comes_late_still_starts_who_had_paid(now: datetime) -> N
 
 
 def test_who_waits_in_vain_is_not_looked_at_every_second(now: datetime) -> None:
-    """A balance that is too small for the gate."""
-    gated(ECHO, minimum_balance=5)
+    """The tier was lost while it waited."""
     then = wait(now, credit=1) + timedelta(minutes=5)
+    gated(ECHO, requires_tier="gold")
     assert session_engine.run_due(now=then) == 0
     assert not stored.is_due(now=then + timedelta(seconds=1))
     assert stored.is_due(now=then + timedelta(seconds=11))
     give(ADA, 5, now=then + timedelta(seconds=2), slug=ECHO)
     assert stored.is_due(now=then + timedelta(seconds=2))
+
+
+def test_who_has_too_little_is_not_looked_at_and_holds_up_nobody(now: datetime) -> None:
+    gated(ECHO, minimum_balance=2, charge=2)
+    for number in range(120):
+        wait(now, customer=f"poor-{number}", credit=1)
+    then = wait(now, customer="rich", credit=2)
+    assert session_engine.run_due(now=then) == 1
+    assert state("next-rich") == "active"
+
+
+def test_those_who_wait_in_vain_hold_up_nobody(now: datetime) -> None:
+    for number in range(120):
+        wait(now, customer=f"vain-{number}", credit=1)
+    then = wait(now, customer="member", credit=1) + MINUTE
+    app = gated(ECHO, requires_tier="gold")
+    customers.patch(app, "member", {"tier": "gold"}, now=then)
+    assert session_engine.run_due(now=then) == 1
+    assert state("next-member") == "active"
+
+
+def test_an_account_that_somebody_has_is_left_for_later(now: datetime) -> None:
+    wait(now, customer=ADA, credit=1)
+    then = wait(now, customer=BO, credit=1)
+    with psycopg.connect(settings.database_url or "") as other:
+        other.execute("SELECT FROM account WHERE app = %s AND customer = %s FOR UPDATE", [ECHO, ADA])
+        assert session_engine.run_due(now=then) == 1
+        assert (state("next-ada"), state("next-bo")) == ("waiting", "active")
+    assert database.fetch("SELECT attempts FROM session WHERE external_id = 'next-ada'") == [(0,)]
+    assert session_engine.run_due(now=then) == 1
+
+
+def test_a_failure_puts_off_only_what_is_still_due(now: datetime) -> None:
+    """What a client did to the session meanwhile stands."""
+    then = wait(now, credit=1)
+    start(then, id="next-ada")
+    (before,) = database.fetch("SELECT due_at FROM session WHERE external_id = 'next-ada'")
+    stored.put_off(ECHO, "next-ada", now=then, wait=lambda attempts: timedelta(seconds=10))
+    assert database.fetch("SELECT due_at FROM session WHERE external_id = 'next-ada'") == [before]
+
+
+def test_a_session_is_settled_when_it_is_due_whatever_its_row_says(now: datetime) -> None:
+    enter(now)
+    database.connection().execute("UPDATE session SET due_at = %s", [now + MINUTE])
+    assert session_engine.run_due(now=now + 2 * MINUTE) == 0
+    assert shown("v1")["state"] == "active"
+    assert session_engine.run_due(now=now + 15 * MINUTE) == 1
 
 
 def test_one_that_makes_trouble_does_not_hold_up_the_others(now: datetime) -> None:

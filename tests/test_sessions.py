@@ -408,3 +408,46 @@ def test_an_active_session_is_not_cancelled(now: datetime) -> None:
     start(now, id="s1")
     with pytest.raises(Conflict, match="active"):
         sessions.cancel(catalog.current()[ECHO], "s1", now=now)
+
+
+def test_a_start_by_another_id_that_began_the_waiting_one_is_answered_alike_when_repeated(now: datetime) -> None:
+    gated(ECHO, concurrent=2, first_free=0)
+    give(ADA, 4, now=now, slug=ECHO)
+    start(now, id="s0")
+    end("s0", now)
+    start(now, id="w1", wait=True)
+    then = now + 10 * MINUTE
+    first, status = start(then, id="s2")
+    assert (status, first["id"]) == (201, "w1")
+    assert start(then, id="s2") == (first, 200)
+    assert balance(ADA, ECHO) == 2
+    with pytest.raises(Conflict):
+        start(then, id="s2", customer=BO)
+
+
+def test_one_id_for_two_customers_at_once_is_one_session(now: datetime) -> None:
+    gated(ECHO, first_free=0)
+    for number in range(8):
+        customers_of = [f"a{number}", f"b{number}"]
+        for customer in customers_of:
+            give(customer, 1, now=now, slug=ECHO)
+
+        def attempt(customer: str, number: int = number) -> int:
+            try:
+                return start(now, id=f"same-{number}", customer=customer)[1]
+            except Conflict:
+                return 409
+            finally:
+                database.release()
+
+        with ThreadPoolExecutor(2) as pool:
+            assert sorted(pool.map(attempt, customers_of)) == [201, 409]
+    assert clean(now)
+
+
+def test_a_heartbeat_by_a_clock_that_is_behind_takes_nothing_back(now: datetime) -> None:
+    enter(now)
+    start(now, VOICE, id="v1")
+    beat("v1", now + 10 * MINUTE)
+    beat("v1", now + 7 * MINUTE)
+    assert database.fetch("SELECT heartbeat_at FROM session") == [(now + 10 * MINUTE,)]

@@ -16,7 +16,7 @@ TIME_LIMIT_MS = 60_000
 # A drain of reports works until nothing is left, and two in one process would wait for each other's Python: a process
 # takes one ring at a time and leaves the next one to another process. A round of the outbox has senders of its own, and
 # may wait for slow receivers: it takes up one thread of a process and no more. Of other messages it takes any number.
-MESSAGES_AT_ONCE = {"usage": 1, "outbox": 1}
+MESSAGES_AT_ONCE = {"sessions": 1, "usage": 1, "outbox": 1}
 # How long an idle process waits before it looks for a message again: what somebody waits for is found at once, what
 # nobody does costs next to nothing. Dramatiq's second queue for each, of delayed messages, is never used here.
 LOOK_EVERY_MS = {"webhooks": 20, "usage": 40}

@@ -22,6 +22,7 @@ CREATE TABLE session (
     ends_by          timestamptz,
     due_at           timestamptz,
     tried_at         timestamptz,
+    needs            bigint NOT NULL DEFAULT 0,
     attempts         integer NOT NULL DEFAULT 0,
     ended_at         timestamptz,
     ended_by         text CHECK (ended_by IN ('client', 'heartbeat', 'balance', 'limit')),
