@@ -19,6 +19,7 @@ COMMANDS = {
     "keys": "commands.keys",
     "verify": "commands.verify",
     "replay": "commands.replay",
+    "reconcile": "commands.reconcile",
     "import": "commands.import_",
     "run": "commands.run",
     "call": "commands.call",

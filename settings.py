@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 
 ROOT = Path(__file__).resolve().parent
 SANDBOX_WEBHOOK_SECRET = "whsec_sandbox"
+SANDBOX_PAYPAL_WEBHOOK_ID = "WH-SANDBOX"
 # What the processes of one node hold beside their threads: the scheduler's two, a few commands, a demo.
 SPARE_CONNECTIONS = 12
 LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128"))
@@ -55,6 +56,8 @@ class Settings:
     catalog_dir: Path
     sandbox: bool
     sandbox_asked: bool
+    sandbox_url: str | None
+    sandbox_port: int | None
     demo: bool
     log_level: str
     web_workers: int
@@ -107,6 +110,8 @@ def load(environ: Mapping[str, str]) -> Settings:
         catalog_dir=read("SCRIP_CATALOG_DIR", _path, ROOT / "catalog"),
         sandbox=sandbox,
         sandbox_asked=sandbox_variable is True,
+        sandbox_url=read("SCRIP_SANDBOX_URL", _url("http"), None),
+        sandbox_port=read("SCRIP_SANDBOX_PORT", _integer(1, 65535), None),
         demo=read("SCRIP_DEMO", _boolean, sandbox),
         log_level=read("SCRIP_LOG_LEVEL", _choice("debug", "info", "warning", "error"), "info"),
         web_workers=read("SCRIP_WEB_WORKERS", _integer(1, 64), 2),

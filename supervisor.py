@@ -14,12 +14,14 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 
 import embedded
 from embedded.folder import DataFolder, Owner
 from processes import Process, ProcessError
 from processes.console import Console
 from processes.loop import Loop, StopRequested
+from sandbox import place
 from settings import Settings
 
 Command = tuple[str, ...]
@@ -33,9 +35,19 @@ PORT_PATIENCE_SECONDS = 15.0
 def table(settings: Settings) -> tuple[Process, ...]:
     """The processes of Scrip itself, in the order of their start; web is the last, and the first to stop."""
     return (
+        *_providers(settings),
         Process("worker", _dramatiq(settings)),
         Process("scheduler", (PYTHON, "-m", "scheduler.main")),
         Process("web", _gunicorn(settings), ready=lambda pid: says_ready(settings.host, settings.port)),
+    )
+
+
+def _providers(settings: Settings) -> tuple[Process, ...]:
+    """What stands for Stripe and PayPal, in a sandbox."""
+    if not settings.sandbox:
+        return ()
+    return (
+        Process("sandbox", (PYTHON, "-m", "sandbox.server"), ready=lambda pid: place.answers(settings.sandbox_url)),
     )
 
 
@@ -81,7 +93,7 @@ def run(
     loop = Loop(console, settings.log_dir)
     try:
         with loop.listening(), ExitStack() as stack:
-            _run(settings, table(settings) if rows is None else rows, checks, setup, on_ready, loop, stack)
+            _run(settings, rows, checks, setup, on_ready, loop, stack)
     except StopRequested:
         console.say("stopped")
         return 0
@@ -94,7 +106,7 @@ def run(
 
 def _run(
     settings: Settings,
-    rows: Sequence[Process],
+    rows: Sequence[Process] | None,
     checks: Sequence[Command],
     setup: Sequence[Command],
     on_ready: Callable[[Settings], None] | None,
@@ -104,7 +116,9 @@ def _run(
     """What `stack` holds is undone in reverse: nobody joins, the children stop, the folder is free."""
     began_at = time.monotonic()
     owner = stack.enter_context(_own(DataFolder(settings.data_dir), settings.port, loop))
-    _wait_for_port(settings, owner, loop)
+    _wait_for_port(settings.host, settings.port, "PORT", owner, loop)
+    if rows is None and settings.sandbox:
+        settings = replace(settings, sandbox_url=_sandbox_url(settings, owner, loop))
     planned = embedded.plan(settings, stack.enter_context(owner.sockets()))
     stack.callback(loop.stop_all)
     stack.callback(_announce_the_end, loop)
@@ -115,7 +129,7 @@ def _run(
     stack.enter_context(owner.published(vars(planned.servers), wait=False))
     for command in setup:
         loop.finish(Process("setup", command))
-    loop.start(rows)
+    loop.start(table(resolved) if rows is None else rows)
     loop.console.say(f"ready after {time.monotonic() - began_at:.1f} s; Ctrl-C stops it")
     if on_ready is not None:
         threading.Thread(target=on_ready, args=(resolved,), daemon=True).start()
@@ -146,15 +160,22 @@ def _own(folder: DataFolder, port: int, loop: Loop) -> Owner:
     return owner
 
 
-def _wait_for_port(settings: Settings, owner: Owner, loop: Loop) -> None:
+def _sandbox_url(settings: Settings, owner: Owner, loop: Loop) -> str:
+    """Where the sandbox's providers will listen: chosen by us, for everybody has to know it from the start."""
+    if settings.sandbox_port:
+        _wait_for_port(place.HOST, settings.sandbox_port, "SCRIP_SANDBOX_PORT", owner, loop)
+    return settings.sandbox_url or place.choose_url(settings)
+
+
+def _wait_for_port(host: str, port: int, variable: str, owner: Owner, loop: Loop) -> None:
     deadline = time.monotonic() + (PORT_PATIENCE_SECONDS if owner.follows_a_kill else 0)
-    while problem := port_problem(settings.host, settings.port):
+    while problem := port_problem(host, port, variable):
         if time.monotonic() >= deadline:
             raise ProcessError(problem)
         loop.pause()
 
 
-def port_problem(host: str, port: int) -> str | None:
+def port_problem(host: str, port: int, variable: str = "PORT") -> str | None:
     """Why nobody could listen on the port now, with what to do about it; None if somebody could."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
@@ -163,7 +184,7 @@ def port_problem(host: str, port: int) -> str | None:
         try:
             probe.bind((host, port))
         except OSError as error:
-            return f"port {port} on {host} cannot be used ({error.strerror}); try PORT={port + 1} make run"
+            return f"port {port} on {host} cannot be used ({error.strerror}); try {variable}={port + 1} make run"
     return None
 
 

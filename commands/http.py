@@ -25,14 +25,14 @@ def base_url() -> str:
 
 
 def send(
-    method: str, path: str, *, body: bytes | None = None, headers: dict[str, str] | None = None
+    method: str, path: str, *, body: bytes | None = None, headers: dict[str, str] | None = None, base: str | None = None
 ) -> tuple[int, Any]:
-    """The status and the answer, parsed if it is JSON.
+    """The status and the answer, parsed if it is JSON. `base` is where, if not at Scrip itself.
 
     Raises:
         ClickException: nothing answers there.
     """
-    url = base_url() + path
+    url = (base or base_url()) + path
     request = urllib.request.Request(url, data=body, method=method, headers=headers or {})  # noqa: S310
     try:
         with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310 - http of our own

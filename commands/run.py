@@ -16,6 +16,8 @@ JOBS = (
     "release-holds",
     "settle-sessions",
     "start-waiting",
+    "reconcile",
+    "reconcile-recent",
     "tell-expiring",
     "verify",
     "prune",

@@ -10,10 +10,10 @@ import click
 
 from commands import http
 from models import catalog
-from sandbox import purchases, signing
+from sandbox import place, purchases, signing
 from settings import SANDBOX_WEBHOOK_SECRET, settings
 
-PROVIDERS = click.Choice(["stripe"])
+PROVIDERS = click.Choice(["stripe", "paypal"])
 PATIENCE_SECONDS = 15.0
 
 
@@ -30,7 +30,7 @@ def command() -> None:
 @click.option("--app", required=True, help="The app whose receiver will get it.")
 def sign(provider: str, file: Path, app: str) -> None:
     """Print, as JSON, the headers that make the bytes of FILE a genuine event of PROVIDER."""
-    click.echo(json.dumps(signing.stripe_headers(file.read_bytes(), _secret(app))))
+    click.echo(json.dumps(_headers(provider, app, file.read_bytes())))
 
 
 @command.command("send")
@@ -56,9 +56,9 @@ def send(
 
     For example: sandbox send stripe --app clash-ai --customer ada --pack minutes_30
     """
-    body = file.read_bytes() if file else _purchase(app, customer, pack, quantity)
+    body = file.read_bytes() if file else _purchase(provider, app, customer, pack, quantity)
     for _ in range(times):
-        headers = signing.stripe_headers(body, _secret(app))
+        headers = _headers(provider, app, body)
         status, answer = http.send("POST", f"/webhooks/{provider}/{app}", body=body, headers=headers)
         click.echo(f"{status} {json.dumps(answer) if isinstance(answer, dict) else answer}")
         if status >= 400:
@@ -80,13 +80,24 @@ def _tell_what_became_of(event_id: str, app: str) -> None:
     click.echo("still pending: do the workers run?", err=True)
 
 
-def _purchase(app: str, customer: str | None, pack: str | None, quantity: int) -> bytes:
+def _headers(provider: str, app: str, body: bytes) -> dict[str, str]:
+    """What makes the body a genuine event for the app's receiver."""
+    if provider == "stripe":
+        return signing.stripe_headers(body, _secret(app))
+    from sandbox import paypal_ca
+
+    catalog.current()[app]
+    return paypal_ca.paypal_headers(body)
+
+
+def _purchase(provider: str, app: str, customer: str | None, pack: str | None, quantity: int) -> bytes:
     if not (customer and pack):
         raise click.UsageError("give a FILE, or --customer and --pack")
     known = catalog.current()[app]
     if pack not in known.packs:
         raise click.BadParameter(f"{app} sells {', '.join(known.packs) or 'no packs'}", param_hint="--pack")
-    return json.dumps(purchases.paid_checkout(known, customer, pack, quantity=quantity)).encode()
+    paid = purchases.paid_checkout if provider == "stripe" else purchases.paid_capture
+    return json.dumps(paid(known, customer, pack, quantity=quantity)).encode()
 
 
 def _secret(app: str) -> str:
@@ -106,3 +117,46 @@ def clock(advance: str) -> None:
     http.echo(answer)
     if status >= 400:
         raise click.exceptions.Exit(1)
+
+
+@command.command("deliver")
+@click.argument("mode", type=click.Choice(["normal", "late", "twice", "shuffled", "swallow"]))
+@click.option("--app", required=True, help="The app whose events are meant.")
+@click.option("--late-seconds", type=click.FloatRange(0, 86400), help="With late: how late.")
+@click.option("--shape", type=click.Choice(["new", "old"]), help="Stripe's objects: today's, or before basil.")
+def deliver(mode: str, app: str, late_seconds: float | None, shape: str | None) -> None:
+    """How the payment provider sends its events from now on."""
+    given = {"late_seconds": late_seconds, "shape": shape}
+    _control(app, deliver=mode, **{name: value for name, value in given.items() if value is not None})
+
+
+@command.command("do")
+@click.argument("action")
+@click.argument("id_", metavar="ID")
+@click.option("--app", required=True, help="The app whose account it is in.")
+@click.option("--amount", help="A part of it, such as 4.99; all of it if not given.")
+def do(action: str, id_: str, app: str, amount: str | None) -> None:
+    """Let ACTION happen to ID at the payment provider, as the buttons of its portal do.
+
+    \b
+    ch_...  refund, refund-pending, refund-that-fails, inquiry, dispute
+    re_...  refund-arrives, refund-fails
+    du_...  escalate, close-inquiry, win, lose
+    sub_... cancel, cancel-at-period-end, keep, pause, resume, fail-next
+    in_...  pay-invoice
+    cs_...  transfer-arrives, transfer-fails
+    PayPal  echeck-arrives, echeck-bounces, paypal-refund, paypal-reverse, paypal-dispute, paypal-win, paypal-lose
+    """
+    _control(app, action=action, id=id_, **({"amount": amount} if amount else {}))
+
+
+def _control(app: str, **asked: object) -> None:
+    catalog.current()[app]
+    url = place.known_url(settings)
+    if url is None:
+        raise click.ClickException("the sandbox's payment provider has not run yet; start Scrip with: make run")
+    body = json.dumps({"app": app, **asked}).encode()
+    status, answer = http.send("POST", "/control", body=body, base=url, headers={"Content-Type": "application/json"})
+    if status >= 400:
+        raise click.ClickException(answer["error"] if isinstance(answer, dict) else str(answer))
+    http.echo(answer)

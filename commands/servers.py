@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import embedded
 import settings
+from sandbox import place
 
 
 @contextmanager
 def database() -> Iterator[None]:
     """Join or start the servers, bring the schema up to date, and bind `models.database`."""
-    mine = settings.settings
+    mine = replace(settings.settings, sandbox_url=place.known_url(settings.settings))
     with embedded.ensure(mine) as servers:
         settings.settings = embedded.export(mine, servers)
         from models import database as db

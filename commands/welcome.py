@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from typing import Any
+from urllib.parse import urlsplit
 
 import click
 
@@ -39,9 +40,7 @@ def _has_customers() -> bool:
 
 def _play() -> None:
     """One purchase and one call, through the receivers that real ones use."""
-    event = json.dumps(purchases.paid_checkout(catalog.current()[APP], CUSTOMER, PACK)).encode()
-    headers = signing.stripe_headers(event, SANDBOX_WEBHOOK_SECRET)
-    http.send("POST", f"/webhooks/stripe/{APP}", body=event, headers=headers)
+    _buy()
     bought = _wait_for_balance(lambda balance: balance > 0)
     _api("POST", "/v1/usage", {"id": "demo-call-1", "customer": CUSTOMER, "rate": "call", "quantity": 123})
     left = _wait_for_balance(lambda balance: balance < bought)
@@ -49,6 +48,21 @@ def _play() -> None:
         f"\n  Demo: {CUSTOMER} bought {PACK} in {APP}: {bought} minutes."
         f" A call of 123 s took {bought - left}: {left} left."
     )
+
+
+def _buy() -> None:
+    """At the sandbox's checkout page, as a person would; with an account at Stripe itself, by an event alone."""
+    app = catalog.current()[APP]
+    place = settings.sandbox_url
+    if place is None or app.stripe.secret_key or settings.stripe_secret_key:
+        event = json.dumps(purchases.paid_checkout(app, CUSTOMER, PACK)).encode()
+        headers = signing.stripe_headers(event, SANDBOX_WEBHOOK_SECRET)
+        http.send("POST", f"/webhooks/stripe/{APP}", body=event, headers=headers)
+        return
+    shop = f"{place}/shop/{APP}"
+    asked = {"customer": CUSTOMER, "pack": PACK, "provider": "stripe", "success_url": shop, "cancel_url": shop}
+    page = urlsplit(_api("POST", "/v1/checkout", asked)["url"]).path
+    http.send("POST", page, body=b"how=pay", base=place)
 
 
 def _wait_for_balance(reached: Any) -> int:
@@ -70,6 +84,7 @@ def _tell() -> None:
     if settings.sandbox:
         apps = ", ".join(app.slug for app in catalog.current())
         lines += [
+            f"Buy something in a browser: {settings.sandbox_url}  (no money moves)",
             f"Sandbox keys: sk_sandbox_<app> for {apps}",
             f"Stripe signing secret: {SANDBOX_WEBHOOK_SECRET}",
             f"Try it: .venv/bin/python manage.py call GET /v1/customers/{CUSTOMER}/explain --app {APP}",

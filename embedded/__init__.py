@@ -95,6 +95,7 @@ def environment(settings: Settings, servers: Servers) -> dict[str, str]:
         "SCRIP_DATA_DIR": str(settings.data_dir),
         "SCRIP_CATALOG_DIR": str(settings.catalog_dir),
         "SCRIP_SANDBOX": str(int(settings.sandbox)),
+        "SCRIP_SANDBOX_URL": settings.sandbox_url or "",
         "SCRIP_DEMO": str(int(settings.demo)),
     }
 

@@ -59,11 +59,15 @@ def _check(url: str, events: list[str]) -> None:
 def rotate(app: App, endpoint_id: str, *, now: datetime) -> dict[str, Any]:
     """Give the endpoint a new secret; the one before signs too for a day. Returns the endpoint with its secret.
 
+    Asked again within that day it answers with the same new secret: the receiver may still know only the old one.
+
     Raises:
         NotFound: the app has no such endpoint.
     """
 
     def work(conn: Connection, it: Endpoint) -> dict[str, Any]:
+        if it.old_secret_until is not None and it.old_secret_until > now:
+            return _with_secret(it)
         until = now + OLD_SECRET_LIVES
         return _with_secret(endpoints.rotate(conn, it, standard_webhooks.new_secret(), old_until=until, now=now))
 

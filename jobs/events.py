@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 import psycopg
 
 from crashpoints import crashpoint
-from jobs import facts, poison, purchases, subscriptions
-from jobs.providers import stripe
+from jobs import facts, poison, purchases, reversals, subscriptions
+from jobs.providers import paypal, stripe
 from models import catalog, database, events
 from models.apps import App
 from models.errors import NotOurs
@@ -23,12 +23,36 @@ from models.events import Event
 BATCH = 50
 Connection = psycopg.Connection[tuple[Any, ...]]
 
-PROVIDERS: dict[str, Callable[[App, Event], Iterable[facts.AnyFact]]] = {"stripe": stripe.facts_of}
+
+class Provider(Protocol):
+    """What a provider's module has. A new provider is one such module, and one row below."""
+
+    def prepare(self, app: App, event: Event) -> Event:
+        """The event to be applied: with a fresh object where the provider can be asked. Outside of any transaction.
+
+        Raises:
+            ProviderAway: ask again later.
+        """
+        ...
+
+    def facts_of(self, app: App, event: Event) -> Iterable[facts.AnyFact]:
+        """What the event tells, in our words. Nobody is asked.
+
+        Raises:
+            NotOurs: nothing that concerns this app. Unprocessable: nothing that can be understood.
+        """
+        ...
+
+
+PROVIDERS: dict[str, Provider] = {"stripe": stripe, "paypal": paypal}
 APPLY: dict[type, Callable[..., str | None]] = {
     facts.PaymentSettled: purchases.settle,
     facts.CustomerKnown: subscriptions.know_customer,
     facts.SubscriptionChanged: subscriptions.change,
     facts.PeriodPaid: subscriptions.pay_period,
+    facts.PaymentReversed: reversals.reverse,
+    facts.PaymentKnownAs: reversals.know_as,
+    facts.CheckoutEnded: purchases.end_checkout,
 }
 
 
@@ -61,7 +85,13 @@ def _try(event_id: int, now: datetime) -> int:
     done: list[int] = []
 
     def apply(ids: Sequence[int]) -> None:
-        done.append(database.transact(lambda conn: _apply(conn, ids[0], now)))
+        event = events.read(ids[0])
+        if event is not None:
+            # Asking the provider takes as long as it takes: no transaction waits for it.
+            prepared = PROVIDERS[event.provider].prepare(catalog.current()[event.app], event)
+            crashpoint("event-after-prepare")
+            done.append(database.transact(lambda conn: _apply(conn, prepared, now)))
+            crashpoint("event-after-commit")
 
     poison.apply_or_split(
         [event_id], apply=apply, bury=lambda row, error: poison.count_failure("webhooks", row, error, now=now)
@@ -69,13 +99,12 @@ def _try(event_id: int, now: datetime) -> int:
     return done[0] if done else 1
 
 
-def _apply(conn: Connection, event_id: int, now: datetime) -> int:
-    event = events.claim(conn, event_id)
-    if event is None:
+def _apply(conn: Connection, event: Event, now: datetime) -> int:
+    if not events.claim(conn, event.id):
         return 0
     app = catalog.current()[event.app]
     try:
-        told = list(PROVIDERS[event.provider](app, event))
+        told = list(PROVIDERS[event.provider].facts_of(app, event))
     except NotOurs as reason:
         events.finish(conn, event.id, "ignored", now=now, customer=None, error=reason.detail)
         return 1

@@ -24,7 +24,8 @@ class Fact:
 class PaymentSettled(Fact):
     """A pack was sold. `reference` is the economic key of the payment, `aliases` the other ids it goes by.
 
-    `state` is `settled` (paid, or nothing to pay), `pending` (the money is on its way) or `failed`.
+    `state` is `settled` (paid, or nothing to pay), `pending` (the money is on its way) or `failed`. `checkout` is our
+    own checkout's id: what was promised there holds, whatever the catalog says today.
     """
 
     customer: str | None
@@ -33,6 +34,7 @@ class PaymentSettled(Fact):
     pack: str | None = None
     price_id: str | None = None
     quantity: int = 1
+    checkout: str | None = None
     amount_minor: int | None = None
     currency: str | None = None
     state: Literal["settled", "pending", "failed"] = "settled"
@@ -91,4 +93,72 @@ class PeriodPaid(Fact):
     aliases: tuple[str, ...] = field(default=())
 
 
-AnyFact = PaymentSettled | CustomerKnown | SubscriptionChanged | PeriodPaid
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refund:
+    """One refund by its provider's id. One that `failed` (or was canceled) returned nothing after all."""
+
+    reference: str
+    amount_minor: int
+    failed: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DisputeMove:
+    """Money that a dispute moved, by the id of the provider's balance transaction: taken (+) or given back (−)."""
+
+    reference: str
+    amount_minor: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dispute:
+    """A dispute by its provider's id. `stage` only grows: an older event that comes late changes nothing.
+
+    `inquiry`: money was only asked about, and the lot is frozen; `open`: as far as `moves` say, money was taken;
+    `closed`: it was decided or given up. `withdrawn_minor` and `reinstated_minor` stand in for `moves` where a provider
+    names none.
+    """
+
+    reference: str
+    stage: Literal["inquiry", "inquiry_closed", "open", "closed"]
+    moves: tuple[DisputeMove, ...] = ()
+    withdrawn_minor: int = 0
+    reinstated_minor: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaymentReversed(Fact):
+    """Money of a payment went back, or is disputed. It is a set keyed by the provider's ids: order does not matter.
+
+    `payment` are all ids that the event knows the payment by. `refunded_minor` is the provider's own sum, where it
+    gives one: it tells of the same money as the single refunds.
+    """
+
+    payment: tuple[str, ...]
+    refunds: tuple[Refund, ...] = ()
+    refunded_minor: int | None = None
+    dispute: Dispute | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaymentKnownAs(Fact):
+    """One payment goes by all of these ids."""
+
+    payment: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckoutEnded(Fact):
+    """A checkout of ours that no `PaymentSettled` tells of: a plan's was paid, or nobody can pay it any more.
+
+    `checkout` is our id of it, `reference` the provider's.
+    """
+
+    checkout: str
+    reference: str
+    state: Literal["paid", "expired"]
+
+
+AnyFact = (
+    PaymentSettled | CustomerKnown | SubscriptionChanged | PeriodPaid | PaymentReversed | PaymentKnownAs | CheckoutEnded
+)

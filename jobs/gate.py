@@ -15,7 +15,7 @@ import psycopg
 
 from models import balances, customers, database, sessions
 from models.apps import App, Sessions
-from models.errors import ActiveSession, CoolingDown, Forbidden, InsufficientBalance, Invalid, ScripError
+from models.errors import ActiveSession, CoolingDown, InsufficientBalance, Invalid, ScripError, TierRequired
 from models.sessions import Owner
 
 Connection = psycopg.Connection[tuple[Any, ...]]
@@ -27,7 +27,8 @@ WAITED_FOR = frozenset({"cooldown", "balance"})
 class Judgement:
     """What the gate found. `reasons` is empty where a session may start; `free` says that it costs nothing.
 
-    `cooldown_until` is None when the cooldown is over, `active` the id of a session that is in the way.
+    `cooldown_until` is None when the cooldown is over, `active` the id of a session that is in the way,
+    `waiting` that of one that waits.
     """
 
     reasons: list[str]
@@ -35,6 +36,7 @@ class Judgement:
     required: int
     cooldown_until: datetime | None
     active: str | None
+    waiting: str | None
     free: bool
     tier: str | None
 
@@ -48,7 +50,7 @@ class Judgement:
         common = {"reasons": self.reasons}
         match self.reasons[0]:
             case "tier":
-                return Forbidden(f"a session needs the tier {self.tier!r}", **common)
+                return TierRequired(f"a session needs the tier {self.tier!r}", **common)
             case "active_session":
                 return ActiveSession(f"session {self.active!r} is active already", session=self.active, **common)
             case "cooldown":
@@ -83,7 +85,8 @@ def judge(conn: Connection, app: App, customer: str, owner: Owner | None, *, now
     With the account locked this holds until the end of the transaction.
     """
     gate = of(app)
-    active = [it for it in sessions.open_of(conn, owner.id) if it.state == "active"] if owner else []
+    there = sessions.open_of(conn, owner.id) if owner else []
+    active = [it for it in there if it.state == "active"]
     free = (owner.free_sessions_used if owner else 0) < gate.first_free
     available = balances.available(app, customer, now=now)
     cooldown_until = owner.cooldown_until if owner and owner.cooldown_until and owner.cooldown_until > now else None
@@ -99,6 +102,7 @@ def judge(conn: Connection, app: App, customer: str, owner: Owner | None, *, now
         required=gate.minimum_balance,
         cooldown_until=cooldown_until,
         active=active[0].external_id if in_the_way["active_session"] else None,
+        waiting=next((it.external_id for it in there if it.state == "waiting"), None),
         free=free,
         tier=gate.requires_tier,
     )
@@ -124,6 +128,7 @@ def eligibility(app: App, customer: str, *, now: datetime) -> dict[str, Any]:
         "server_time": now,
         "free": found.free,
         "session": found.active,
+        "waiting": found.waiting,
     }
 
 

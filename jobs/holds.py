@@ -86,11 +86,9 @@ def release(app: App, hold_id: str, *, now: datetime) -> dict[str, Any]:
 
 
 def _close(app: App, hold_id: str, state: str, units: int | None, now: datetime) -> dict[str, Any]:
-    details = {"id": hold_id, "state": state, "units": units}
+    details = {"key": _key(hold_id), "id": hold_id, "state": state, "units": units}
     try:
         return database.transact(lambda conn: _close_once(conn, app, hold_id, state, units, now))
-    except NotFound:
-        raise
     except ScripError as refusal:
         requests.log_refusal(app.slug, "HOLD", None, details, refusal, now)
         raise

@@ -19,7 +19,7 @@ import orjson
 import psycopg
 
 from models import database, outbox
-from models.errors import ScripError, Unavailable, Unprocessable
+from models.errors import ProviderAway, ScripError, Unavailable, Unprocessable
 from models.outbox import Message
 
 Connection = psycopg.Connection[tuple[Any, ...]]
@@ -88,10 +88,14 @@ def apply_or_split(
 
 
 def count_failure(queue: str, row_id: int, error: Exception, *, now: datetime) -> None:
-    """Count the failure in a commit of its own; dead at once where no retry can mend it."""
+    """Count the failure in a commit of its own; dead at once where no retry can mend it.
+
+    A provider that is away is nobody's fault: the row backs off, however long that takes, and does not die of it.
+    """
     final = isinstance(error, Unprocessable)
+    patient = isinstance(error, ProviderAway)
     text = error.detail if isinstance(error, ScripError) else f"{type(error).__name__}: {error}".partition("\n")[0]
-    database.transact(lambda conn: QUEUES[queue].fail(conn, row_id, text, now, final=final))
+    database.transact(lambda conn: QUEUES[queue].fail(conn, row_id, text, now, final=final, patient=patient))
 
 
 def backoff(attempts: int) -> timedelta:
@@ -110,7 +114,9 @@ class UsageQueue:
         conn.execute("UPDATE usage_queue SET solo = true WHERE report_id = ANY(%s)", [ids])
 
     @staticmethod
-    def fail(conn: Connection, row_id: int, error: str, now: datetime, *, final: bool = False) -> None:
+    def fail(
+        conn: Connection, row_id: int, error: str, now: datetime, *, final: bool = False, patient: bool = False
+    ) -> None:
         row = conn.execute(
             """SELECT q.attempts, r.app, r.customer, r.external_id
             FROM usage_queue q JOIN usage_report r ON r.id = q.report_id
@@ -120,7 +126,7 @@ class UsageQueue:
         if row is None:
             return
         attempts, app, customer, external_id = row
-        dead = final or attempts + 1 >= ATTEMPTS
+        dead = final or (attempts + 1 >= ATTEMPTS and not patient)
         conn.execute(
             """UPDATE usage_queue SET attempts = attempts + 1, error = %s, dead = %s, solo = true, next_attempt_at = %s
             WHERE report_id = %s""",
@@ -141,7 +147,9 @@ class EventQueue:
         conn.execute("UPDATE inbox_event SET solo = true WHERE id = ANY(%s) AND state = 'pending'", [ids])
 
     @staticmethod
-    def fail(conn: Connection, row_id: int, error: str, now: datetime, *, final: bool = False) -> None:
+    def fail(
+        conn: Connection, row_id: int, error: str, now: datetime, *, final: bool = False, patient: bool = False
+    ) -> None:
         row = conn.execute(
             """SELECT attempts, app, customer, event_id, provider, type FROM inbox_event
             WHERE id = %s AND state = 'pending' FOR UPDATE""",
@@ -150,7 +158,7 @@ class EventQueue:
         if row is None:
             return
         attempts, app, customer, event_id, provider, type_ = row
-        dead = final or attempts + 1 >= ATTEMPTS
+        dead = final or (attempts + 1 >= ATTEMPTS and not patient)
         conn.execute(
             """UPDATE inbox_event SET attempts = attempts + 1, error = %s, state = %s, solo = true,
                    next_attempt_at = %s, processed_at = %s WHERE id = %s""",

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 import psycopg
 
-from jobs.facts import PaymentSettled, PeriodPaid
-from models import accounts, ledger, money, outbox, payments
+from jobs import reversals
+from jobs.facts import CheckoutEnded, PaymentSettled, PeriodPaid
+from models import accounts, checkouts, ledger, money, outbox, payments, returns
 from models.apps import App, Pack
+from models.checkouts import Checkout
 from models.errors import Unprocessable
 from models.movements import Grant
 from models.outbox import Message
@@ -22,30 +25,54 @@ MOST_UNITS = 10**12
 def settle(conn: Connection, app: App, fact: PaymentSettled, *, now: datetime) -> str:
     """Record the payment and, once it is settled, grant its pack. Returns the customer.
 
-    Units are the catalog's times the quantity, never the amount paid nor a number in the event.
+    Units are those that its checkout promised, else the catalog's times the quantity: never the amount paid nor a
+    number in the event.
 
     Raises:
         Unprocessable: the event names no customer, or no pack of the catalog.
     """
+    promise = _promise(conn, app, fact)
+    if promise is not None:
+        fact = replace(fact, customer=promise.customer, quantity=promise.quantity)
     customer = accounts.known(fact.customer, "metadata.customer or client_reference_id")
-    pack = _pack(app, fact)
+    pack = (promise.sold_pack() if promise else None) or _pack(app, fact)
+    ids = returns.lock(conn, app.slug, fact.provider, (fact.reference, *fact.aliases))
     payment = payments.record(
         conn,
         app=app.slug,
         account_id=accounts.ensure(conn, app.slug, customer, now=now),
         provider=fact.provider,
-        reference=fact.reference,
-        aliases=fact.aliases,
+        reference=payments.reference_of(conn, app.slug, fact.provider, ids) or fact.reference,
+        aliases=ids,
         pack=pack.key,
         quantity=fact.quantity,
-        amount_minor=fact.amount_minor,
-        currency=fact.currency,
+        amount_minor=fact.amount_minor if fact.amount_minor is not None else pack.price_minor * fact.quantity,
+        currency=fact.currency or pack.currency,
         state="failed" if fact.state == "failed" else "pending",
         now=now,
     )
     if payment.entry_id is None:
         _advance(conn, app, fact, pack, payment, now)
+    if promise is not None and fact.state == "settled":
+        checkouts.mark_paid(conn, promise.row_id, payment.id, now=now)
+    reversals.settle(conn, app, fact.provider, ids, event_id=fact.event_id, now=now)
     return customer
+
+
+def end_checkout(conn: Connection, app: App, fact: CheckoutEnded, *, now: datetime) -> str | None:
+    """Note what became of a checkout. Returns its customer; None where it is none of ours."""
+    found = checkouts.promised(conn, app.slug, fact.provider, fact.checkout, (fact.reference,))
+    if found is None:
+        return None
+    checkouts.end(conn, found.row_id, fact.state, now=now)
+    return found.customer
+
+
+def _promise(conn: Connection, app: App, fact: PaymentSettled) -> Checkout | None:
+    """The checkout that this pays for: a pack's, and this customer's."""
+    found = checkouts.promised(conn, app.slug, fact.provider, fact.checkout, (fact.reference, *fact.aliases))
+    mine = found is not None and found.pack is not None and fact.customer in (None, found.customer)
+    return found if mine else None
 
 
 def _advance(conn: Connection, app: App, fact: PaymentSettled, pack: Pack, payment: Payment, now: datetime) -> None:
@@ -82,7 +109,7 @@ def _grant(app: App, fact: PaymentSettled, pack: Pack, payment: Payment, custome
     return Grant(
         app=app.slug,
         customer=customer,
-        key=f"purchase:{fact.provider}:{fact.reference}",
+        key=f"purchase:{fact.provider}:{payment.reference}",
         units=pack.units * fact.quantity,
         type="purchase",
         source=f"pack:{pack.key}",
@@ -94,7 +121,7 @@ def _grant(app: App, fact: PaymentSettled, pack: Pack, payment: Payment, custome
         meta={
             "event": fact.event_id,
             "provider": fact.provider,
-            "payment": fact.reference,
+            "payment": payment.reference,
             "pack": pack.key,
             "quantity": fact.quantity,
             "units": pack.units,

@@ -53,7 +53,8 @@ def once(
         except UniqueViolation:
             return database.transact(attempt)
     except ScripError as refusal:
-        log_refusal(app.slug, operation, body.get("customer"), {"id": request_id, **content}, refusal, now)
+        details = {"key": f"{resource}:{request_id}", "id": request_id, **content}
+        log_refusal(app.slug, operation, body.get("customer"), details, refusal, now)
         raise
 
 

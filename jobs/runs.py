@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any
 
-from jobs import alerts, expiry, grants, holds, housekeeping, session_engine
+from jobs import alerts, expiry, grants, holds, housekeeping, reconcile, session_engine
 from jobs.steps import Step
 from models.errors import NotFound
 
@@ -23,15 +23,19 @@ JOBS: dict[str, Job] = {
     "release-holds": holds.release_expired,
     "settle-sessions": session_engine.settle,
     "start-waiting": session_engine.start_waiting,
+    "reconcile": reconcile.whole,
+    "reconcile-recent": reconcile.recent,
     "tell-expiring": alerts.tell_expiring,
     "verify": housekeeping.verify,
     "prune": housekeeping.prune,
 }
-BY_HAND = ("expire", "grant-monthly", "release-holds", "settle-sessions", "start-waiting", "verify")
+# They wait for others: what is due otherwise goes first, and one worker at a time is enough.
+SLOW = ("reconcile", "reconcile-recent")
+BY_HAND = ("expire", "grant-monthly", "release-holds", "settle-sessions", "start-waiting", "reconcile", "verify")
 
 
 def steps(job: str, *, now: datetime, app: str | None = None, after: Any = None) -> Iterator[Step]:
-    """The chunks of a job until it is finished, each done when it is yielded.
+    """The chunks of a job until it is finished, each done when it is yielded; from `after` on, where one was left.
 
     Raises:
         NotFound: there is no such job.

@@ -97,7 +97,7 @@ def _start(conn: Connection, app: App, session: Session, owner: Owner, now: date
         return "started"
     assert session.wait_until is not None
     if "cooldown" not in judged.reasons and session.wait_until <= now:
-        session.state, session.ended_at = "refused", now
+        session.state, session.ended_at = "refused", max(session.wait_until, session.starts_at or session.wait_until)
     # Another session may have ended meanwhile, and the cooldown has begun anew.
     session.starts_at, session.tried_at = judged.cooldown_until or session.starts_at, now
     sessions.save(conn, session)

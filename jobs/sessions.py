@@ -7,6 +7,7 @@ the credit is taken in one transaction under the lock of the account, so of two 
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -18,7 +19,7 @@ from jobs.gate import Judgement
 from models import database, sessions, times
 from models import requests as answers
 from models.apps import App
-from models.errors import Conflict, NotFound, ScripError
+from models.errors import Conflict, ScripError
 from models.sessions import Owner, Session
 
 Connection = psycopg.Connection[tuple[Any, ...]]
@@ -41,7 +42,7 @@ def start(app: App, body: dict[str, Any], *, now: datetime) -> tuple[Answer, int
     try:
         return database.transact(lambda conn: _start(conn, app, session_id, body, now))
     except ScripError as refusal:
-        details = {"id": session_id, "wait": body.get("wait", False)}
+        details = {"key": f"session:{session_id}", "id": session_id, "wait": body.get("wait", False)}
         requests.log_refusal(app.slug, "SESSION", body["customer"], details, refusal, now)
         raise
 
@@ -119,7 +120,7 @@ def heartbeat(app: App, session_id: str, *, now: datetime) -> Answer:
     Raises:
         NotFound: the app has no such session. Conflict: it is not active.
     """
-    return database.transact(lambda conn: _heartbeat(conn, app, session_id, now))
+    return _logged(app, session_id, {}, lambda conn: _heartbeat(conn, app, session_id, now), now)
 
 
 def _heartbeat(conn: Connection, app: App, session_id: str, now: datetime) -> Answer:
@@ -141,13 +142,7 @@ def end(app: App, session_id: str, body: dict[str, Any], *, now: datetime) -> An
         NotFound: the app has no such session. Conflict: it never started.
         Invalid: the seconds come to an absurd price.
     """
-    try:
-        return database.transact(lambda conn: _end(conn, app, session_id, body, now))
-    except NotFound:
-        raise
-    except ScripError as refusal:
-        requests.log_refusal(app.slug, "SESSION", None, {"id": session_id, **body}, refusal, now)
-        raise
+    return _logged(app, session_id, body, lambda conn: _end(conn, app, session_id, body, now), now)
 
 
 def _end(conn: Connection, app: App, session_id: str, body: dict[str, Any], now: datetime) -> Answer:
@@ -171,7 +166,7 @@ def cancel(app: App, session_id: str, *, now: datetime) -> Answer:
     Raises:
         NotFound: the app has no such session. Conflict: it has started, or was refused.
     """
-    return database.transact(lambda conn: _cancel(conn, app, session_id, now))
+    return _logged(app, session_id, {}, lambda conn: _cancel(conn, app, session_id, now), now)
 
 
 def _cancel(conn: Connection, app: App, session_id: str, now: datetime) -> Answer:
@@ -182,6 +177,18 @@ def _cancel(conn: Connection, app: App, session_id: str, now: datetime) -> Answe
     if session.state != "cancelled":
         raise _closed(session)
     return {"id": session_id, "state": "cancelled"}
+
+
+def _logged(
+    app: App, session_id: str, body: dict[str, Any], work: Callable[[Connection], Answer], now: datetime
+) -> Answer:
+    """The work in a transaction; its refusal is a line of the operation log."""
+    try:
+        return database.transact(work)
+    except ScripError as refusal:
+        details = {"key": f"session:{session_id}", "id": session_id, **body}
+        requests.log_refusal(app.slug, "SESSION", None, details, refusal, now)
+        raise
 
 
 def _closed(session: Session) -> Conflict:

@@ -11,10 +11,10 @@ from typing import Any
 
 import psycopg
 
-from jobs import grants
+from jobs import grants, reversals
 from jobs.facts import CustomerKnown, PeriodPaid, PlanLine, SubscriptionChanged
 from jobs.purchases import tell_settled
-from models import accounts, activation, payments
+from models import accounts, activation, payments, returns
 from models import subscriptions as stored
 from models.apps import App
 from models.errors import Unprocessable
@@ -71,11 +71,12 @@ def pay_period(conn: Connection, app: App, fact: PeriodPaid, *, now: datetime) -
     if not fact.paid:
         _note_unpaid(conn, app, fact, it, now)
         return it.customer
-    payment = _record(conn, app, fact, it, now)
+    ids = returns.lock(conn, app.slug, fact.provider, (fact.invoice, *fact.aliases))
+    payment = _record(conn, app, fact, it, ids, now)
     it.unpaid_invoices = [invoice for invoice in it.unpaid_invoices if invoice != fact.invoice]
     if fact.line:
         it.plan = _plan(app, fact.line.plan, fact.line.price_id) or it.plan
-        it.paid_until = max(it.paid_until or fact.line.end, fact.line.end)
+        it.paid_until = payments.paid_until(conn, it.id)
     stored.save(conn, it, now=now)
     activation.ensure(conn, app, it, now=now)
     if payment.is_new:
@@ -84,6 +85,7 @@ def pay_period(conn: Connection, app: App, fact: PeriodPaid, *, now: datetime) -
     cycle = it.nearest_cycle(fact.line.start) if fact.renews and fact.line else it.cycle_at(now)
     grants.grant_cycle(conn, app, it, cycle, now=now, payment_id=payment.id, event_id=fact.event_id)
     grants.grant_due(conn, app, [it], now=now, event_id=fact.event_id)
+    reversals.settle(conn, app, fact.provider, ids, event_id=fact.event_id, now=now)
     return it.customer
 
 
@@ -117,15 +119,15 @@ def _new(
     )
 
 
-def _record(conn: Connection, app: App, fact: PeriodPaid, it: Subscription, now: datetime) -> Payment:
+def _record(conn: Connection, app: App, fact: PeriodPaid, it: Subscription, ids: list[str], now: datetime) -> Payment:
     line = fact.line
     return payments.record(
         conn,
         app=app.slug,
         account_id=it.account_id,
         provider=fact.provider,
-        reference=fact.aliases[0] if fact.aliases else fact.invoice,
-        aliases=[fact.invoice, *fact.aliases],
+        reference=payments.reference_of(conn, app.slug, fact.provider, ids) or fact.invoice,
+        aliases=ids,
         plan=it.plan,
         amount_minor=fact.amount_minor,
         currency=fact.currency,

@@ -26,6 +26,10 @@ class Forbidden(ScripError):
     """The key is known and may not do this."""
 
 
+class TierRequired(Forbidden):
+    """The customer is not of the tier that the catalog asks for; the key has nothing to do with it."""
+
+
 class NotFound(ScripError):
     """It does not exist, or is another app's."""
 
@@ -73,6 +77,27 @@ class CoolingDown(ScripError):
 
 class Unavailable(ScripError):
     """The database is away; trying again later is right."""
+
+
+class ProviderAway(ScripError):
+    """A payment provider cannot be reached, or asks for patience. `extra["retry_after"]` is in seconds."""
+
+    def __init__(self, detail: str = "", *, retry_after: int = 5, **extra: Any) -> None:
+        super().__init__(detail, retry_after=retry_after, **extra)
+
+
+class ProviderRefused(ScripError):
+    """A payment provider says no. `status` is its HTTP status, `code` and `param` are its words for the reason."""
+
+    def __init__(self, detail: str = "", *, status: int = 0, code: str = "", param: str = "") -> None:
+        super().__init__(detail)
+        self.status = status
+        self.code = code
+        self.param = param
+
+
+class NotConfigured(ScripError):
+    """A setting is missing without which this cannot be done; once it is there, trying again is right."""
 
 
 class CatalogError(ScripError):

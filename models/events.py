@@ -21,10 +21,10 @@ VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT (app, provider, event_id) DO NOT
 DUE = """
 SELECT id, solo FROM inbox_event WHERE state = 'pending' AND next_attempt_at <= %s ORDER BY id LIMIT %s
 """
-CLAIM = """
-SELECT id, app, provider, event_id, type, payload, received_at FROM inbox_event
-WHERE id = %s AND state = 'pending' FOR UPDATE SKIP LOCKED
+READ = """
+SELECT id, app, provider, event_id, type, payload, received_at FROM inbox_event WHERE id = %s AND state = 'pending'
 """
+CLAIM = "SELECT id FROM inbox_event WHERE id = %s AND state = 'pending' FOR UPDATE SKIP LOCKED"
 FINISH = """
 UPDATE inbox_event SET state = %s, error = %s, customer = %s, processed_at = %s, attempts = attempts + 1 WHERE id = %s
 """
@@ -60,13 +60,18 @@ def due_ids(now: datetime, limit: int) -> list[int]:
     return ids
 
 
-def claim(conn: Connection, event_id: int) -> Event | None:
-    """Lock the event until the end of the transaction; None if it is done, or another worker has it."""
-    row = conn.execute(CLAIM, [event_id], prepare=True).fetchone()
-    if row is None:
+def read(event_id: int) -> Event | None:
+    """The event, if it is pending; nothing is locked."""
+    rows = database.fetch(READ, [event_id])
+    if not rows:
         return None
-    id_, app, provider, provider_id, type_, payload, received_at = row
+    id_, app, provider, provider_id, type_, payload, received_at = rows[0]
     return Event(id_, app, provider, provider_id, type_, orjson.loads(payload), received_at)
+
+
+def claim(conn: Connection, event_id: int) -> bool:
+    """Lock the event until the end of the transaction; False if it is done, or another worker has it."""
+    return conn.execute(CLAIM, [event_id], prepare=True).fetchone() is not None
 
 
 def finish(

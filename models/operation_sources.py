@@ -184,6 +184,19 @@ SOURCES = (
         recorded_at="t.created_at",
         owner=(ACCOUNT, "t.app = %(app)s"),
     ),
+    Source(
+        name="checkout",
+        table="checkout",
+        operations=frozenset({"CHECKOUT"}),
+        statuses=BEGUN_OR_DONE,
+        operation="'CHECKOUT'",
+        details="""jsonb_build_object('key', 'checkout:' || t.external_id, 'checkout', t.external_id, 'pack', t.pack,
+            'plan', t.plan, 'quantity', t.quantity, 'provider', t.provider, 'provider_id', t.provider_id)""",
+        lines="""(0, 'STARTED', t.created_at), (1, CASE WHEN t.state <> 'new' THEN 'SUCCESS' END, t.created_at))
+            AS s(part, status, at)""",
+        recorded_at="t.created_at",
+        owner=("t.app = %(app)s AND t.customer = %(customer)s", "t.app = %(app)s"),
+    ),
     # What came of an event is told by the event, what was captured by its hold, what was talked about by its session.
     Source(
         name="entry",

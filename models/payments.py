@@ -72,6 +72,83 @@ def settle(conn: Connection, payment_id: int, *, units: int, entry_id: int | Non
     )
 
 
+FIND = """
+SELECT id, account_id, provider, reference, aliases, pack, plan, amount_minor, units_granted, refunded_minor,
+       disputed_minor, state, entry_id, subscription_id, period_start, period_end
+FROM payment WHERE app = %s AND provider = %s AND (reference = ANY(%s::text[]) OR aliases && %s::text[])
+ORDER BY entry_id IS NULL, id LIMIT 1 FOR UPDATE
+"""
+
+
+@dataclass(slots=True)
+class Returnable:
+    """A payment as far as money that goes back concerns it. `amount_minor` is None where nobody told it."""
+
+    id: int
+    account_id: int
+    provider: str
+    reference: str
+    aliases: list[str]
+    pack: str | None
+    plan: str | None
+    amount_minor: int | None
+    units_granted: int
+    refunded_minor: int
+    disputed_minor: int
+    state: str
+    entry_id: int | None
+    subscription_id: int | None
+    period_start: datetime | None
+    period_end: datetime | None
+
+
+def find(conn: Connection, app: str, provider: str, ids: Sequence[str]) -> Returnable | None:
+    """The payment that goes by one of these ids, locked until the end of the transaction."""
+    row = conn.execute(FIND, [app, provider, list(ids), list(ids)], prepare=True).fetchone()
+    return Returnable(*row) if row else None
+
+
+def reference_of(conn: Connection, app: str, provider: str, ids: Sequence[str]) -> str | None:
+    """The reference of the payment that goes by one of these ids, if there is one."""
+    row = conn.execute(
+        """SELECT reference FROM payment WHERE app = %s AND provider = %s
+        AND (reference = ANY(%s::text[]) OR aliases && %s::text[]) ORDER BY entry_id IS NULL, id LIMIT 1""",
+        [app, provider, list(ids), list(ids)],
+        prepare=True,
+    ).fetchone()
+    return str(row[0]) if row else None
+
+
+def save_returns(conn: Connection, it: Returnable, *, now: datetime) -> None:
+    """Write down what went back of the payment, and the ids that it turned out to go by."""
+    conn.execute(
+        """UPDATE payment SET refunded_minor = %s, disputed_minor = %s, state = %s, aliases = %s, updated_at = %s
+        WHERE id = %s""",
+        [it.refunded_minor, it.disputed_minor, it.state, it.aliases, now, it.id],
+    )
+
+
+def paid_until(conn: Connection, subscription_id: int) -> datetime | None:
+    """Until when a subscription is paid by payments that did not go back whole."""
+    row = conn.execute(
+        """SELECT max(period_end) FROM payment WHERE subscription_id = %s AND state NOT IN ('pending', 'failed')
+        AND (coalesce(amount_minor, 0) = 0 OR refunded_minor + disputed_minor < amount_minor)""",
+        [subscription_id],
+    ).fetchone()
+    return row[0] if row else None
+
+
+def cycle_grants(conn: Connection, it: Returnable) -> list[tuple[int, int]]:
+    """(entry, units) of the cycles that a plan's payment paid for: those that name it, and those in its period."""
+    return conn.execute(
+        """SELECT l.entry_id, l.granted FROM lot l JOIN entry e ON e.id = l.entry_id
+        WHERE l.subscription_id = %(subscription)s AND (l.payment_id = %(id)s OR (l.payment_id IS NULL
+          AND (e.meta ->> 'cycle_start')::timestamptz >= %(start)s
+          AND (e.meta ->> 'cycle_start')::timestamptz < %(end)s)) ORDER BY l.entry_id""",
+        {"subscription": it.subscription_id, "id": it.id, "start": it.period_start, "end": it.period_end},
+    ).fetchall()
+
+
 def set_state(conn: Connection, payment_id: int, state: str, *, now: datetime) -> None:
     """Move a payment that granted nothing yet between `pending` and `failed`."""
     conn.execute("UPDATE payment SET state = %s, updated_at = %s WHERE id = %s", [state, now, payment_id])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -19,11 +19,13 @@ EPOCH = datetime(2020, 1, 1, tzinfo=timezone.utc)
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A run that was recorded and is not finished."""
+    """A run that was recorded and is not finished. `after` is where it goes on, with what it counted so far."""
 
     job: str
     period: datetime
     attempts: int
+    after: Any = None
+    counts: dict[str, int] | None = None
 
 
 def period_of(moment: datetime, every: timedelta) -> datetime:
@@ -53,14 +55,22 @@ def _record(conn: Connection, jobs: list[tuple[str, timedelta]], now: datetime) 
     return [job for (job,) in rows]
 
 
-def next_run(*, now: datetime) -> Run | None:
-    """The oldest run that is due and not finished."""
+def next_run(*, now: datetime, last: Collection[str] = ()) -> Run | None:
+    """The oldest run that is due and not finished; those of the jobs in `last` only when nothing else is due."""
     rows = database.fetch(
-        """SELECT job, period, attempts FROM schedule_run WHERE state = 'pending' AND next_attempt_at <= %s
-        ORDER BY period, job LIMIT 1""",
-        [now],
+        """SELECT job, period, attempts, reached, counts FROM schedule_run
+        WHERE state = 'pending' AND next_attempt_at <= %s ORDER BY job = ANY(%s::text[]), period, job LIMIT 1""",
+        [now, list(last)],
     )
     return Run(*rows[0]) if rows else None
+
+
+def lease(run: Run, until: datetime) -> None:
+    """Leave the run to this worker until then, or until it is finished, paused or has failed."""
+    database.run(
+        "UPDATE schedule_run SET next_attempt_at = %s WHERE job = %s AND period = %s AND state = 'pending'",
+        [until, run.job, run.period],
+    )
 
 
 def finish(run: Run, counts: dict[str, int], *, now: datetime) -> None:
@@ -70,6 +80,15 @@ def finish(run: Run, counts: dict[str, int], *, now: datetime) -> None:
             finished_at = %s
         WHERE job = %s AND period <= %s AND state = 'pending'""",
         [run.period, Jsonb(counts), now, run.job, run.period],
+    )
+
+
+def pause(run: Run, after: Any, counts: dict[str, int], *, now: datetime) -> None:
+    """The run's time was up: note where it goes on."""
+    database.run(
+        """UPDATE schedule_run SET reached = %s, counts = %s, next_attempt_at = %s
+        WHERE job = %s AND period = %s AND state = 'pending'""",
+        [Jsonb(after), Jsonb(counts), now, run.job, run.period],
     )
 
 

@@ -81,6 +81,16 @@ def lock(conn: Connection, app: str, provider: str, provider_id: str) -> Subscri
     return Subscription(*row) if row else None
 
 
+def lock_by_id(conn: Connection, subscription_id: int) -> Subscription:
+    """The subscription of this row, locked until the end of the transaction."""
+    row = conn.execute(
+        f"SELECT {COLUMNS} FROM subscription s JOIN account a ON a.id = s.account_id WHERE s.id = %s FOR UPDATE OF s",
+        [subscription_id],
+    ).fetchone()
+    assert row is not None, "a payment's subscription is never deleted"
+    return Subscription(*row)
+
+
 def lock_due(conn: Connection, now: datetime, *, app: str | None, limit: int) -> list[Subscription]:
     """Subscriptions with a cycle to grant, locked; those that another worker has are left to it."""
     where, values = ("AND s.app = %s", [app]) if app else ("", [])

@@ -9,6 +9,8 @@ SCHEDULE: tuple[tuple[str, timedelta], ...] = (
     ("grant-monthly", timedelta(minutes=1)),
     ("release-holds", timedelta(seconds=30)),
     ("tell-expiring", timedelta(minutes=5)),
+    ("reconcile-recent", timedelta(minutes=5)),
+    ("reconcile", timedelta(days=1)),
     ("verify", timedelta(days=1)),
     ("prune", timedelta(days=1)),
 )

@@ -66,6 +66,15 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     SERVERS.close()
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """A browser that is missing is said where nobody misses it."""
+    skipped = [str(report.longrepr) for report in terminalreporter.stats.get("skipped", [])]
+    if any("BROWSER TESTS DID NOT RUN" in reason for reason in skipped):
+        terminalreporter.write_line(
+            "BROWSER TESTS DID NOT RUN: there is no Chromium on this machine", red=True, bold=True
+        )
+
+
 @pytest.fixture
 def db() -> Iterator[str]:
     """An empty database, bound to `models.database`; yields its URL."""

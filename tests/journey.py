@@ -52,6 +52,20 @@ def buy_and_wait(system: Running, customer: str, pack: str, *, app: str) -> None
     until(lambda: system.balance(customer, app=app) > before)
 
 
+def checkout(system: Running, customer: str, *, app: str, status: int = 201, **what: str) -> dict[str, Any]:
+    """Ask for a checkout; what it is answered with."""
+    body = {"customer": customer, "success_url": "http://localhost:9/ok", "cancel_url": "http://localhost:9/no", **what}
+    answered: dict[str, Any] = system.post("/v1/checkout", body, app=app, status=status)
+    return answered
+
+
+def pay_at(page: str, system: Running, how: str = "pay") -> str:
+    """Press the button on the provider's page, as a person would; where that leads to."""
+    answer = system.http.post(page, data={"how": how}, allow_redirects=False, timeout=30)
+    assert answer.status_code == 303, answer.text
+    return str(answer.headers["Location"])
+
+
 def with_token(system: Running, customer: str, path: str, *, app: str, of: str | None = None) -> int:
     """The status of a GET with the token of the customer `of` (absent: the same)."""
     token = system.post(f"/v1/customers/{of or customer}/tokens", {}, app=app)["token"]

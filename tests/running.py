@@ -133,6 +133,10 @@ class Running:
                 continue
         return found
 
+    def sandbox_url(self) -> str:
+        """Where its payment provider is."""
+        return f"http://127.0.0.1:{(self.folder / 'run' / 'sandbox-port').read_text()}"
+
     def redis_url(self) -> str:
         """Where its doorbell is."""
         servers = json.loads((self.folder / "run" / "servers.json").read_text())

@@ -119,3 +119,56 @@ def invoice(
         },
         **more,
     }
+
+
+def charge(*, refunded: int, amount: int = 1000, number: str = "1", **more: Any) -> dict[str, Any]:
+    """A charge of which so much was refunded."""
+    return {
+        "id": f"ch_{number}",
+        "object": "charge",
+        "amount": amount,
+        "amount_refunded": refunded,
+        "currency": "usd",
+        "payment_intent": f"pi_{number}",
+        "refunded": refunded == amount,
+        "livemode": False,
+        "metadata": {},
+        **more,
+    }
+
+
+def refund(reference: str, amount: int, *, number: str = "1", status: str = "succeeded", **more: Any) -> dict[str, Any]:
+    """One refund of a charge."""
+    return {
+        "id": reference,
+        "object": "refund",
+        "amount": amount,
+        "charge": f"ch_{number}",
+        "payment_intent": f"pi_{number}",
+        "currency": "usd",
+        "status": status,
+        "metadata": {},
+        **more,
+    }
+
+
+def dispute(
+    *amounts: int, status: str = "needs_response", amount: int = 1000, number: str = "1", **more: Any
+) -> dict[str, Any]:
+    """A dispute of a charge whose balance transactions have these amounts: negative ones took money."""
+    return {
+        "id": f"dp_{number}",
+        "object": "dispute",
+        "amount": amount,
+        "charge": f"ch_{number}",
+        "payment_intent": f"pi_{number}",
+        "currency": "usd",
+        "status": status,
+        "livemode": False,
+        "balance_transactions": [
+            {"id": f"txn_{number}_{place}", "object": "balance_transaction", "amount": moved, "currency": "usd"}
+            for place, moved in enumerate(amounts)
+        ],
+        "metadata": {},
+        **more,
+    }

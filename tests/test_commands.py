@@ -60,6 +60,21 @@ def test_a_signed_file_is_a_genuine_event_and_one_byte_more_is_not(system: Runni
     assert system.http.post(url, data=file.read_bytes() + b" ", headers=headers).status_code == 400
 
 
+def test_a_file_signed_as_paypal_signs_is_genuine_and_one_byte_more_is_not(system: Running, tmp_path: Path) -> None:
+    file = tmp_path / "event.json"
+    file.write_text('{"id": "WH-signed", "event_type": "nothing.used"}')
+    headers = json.loads(system.manage("sandbox", "sign", "paypal", str(file), "--app", "songs").stdout)
+    url = f"{system.url}/webhooks/paypal/songs"
+    assert system.http.post(url, data=file.read_bytes(), headers=headers).status_code == 200
+    assert system.http.post(url, data=file.read_bytes() + b" ", headers=headers).status_code == 400
+
+
+def test_a_pack_is_bought_by_paypal_too(system: Running) -> None:
+    buy = ("sandbox", "send", "paypal", "--app", "clash-ai", "--customer", "payer", "--pack", "minutes_30")
+    assert system.manage(*buy, "--times", "2").stdout == '200 {"received": true}\n200 {"received": true}\ndone\n'
+    assert system.balance("payer", app="clash-ai") == 30
+
+
 def test_the_readmes_example_is_true_word_for_word(system: Running) -> None:
     buy = ("sandbox", "send", "stripe", "--app", "clash-ai", "--customer", "readme", "--pack", "minutes_30")
     assert system.manage(*buy).stdout == '200 {"received": true}\ndone\n'

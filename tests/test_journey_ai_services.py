@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from journey import buy_and_wait, with_token
+from journey import buy_and_wait, checkout, pay_at, with_token
 from listener import Listener
 from running import Running
 from until import until
@@ -54,6 +54,12 @@ def test_the_three_packages_are_for_sale(system: Running) -> None:
         "pro": (500, {"amount": "50.00", "currency": "usd"}, "0.10"),
         "enterprise": (1000, {"amount": "100.00", "currency": "usd"}, "0.10"),
     }
+
+
+def test_a_package_is_bought_through_the_checkout(system: Running) -> None:
+    for pack, units in (("starter", 100), ("pro", 600), ("enterprise", 1600)):
+        pay_at(checkout(system, "ai-buyer", app=APP, pack=pack)["url"], system)
+        until(lambda due=units: system.balance("ai-buyer") == due)
 
 
 def test_every_service_costs_what_the_table_says(system: Running) -> None:

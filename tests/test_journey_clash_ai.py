@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from journey import buy_and_wait
+from journey import buy_and_wait, checkout, pay_at
 from running import Running
+from until import until
 
 APP = "clash-ai"
 
@@ -74,6 +75,14 @@ def test_an_error_is_in_the_log_with_its_reason(system: Running) -> None:
     (line,) = log(system, "clash-poor", status="ERROR")
     assert (line["operation"], line["error"]["type"]) == ("SESSION", "InsufficientBalance")
     assert (line["error"]["required"], line["details"]["id"]) == (1, "clash-poor-1")
+
+
+def test_minutes_are_bought_through_the_checkout(system: Running) -> None:
+    opened = checkout(system, "clash-buyer", app=APP, pack="minutes_120", email="buyer@example.com")
+    pay_at(opened["url"], system)
+    until(lambda: system.balance("clash-buyer", app=APP) == 120)
+    again = {"customer": "clash-buyer", "pack": "minutes_120", "email": "buyer@example.com"}
+    assert checkout(system, app=APP, status=200, id=opened["id"], **again) == opened
 
 
 def test_packages_are_in_the_catalog(system: Running) -> None:

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
-from journey import advance, buy, buy_and_wait, moment, purchase
+from journey import advance, buy, buy_and_wait, checkout, moment, pay_at, purchase
 from running import Running
 from until import until
 
@@ -143,6 +143,21 @@ def test_a_payment_shows_what_became_of_its_credit(system: Running) -> None:
     refund = {"id": "echo-paid-r", "entry": entry, "reason": "the line broke"}
     system.post("/v1/refunds", refund, app=APP)
     assert credit(system, "echo-paid") == ["unredeemed", "unredeemed"]
+
+
+def test_a_session_is_paid_with_paypal_and_refunded(system: Running) -> None:
+    """The catalog's own provider; a refund at PayPal takes the unredeemed credit back."""
+    talk(system, "echo-pal", "echo-pal-1")
+    opened = checkout(system, "echo-pal", app=APP, pack="session")
+    assert opened["provider"] == "paypal"
+    pay_at(opened["url"], system, "COMPLETED")
+    until(lambda: system.balance("echo-pal", app=APP) == 1)
+    (payment,) = get(system, "/v1/customers/echo-pal/payments")["payments"]
+    assert (payment["provider"], payment["credit"]) == ("paypal", "unredeemed")
+    system.post(f"/v1/payments/{payment['id']}/refund", {"id": "back", "reason": "no need"}, app=APP, status=202)
+    until(lambda: credit(system, "echo-pal") == ["refunded"])
+    assert system.balance("echo-pal", app=APP) == 0
+    assert get(system, f"/v1/payments/{payment['id']}")["state"] == "refunded"
 
 
 def test_customers_of_an_older_system_are_imported(system: Running) -> None:

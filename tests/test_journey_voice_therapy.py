@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from journey import advance, buy, buy_and_wait, moment, with_token
+from journey import advance, buy, buy_and_wait, checkout, moment, pay_at, with_token
 from running import Running
 from until import until
 
@@ -137,6 +137,24 @@ def test_a_payment_told_twice_counts_once(system: Running) -> None:
     assert system.webhook(told, app=APP) == 200
     until(lambda: system.balance("voice-twice", app=APP) == 15)
     assert len(get(system, "/v1/customers/voice-twice/entries")["entries"]) == 1
+
+
+def test_a_member_buys_through_the_checkout_and_comes_back(system: Running) -> None:
+    """Purchase journey, step 1: and what was bought so is not refunded by us."""
+    refused = checkout(system, "voice-nobody", app=APP, pack="voice_15", status=403)
+    assert refused["type"].endswith("/tier")
+    patient = member(system, "voice-buyer")
+    opened = checkout(system, patient, app=APP, pack="voice_15")
+    assert opened["provider"] == "stripe"
+    assert "9.99" in system.http.get(opened["url"], timeout=30).text
+    assert pay_at(opened["url"], system).startswith("http://localhost:9/ok")
+    until(lambda: system.balance(patient, app=APP) == 15)
+    (payment,) = get(system, f"/v1/customers/{patient}/payments")["payments"]
+    assert (payment["money"], payment["credit"]) == ({"amount": "9.99", "currency": "usd"}, "unredeemed")
+    refund = system.call(
+        "POST", f"/v1/payments/{payment['id']}/refund", {"id": "vr", "reason": "changed mind"}, app=APP
+    )
+    assert refund.status_code == 409
 
 
 def test_what_was_written_adds_up(system: Running) -> None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 
 from cast import ADA, BO, balance, deliver, entries, event_states
 from jobs import events
+from jobs.providers import stripe
 from models import database
+from models.errors import ProviderAway
 from stripe_events import event, paid_session
 
 pytestmark = pytest.mark.usefixtures("db")
@@ -171,3 +174,17 @@ def test_an_expiry_counts_from_the_posting_not_from_the_sale(now: datetime) -> N
     sold = event("checkout.session.completed", paid_session("voice-therapy", ADA, "voice_15"), created=now)
     deliver("voice-therapy", sold, now=late)
     assert database.fetch("SELECT expires_at FROM lot") == [(late + timedelta(days=30),)]
+
+
+def test_a_provider_that_is_away_for_days_kills_no_event(now: datetime, monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(app: Any, event: Any) -> Any:
+        raise ProviderAway("no answer")
+
+    monkeypatch.setattr(stripe, "prepare", away)
+    told = event("checkout.session.completed", paid_session("ai-services", ADA, "starter"), created=now)
+    for hour in range(30):
+        deliver("ai-services", told, now=now + timedelta(hours=2 * hour))
+    assert event_states("ai-services") == [("pending", "no answer")]
+    monkeypatch.undo()
+    deliver("ai-services", told, now=now + timedelta(hours=100))
+    assert (event_states("ai-services"), balance(ADA)) == ([("done", None)], 100)

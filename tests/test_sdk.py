@@ -243,7 +243,7 @@ def test_every_error_is_documented() -> None:
     errors = [
         name for name, kind in vars(scrip_client).items() if isinstance(kind, type) and issubclass(kind, Exception)
     ]
-    assert len(errors) == 11
+    assert len(errors) == 12
     assert [name for name in errors if f"`{name}`" not in page] == []
 
 

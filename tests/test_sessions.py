@@ -116,7 +116,7 @@ def test_a_refused_start_stores_nothing_but_its_line_in_the_log(now: datetime) -
     assert database.fetch("SELECT count(*) FROM account") == [(0,)]
     assert states(VOICE) == []
     assert database.fetch("SELECT operation, customer, error ->> 'type' FROM operation_error") == [
-        ("SESSION", ADA, "Forbidden")
+        ("SESSION", ADA, "TierRequired")
     ]
 
 
@@ -175,6 +175,7 @@ def test_a_stranger_may_start_the_free_session(now: datetime) -> None:
         "server_time": now,
         "free": True,
         "session": None,
+        "waiting": None,
     }
 
 

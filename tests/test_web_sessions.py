@@ -63,7 +63,7 @@ def test_a_session_from_its_start_to_its_end(client: Any) -> None:
 
 
 def test_each_refusal_has_its_status_and_all_reasons(client: Any) -> None:
-    assert problem(start(client, VOICE), 403) == "forbidden"
+    assert problem(start(client, VOICE), 403) == "tier"
     assert start(client, id="s1").status_code == 201
     active = start(client)
     assert problem(active, 409) == "active-session"

@@ -124,6 +124,10 @@ class Body(BaseModel):
     keeps_null: ClassVar[bool] = False
 
 
+class NoBody(Body):
+    """A request that says all in its path: nothing, or an empty object."""
+
+
 class Priced(Body):
     """A body that says how much: `units`, or a `rate` of the catalog and a `quantity` of its measure."""
 

@@ -45,7 +45,13 @@ PROBLEM: Schema = {
 # What parameters may be, so that a page which tries a request out has something to send. An `id` is its noun's.
 EXAMPLES: dict[str, Any] = {"app": "ai-services", "customer": "ada", "entry": 42, "job": "expire"}
 QUERY_EXAMPLES: dict[str, Any] = {"rate": "voice_call", "quantity": 123, "tz": "Europe/Berlin"}
-IDS: dict[str, Any] = {"usage": "call-1", "holds": "hold-1", "sessions": "session-1", "endpoints": "main"}
+IDS: dict[str, Any] = {
+    "usage": "call-1",
+    "holds": "hold-1",
+    "sessions": "session-1",
+    "endpoints": "main",
+    "checkouts": "checkout-1",
+}
 
 
 def document(routes: Sequence[Route]) -> Schema:
@@ -119,6 +125,10 @@ def _query_parameters(model: type[Query] | None) -> list[Schema]:
 
 def _query_parameter(name: str, given: Schema, required: bool) -> Schema:
     schema = {key: value for key, value in _without_null(given).items() if key not in ("title", "description")}
+    for bound, named in (("ge", "minimum"), ("le", "maximum")):
+        # A bound that is judged after the digits were read comes out under the name of its check.
+        if bound in schema:
+            schema[named] = schema.pop(bound)
     parameter = {"name": name, "in": "query", "required": required, "schema": schema}
     if name in QUERY_EXAMPLES:
         parameter["example"] = QUERY_EXAMPLES[name]

@@ -10,6 +10,7 @@ from flask import Response
 
 from models import clock, database, metrics, queues
 from models.errors import Unavailable
+from sandbox import place
 from settings import settings
 from web import problems
 from web.fields import Shape
@@ -44,7 +45,8 @@ def healthz(call: Call) -> Answer:
 def readyz(call: Call) -> Answer:
     """Tell whether all that Scrip needs is there.
 
-    The database, its migrations, Redis, and workers that keep up; the 503 has the `reasons`.
+    The database, its migrations, Redis, workers that keep up, and in a sandbox its payment provider; the 503 has the
+    `reasons`.
     """
     ages: dict[str, float] = {}
     reasons = [reason for check in CHECKS for reason in check(call.now, ages)]
@@ -63,6 +65,7 @@ def show_metrics(call: Call) -> Response:
 def database_is_there(now: datetime, ages: dict[str, float]) -> Iterator[str]:
     """The database answers, has the tables this code wants, and its queues move."""
     try:
+        database.fetch("SELECT 1")  # replaces a connection that the server ended while it idled
         missing = database.pending_migrations()
         if missing:
             yield f"migrations are missing: {', '.join(missing)}"
@@ -85,7 +88,17 @@ def redis_is_there(now: datetime, ages: dict[str, float]) -> Iterator[str]:
         yield "Redis does not answer"
 
 
-CHECKS: tuple[Callable[[datetime, dict[str, float]], Iterator[str]], ...] = (database_is_there, redis_is_there)
+def sandbox_is_there(now: datetime, ages: dict[str, float]) -> Iterator[str]:
+    """In a sandbox, what stands for the payment providers answers."""
+    if settings.sandbox and settings.sandbox_url and not place.answers(settings.sandbox_url):
+        yield "the sandbox's payment provider does not answer"
+
+
+CHECKS: tuple[Callable[[datetime, dict[str, float]], Iterator[str]], ...] = (
+    database_is_there,
+    redis_is_there,
+    sandbox_is_there,
+)
 _client: redis.Redis | None = None
 
 

@@ -45,12 +45,16 @@ PROBLEMS: dict[type[BaseException], Problem] = {
     errors.RateLimited: Problem("rate-limited", 429, "Too many requests for now"),
     # The documentation shows the first kind of a status, so what only some routes answer comes last.
     errors.ActiveSession: Problem("active-session", 409, "A session is active already"),
+    errors.TierRequired: Problem("tier", 403, "The customer is not of the tier that it takes"),
     errors.CoolingDown: Problem("cooldown", 429, "The cooldown is not over"),
+    errors.ProviderRefused: Problem("provider-refused", 409, "The payment provider refused it"),
     errors.Unavailable: UNAVAILABLE,
     psycopg.OperationalError: UNAVAILABLE,
     psycopg.InterfaceError: UNAVAILABLE,
     peewee.OperationalError: UNAVAILABLE,
     peewee.InterfaceError: UNAVAILABLE,
+    errors.NotConfigured: Problem("not-configured", 503, "A setting is missing here"),
+    errors.ProviderAway: Problem("provider-away", 503, "The payment provider cannot be reached; try again"),
 }
 HTTP_PROBLEMS = {
     404: PROBLEMS[errors.NotFound],

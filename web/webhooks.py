@@ -6,7 +6,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from jobs import events
-from jobs.providers import stripe_signature
+from jobs.providers import paypal_webhooks, stripe_signature
 from models import catalog
 from models.apps import App
 from settings import SANDBOX_WEBHOOK_SECRET, settings
@@ -32,7 +32,7 @@ STRIPE: dict[str, Any] = {
 }
 
 
-@routes.post("/webhooks/stripe/{app}", status=200, answer=Received, errors=(400, 404, 413), describe=STRIPE)
+@routes.post("/webhooks/stripe/{app}", status=200, answer=Received, errors=(400, 404, 413, 503), describe=STRIPE)
 def stripe(call: Call, app: str) -> Answer:
     """Receive an event of Stripe.
 
@@ -43,6 +43,39 @@ def stripe(call: Call, app: str) -> Answer:
     header = call.request.environ.get("HTTP_STRIPE_SIGNATURE", "")
     event = stripe_signature.verify(raw, header, stripe_secrets(receiver), datetime.now(timezone.utc))
     events.receive(receiver.slug, "stripe", event["id"], event["type"], raw.decode(), now=call.now)
+    ring_soon("webhooks")
+    return RECEIVED
+
+
+PAYPAL: dict[str, Any] = {
+    "parameters": [
+        {"name": name, "in": "header", "required": True, "schema": {"type": "string"}}
+        for name in (
+            "PAYPAL-TRANSMISSION-ID",
+            "PAYPAL-TRANSMISSION-TIME",
+            "PAYPAL-TRANSMISSION-SIG",
+            "PAYPAL-CERT-URL",
+            "PAYPAL-AUTH-ALGO",
+        )
+    ],
+    "requestBody": {
+        "required": True,
+        "content": {"application/json": {"schema": {"type": "object", "required": ["id", "event_type"]}}},
+    },
+}
+
+
+@routes.post("/webhooks/paypal/{app}", status=200, answer=Received, errors=(400, 404, 413, 503), describe=PAYPAL)
+def paypal(call: Call, app: str) -> Answer:
+    """Receive an event of PayPal.
+
+    The raw body with PayPal's headers. Events that are known already, and types that are not used, are received too.
+    503 also while the signature can be checked neither here nor by PayPal, and while the app has no webhook id.
+    """
+    receiver = catalog.current()[app]
+    raw = call.raw()
+    event = paypal_webhooks.read_event(receiver, dict(call.request.headers), raw, datetime.now(timezone.utc))
+    events.receive(receiver.slug, "paypal", event["id"], event["event_type"], raw.decode(), now=call.now)
     ring_soon("webhooks")
     return RECEIVED
 

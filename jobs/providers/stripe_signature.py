@@ -12,12 +12,10 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-import orjson
-
+from jobs.providers import event_body
 from models.errors import BadRequest
 
 TOLERANCE_SECONDS = 300
-LONGEST_TEXT = 255
 
 
 def verify(raw: bytes, header: str, secrets: Iterable[str], now_wall: datetime) -> dict[str, Any]:
@@ -34,7 +32,7 @@ def verify(raw: bytes, header: str, secrets: Iterable[str], now_wall: datetime) 
         raise BadRequest("the signature is not of this body by a secret of this app")
     if abs(now_wall.timestamp() - int(timestamp)) > TOLERANCE_SECONDS:
         raise BadRequest(f"the signature's time is more than {TOLERANCE_SECONDS} s off")
-    return _event(raw)
+    return event_body.read(raw, "id", "type")
 
 
 def _parts(header: str) -> tuple[str, list[bytes]]:
@@ -53,24 +51,3 @@ def _parts(header: str) -> tuple[str, list[bytes]]:
 def _signs(secret: str, signed: bytes, signatures: list[bytes]) -> bool:
     expected = hmac.digest(secret.encode(), signed, "sha256").hex().encode()
     return any(hmac.compare_digest(expected, signature) for signature in signatures)
-
-
-def _event(raw: bytes) -> dict[str, Any]:
-    try:
-        event = orjson.loads(raw)
-    except orjson.JSONDecodeError as error:
-        raise BadRequest(f"the body is not JSON: {error}") from None
-    if not isinstance(event, dict):
-        raise BadRequest("the body is not a JSON object")
-    try:
-        orjson.dumps(event)
-    except TypeError:
-        raise BadRequest("the event is nested deeper than any real one") from None
-    for name in ("id", "type"):
-        if not _is_word(event.get(name)):
-            raise BadRequest(f"the event has no {name}, or one that is no text of 1 to {LONGEST_TEXT} characters")
-    return event
-
-
-def _is_word(value: Any) -> bool:
-    return isinstance(value, str) and 0 < len(value) <= LONGEST_TEXT and "\0" not in value

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from jobs import endpoints as jobs
 from models import deliveries
-from web.fields import Page, QueryText, Shape
+from web.fields import NoBody, Page, QueryText, Shape
 from web.routes import Answer, Call, Routes
 from workers.ringer import ring_soon
 
@@ -87,7 +87,15 @@ def page(call: Call) -> Answer:
     return {"deliveries": rows, "next": following}
 
 
-@routes.post("/v1/deliveries/{id}/replay", scope="admin", answer=Delivery, status=202, errors=(404, 409))
+@routes.post(
+    "/v1/deliveries/{id}/replay",
+    scope="admin",
+    body=NoBody,
+    body_required=False,
+    answer=Delivery,
+    status=202,
+    errors=(404, 409),
+)
 def replay(call: Call, id: int) -> Answer:
     """Send a delivery again.
 

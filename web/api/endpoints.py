@@ -12,7 +12,7 @@ from jobs.outgoing_addresses import LONGEST_URL
 from models import endpoints
 from web.answers import created
 from web.api.deliveries import Delivery
-from web.fields import Body, Name, Page, Shape
+from web.fields import Body, Name, NoBody, Page, Shape
 from web.routes import Answer, Call, Routes
 from workers.ringer import ring_soon
 
@@ -24,10 +24,6 @@ class EndpointBody(Body):
     url: Annotated[str, Field(min_length=1, max_length=LONGEST_URL)]
     events: Annotated[list[str], Field(max_length=100, description="Absent or empty: all.")] | None = None
     example = {"id": "main", "url": "https://app.example/hooks/scrip", "events": ["balance.low", "lot.expiring"]}
-
-
-class NoBody(Body):
-    pass
 
 
 class Endpoint(Shape):

@@ -110,10 +110,12 @@ def of_all(call: Call) -> Answer:
     return _answer(call, call.query.customer)
 
 
-@routes.get("/v1/entries/{entry}", scope="read", answer=EntryInFull, errors=(404,))
+@routes.get("/v1/entries/{entry}", scope="read", customer_token=True, answer=EntryInFull, errors=(404,))
 def one(call: Call, entry: int) -> Answer:
     """One entry, with the lots that it went into or came out of; `lot` is null for the debt."""
-    return entries.get(call.app.slug, entry)
+    found = entries.get(call.app.slug, entry)
+    call.only(found["customer"])
+    return found
 
 
 def _answer(call: Call, customer: str | None) -> Answer:

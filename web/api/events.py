@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from jobs import events as jobs
 from models import events
-from web.fields import Page, QueryText, Shape
+from web.fields import NoBody, Page, QueryText, Shape
 from web.routes import Answer, Call, Routes
 from workers.ringer import ring_soon
 
@@ -84,7 +84,15 @@ def one(call: Call, id: int) -> Answer:
     return events.get(call.app.slug, id)
 
 
-@routes.post("/v1/events/{id}/replay", scope="admin", answer=EventInFull, status=202, errors=(404,))
+@routes.post(
+    "/v1/events/{id}/replay",
+    scope="admin",
+    body=NoBody,
+    body_required=False,
+    answer=EventInFull,
+    status=202,
+    errors=(404,),
+)
 def replay(call: Call, id: int) -> Answer:
     """Apply an event again.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from jobs import grants
-from web.fields import Shape
+from web.fields import NoBody, Shape
 from web.routes import Answer, Call, Routes
 
 routes = Routes("Customers")
@@ -14,7 +14,9 @@ class Granted(Shape):
     example = {"granted": 1000}
 
 
-@routes.post("/v1/customers/{customer}/grants", scope="write", answer=Granted, status=200)
+@routes.post(
+    "/v1/customers/{customer}/grants", scope="write", body=NoBody, body_required=False, answer=Granted, status=200
+)
 def grant_owed(call: Call, customer: str) -> Answer:
     """Grant what the customer's plan owes now, as on login.
 

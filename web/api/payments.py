@@ -5,8 +5,11 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Literal
 
+from pydantic import Field
+
+from jobs import refund_payments
 from models import payment_list
-from web.fields import Page, Shape
+from web.fields import Body, Name, Page, Shape, Text
 from web.routes import Answer, Call, Routes
 
 routes = Routes("Payments")
@@ -65,6 +68,28 @@ class Payments(Shape):
     example = {"payments": [Payment.example], "next": None}
 
 
+class PaymentRefundBody(Body):
+    id: Name
+    amount: Text | None = Field(None, max_length=30, description="In the payment's currency. Absent: all that is left.")
+    reason: Text
+    example = {"id": "refund-1", "amount": "5.00", "reason": "it did not help"}
+
+
+class PaymentRefund(Shape):
+    id: str
+    payment: int
+    money: Money | None
+    state: str
+    reference: str
+    example = {
+        "id": "refund-1",
+        "payment": 1,
+        "money": {"amount": "5.00", "currency": "usd"},
+        "state": "succeeded",
+        "reference": "re_1",
+    }
+
+
 @routes.get("/v1/customers/{customer}/payments", scope="read", customer_token=True, query=Page, answer=Payments)
 def of_customer(call: Call, customer: str) -> Answer:
     """List a customer's payments, newest first.
@@ -77,7 +102,28 @@ def of_customer(call: Call, customer: str) -> Answer:
     return {"payments": rows, "next": following}
 
 
-@routes.get("/v1/payments/{id}", scope="read", answer=Payment, errors=(404,))
+@routes.get("/v1/payments/{id}", scope="read", customer_token=True, answer=Payment, errors=(404,))
 def one(call: Call, id: int) -> Answer:
     """Show one payment."""
-    return payment_list.get(call.app, id, now=call.now)
+    found = payment_list.get(call.app, id, now=call.now)
+    call.only(found["customer"])
+    return found
+
+
+@routes.post(
+    "/v1/payments/{id}/refund",
+    scope="admin",
+    body=PaymentRefundBody,
+    answer=PaymentRefund,
+    status=202,
+    again=True,
+    errors=(404, 409),
+)
+def refund(call: Call, id: int) -> Answer:
+    """Refund a payment at its provider.
+
+    All that is left of it, or `amount`. The units are taken back when the provider tells of the refund; `state` is the
+    provider's word. 409 for a pack that was sold as not refundable, and beyond what was paid.
+    """
+    answer, is_new = refund_payments.refund(call.app, id, call.body, now=call.now)
+    return answer, 202 if is_new else 200

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from jobs import gate, sessions
 from models import session_list
-from web.fields import Body, Metadata, Name, Page, Shape
+from web.fields import Body, Metadata, Name, NoBody, Page, Shape
 from web.routes import Answer, Call, Routes
 
 routes = Routes("Sessions")
@@ -37,10 +37,6 @@ class EndBody(Body):
     example = {"seconds": 312, "summary": "Breathing exercises."}
 
 
-class NoBody(Body):
-    pass
-
-
 class SessionsQuery(Page):
     state: State | None = None
 
@@ -53,7 +49,8 @@ class Eligibility(Shape):
     available: int
     server_time: datetime
     free: bool
-    session: str | None
+    session: str | None = Field(description="The active session that is in the way.")
+    waiting: str | None = Field(description="The session that waits to be started.")
     example = {
         "eligible": False,
         "reasons": ["cooldown"],
@@ -63,6 +60,7 @@ class Eligibility(Shape):
         "server_time": "2026-01-31T12:04:48Z",
         "free": False,
         "session": None,
+        "waiting": None,
     }
 
 

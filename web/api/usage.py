@@ -14,7 +14,7 @@ from models import usage
 from models.apps import App
 from models.errors import Invalid
 from web import bodies
-from web.fields import Metadata, Name, Page, Quantity, Shape, Text, Time
+from web.fields import Metadata, Name, NoBody, Page, Quantity, Shape, Text, Time
 from web.routes import Answer, Call, Routes
 from workers.ringer import ring_soon
 
@@ -163,16 +163,26 @@ def page(call: Call) -> Answer:
     return {"reports": rows, "next": following}
 
 
-@routes.get("/v1/usage/{id}", scope="read", answer=UsageReportState, errors=(404,))
+@routes.get("/v1/usage/{id}", scope="read", customer_token=True, answer=UsageReportState, errors=(404,))
 def one(call: Call, id: str) -> Answer:
     """Show what became of a usage report.
 
     `units` is what was taken; the price was `units` and `shortfall` together.
     """
-    return usage.get(call.app.slug, id)
+    found = usage.get(call.app.slug, id)
+    call.only(found["customer"])
+    return found
 
 
-@routes.post("/v1/usage/{id}/replay", scope="admin", answer=UsageReportState, status=202, errors=(404, 409))
+@routes.post(
+    "/v1/usage/{id}/replay",
+    scope="admin",
+    body=NoBody,
+    body_required=False,
+    answer=UsageReportState,
+    status=202,
+    errors=(404, 409),
+)
 def replay(call: Call, id: str) -> Answer:
     """Settle a dead or refused report again, as if it were received now."""
     report = jobs.replay(call.app, id, now=call.now)

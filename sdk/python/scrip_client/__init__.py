@@ -12,6 +12,7 @@ from scrip_client.errors import (
     NotFound,
     RateLimited,
     ScripError,
+    TierRequired,
     Unauthorized,
     Unavailable,
 )
@@ -29,6 +30,7 @@ __all__ = [
     "Reservation",
     "Scrip",
     "ScripError",
+    "TierRequired",
     "Unauthorized",
     "Unavailable",
     "current_hold",

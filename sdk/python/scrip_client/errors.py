@@ -58,7 +58,11 @@ class InsufficientCredits(ScripError):
 
 
 class Forbidden(ScripError):
-    """403: the key's scopes, or the customer's tier, do not allow it."""
+    """403: the key's scopes do not allow it."""
+
+
+class TierRequired(Forbidden):
+    """403: the customer is not of the tier that the session, or the pack, takes."""
 
 
 class NotFound(ScripError):
@@ -119,6 +123,8 @@ BY_STATUS: dict[int, type[ScripError]] = {
 def error_of(status: int, fields: Mapping[str, Any], *, retry_after: float | None = None) -> ScripError:
     """The error that an answer of this status is."""
     kind = BY_STATUS.get(status, ScripError)
+    if kind is Forbidden and str(fields.get("type", "")).endswith("/tier"):
+        kind = TierRequired
     if kind is RateLimited and fields.get("eligible_at"):
         kind = CooldownActive
     return kind(status, fields, retry_after=retry_after)

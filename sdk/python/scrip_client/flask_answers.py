@@ -44,7 +44,9 @@ def _answering(status: int) -> type[ScripError]:
     from werkzeug.wrappers import Response
 
     def get_response(self: Any, *_: Any, **__: Any) -> Response:
-        problem = {"type": "about:blank", "title": self.title, **self.fields, "status": self.code}
+        # What kept Scrip from answering names hosts of ours: that is for the log, not for the app's customer.
+        told = {} if self.code == 503 else self.fields
+        problem = {"type": "about:blank", "title": self.title, **told, "status": self.code}
         response = Response(json.dumps(problem), self.code, content_type="application/problem+json")
         if self.code == 503:
             response.headers["Retry-After"] = str(int(self.retry_after or RETRY_AFTER_SECONDS))

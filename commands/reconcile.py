@@ -1,0 +1,87 @@
+"""`manage.py reconcile`: what the providers have, against what we have."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import click
+import orjson
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from commands import servers
+
+if TYPE_CHECKING:
+    from jobs.reconcile import Finding
+
+MOST_DAYS = 365
+TOLD = {
+    "unbacked": "credits without a payment at the provider; nothing was changed for them",
+    "dead": "missed events that could not be applied; mend what they say and replay them",
+    "unreachable": "providers that gave no answer; run it again",
+    "skipped": "apps that were skipped",
+}
+
+
+@click.command("reconcile", short_help="Compare the payment providers with the ledger.")
+@click.argument("app", required=False)
+@click.option("--days", default=30, show_default=True, type=click.IntRange(1, MOST_DAYS), help="How far to look back.")
+@click.option("--from-before", is_flag=True, help="Also what was paid before the app's first customer was known here.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+def command(app: str | None, days: int, from_before: bool, as_json: bool) -> None:
+    """Apply what the providers have and we never heard of, for APP or for all apps, and report credits that no payment
+    stands behind. Doing it again and again does no harm.
+
+    What was paid before the app's first customer was known here is left alone, for it may have been imported; after the
+    loss of a database --from-before credits that too.
+
+    Exit code 1 if there is anything for a person to look at.
+    """
+    with servers.database():
+        from models import catalog
+
+        counts, found = _run(catalog.current()[app].slug if app else None, days, from_before, as_json)
+    if as_json:
+        click.echo(orjson.dumps({"counts": dict(counts), "found": [asdict(each) for each in found]}))
+    else:
+        _tell(counts, found)
+    if any(each.kind != "skipped" for each in found):
+        raise click.exceptions.Exit(1)
+
+
+def _run(app: str | None, days: int, from_before: bool, quiet: bool) -> tuple[Counter[str], list[Finding]]:
+    from jobs import reconcile
+    from models import clock
+
+    counts: Counter[str] = Counter(dict.fromkeys(reconcile.COUNTS, 0))
+    found: list[Finding] = []
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as bar:
+        task = bar.add_task("reconciling", total=None)
+        back = timedelta(days=days)
+        for it in reconcile.chunks(now=clock.now(), back=back, app=app, is_from_before=from_before):
+            counts.update(it.counts)
+            found += it.found
+            bar.update(task, description=it.place or "reconciling", completed=it.done, total=it.total)
+    return counts, found
+
+
+def _tell(counts: Counter[str], found: list[Finding]) -> None:
+    events, objects = counts["missed_events"], counts["missed_objects"]
+    applied = f"{_counted(events, 'missed event')}, {_counted(objects, 'missed object')}"
+    click.echo(f"looked at {_counted(counts['looked_at'], 'object')}; applied {applied}")
+    for kind, told in TOLD.items():
+        mine = [each for each in found if each.kind == kind]
+        if mine:
+            click.echo(f"{len(mine):,} {told}:")
+        for each in mine:
+            parts = (f"{each.app} {each.provider}".strip(), each.reference, each.detail)
+            click.echo("  " + ": ".join(part for part in parts if part))
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

@@ -1,0 +1,210 @@
+"""PayPal's events as facts. Plain dicts in, facts out; what is not of the shape that PayPal documents is refused.
+
+A payment is a capture. Its order is an alias: the order comes first, and the capture's events name it. Refunds and
+reversals carry a *refund* resource, which names its capture by the link `up`. Sources: Orders v2, Payments v2 and
+Disputes v1 of https://developer.paypal.com/api/rest/, and "Webhook event names" there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Literal
+
+from jobs.facts import AnyFact, Dispute, PaymentReversed, PaymentSettled, Refund
+from jobs.providers import paypal_api, paypal_fields
+from jobs.providers.paypal_capture import prepare
+from jobs.providers.paypal_fields import Object, Sold, get, objects, text
+from jobs.providers.paypal_signature import CannotVerify, verify_signature
+from models.apps import App
+from models.errors import NotOurs, Unprocessable
+from models.events import Event
+
+__all__ = ["CannotVerify", "facts_of", "prepare", "verify_signature"]
+
+State = Literal["settled", "pending", "failed"]
+Handler = Callable[[App, Event, Object], Iterable[AnyFact]]
+
+# What a capture's status says now, whatever event brought it: a refunded one was paid.
+STATES: dict[str, State] = {
+    "COMPLETED": "settled",
+    "PARTIALLY_REFUNDED": "settled",
+    "REFUNDED": "settled",
+    "PENDING": "pending",
+    "DECLINED": "failed",
+    "FAILED": "failed",
+}
+FAILED_REFUNDS = ("FAILED", "CANCELLED")
+
+
+def facts_of(app: App, event: Event) -> Iterator[AnyFact]:
+    """The facts that an event tells.
+
+    Raises:
+        NotOurs: the event is not used, is of PayPal's sandbox while this is live, or names another app.
+        Unprocessable: the resource is not what its type promises.
+    """
+    handler = HANDLERS.get(event.type)
+    if handler is None:
+        raise NotOurs(f"{event.type} is not used")
+    resource = event.payload.get("resource")
+    if not isinstance(resource, dict):
+        raise Unprocessable("malformed event: resource is missing")
+    if paypal_api.environment_of(app) == "live" and paypal_fields.is_of_sandbox(event.payload):
+        raise NotOurs("it is an event of PayPal's sandbox and this is live")
+    try:
+        yield from handler(app, event, resource)
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise Unprocessable(f"malformed {event.type}: {type(error).__name__} {error}"[:500]) from error
+
+
+# --- captures: the payment itself
+
+
+def _captured(app: App, event: Event, capture: Object) -> Iterator[AnyFact]:
+    state = _state(capture) or "settled"
+    yield _settled(app, event, capture, state)
+
+
+def _capture_pending(app: App, event: Event, capture: Object) -> Iterator[AnyFact]:
+    yield _settled(app, event, capture, _state(capture) or "pending")
+
+
+def _capture_failed(app: App, event: Event, capture: Object) -> Iterator[AnyFact]:
+    yield _settled(app, event, capture, _state(capture) or "failed")
+
+
+def _order(app: App, event: Event, order: Object) -> Iterator[AnyFact]:
+    """An order that was captured, by `prepare` or by somebody else, has its captures with it."""
+    captures = paypal_api.captures_of(order)
+    if not captures:
+        raise NotOurs("the order is not captured: its capture will tell of itself")
+    for capture in captures:
+        related = {"related_ids": {"order_id": order.get("id")}}
+        yield _settled(app, event, {**capture, "supplementary_data": related}, _state(capture) or "pending")
+
+
+def _state(capture: Object) -> State | None:
+    status = capture.get("status")
+    return STATES.get(status) if isinstance(status, str) else None
+
+
+def _settled(app: App, event: Event, capture: Object, state: State) -> PaymentSettled:
+    sold = _sold(app, capture.get("custom_id"))
+    if sold.customer is None and sold.checkout is None and sold.app is None:
+        raise Unprocessable("no customer: custom_id is not of the form customer=...&pack=...")
+    order = get(capture, "supplementary_data", "related_ids", "order_id")
+    reference = text(capture["id"])
+    amount_minor, currency = paypal_fields.money(capture["amount"])
+    return PaymentSettled(
+        app=app.slug,
+        provider=event.provider,
+        event_id=event.event_id,
+        customer=sold.customer,
+        reference=reference,
+        aliases=tuple(name for name in _ids(order) if name != reference),
+        pack=sold.pack,
+        quantity=sold.quantity,
+        checkout=sold.checkout,
+        amount_minor=amount_minor,
+        currency=currency,
+        state=state,
+    )
+
+
+def _sold(app: App, custom_id: Any) -> Sold:
+    """What the custom_id says was sold, unless it names another app."""
+    sold = paypal_fields.read_custom_id(custom_id)
+    if sold.app is not None and sold.app != app.slug:
+        raise NotOurs(f"it belongs to the app {sold.app[:120]!r}")
+    return sold
+
+
+# --- money that goes back
+
+
+def _refunded(app: App, event: Event, refund: Object) -> Iterator[AnyFact]:
+    _sold(app, refund.get("custom_id"))
+    amount_minor, currency = paypal_fields.money(refund["amount"])
+    failed = refund.get("status") in FAILED_REFUNDS
+    yield PaymentReversed(
+        app=app.slug,
+        provider=event.provider,
+        event_id=event.event_id,
+        payment=_payment_of(refund),
+        refunds=(Refund(reference=text(refund["id"]), amount_minor=amount_minor, failed=failed),),
+        refunded_minor=None if failed else _total_refunded(refund, currency),
+    )
+
+
+def _refund_failed(app: App, event: Event, refund: Object) -> Iterator[AnyFact]:
+    yield from _refunded(app, event, {**refund, "status": "FAILED"})
+
+
+def _payment_of(refund: Object) -> tuple[str, ...]:
+    """The ids of the payment that a refund is of: its capture, from the link, and its order."""
+    related = get(refund, "supplementary_data", "related_ids")
+    capture = paypal_fields.id_of_link(refund, "up") or get(related, "capture_id")
+    if capture is None:
+        raise ValueError("no link leads up to the capture")
+    return tuple(dict.fromkeys((text(capture), *_ids(get(related, "order_id")))))
+
+
+def _total_refunded(refund: Object, currency: str) -> int | None:
+    """PayPal's own sum of what it gave back of the capture so far, where it tells it."""
+    total = get(refund, "seller_payable_breakdown", "total_refunded_amount")
+    if total is None:
+        return None
+    amount_minor, of = paypal_fields.money(total)
+    return amount_minor if of == currency else None
+
+
+# --- disputes
+
+
+def _disputed(app: App, event: Event, dispute: Object) -> Iterator[AnyFact]:
+    """It freezes the payment until it is resolved. Money that it takes comes as a reversal or refund of its own."""
+    reference = text(dispute["dispute_id"])
+    resolved = event.type.endswith(".RESOLVED") or dispute.get("status") == "RESOLVED"
+    transactions = _disputed_transactions(app, dispute)
+    for payment in transactions:
+        own = reference if len(transactions) == 1 else f"{reference}:{payment}"
+        yield PaymentReversed(
+            app=app.slug,
+            provider=event.provider,
+            event_id=event.event_id,
+            payment=(payment,),
+            dispute=Dispute(reference=own, stage="closed" if resolved else "inquiry"),
+        )
+
+
+def _disputed_transactions(app: App, dispute: Object) -> list[str]:
+    """The captures, other apps' left out."""
+    listed = objects(dispute["disputed_transactions"])
+    if not listed:
+        raise ValueError("no disputed_transactions")
+    foreign = [one for one in listed if paypal_fields.app_named(one.get("custom")) not in (None, app.slug)]
+    if len(foreign) == len(listed):
+        raise NotOurs("it belongs to another app")
+    return list(dict.fromkeys(text(one["seller_transaction_id"]) for one in listed if one not in foreign))
+
+
+HANDLERS: dict[str, Handler] = {
+    "CHECKOUT.ORDER.APPROVED": _order,
+    "CHECKOUT.ORDER.COMPLETED": _order,
+    "PAYMENT.CAPTURE.COMPLETED": _captured,
+    "PAYMENT.CAPTURE.PENDING": _capture_pending,
+    "PAYMENT.CAPTURE.DECLINED": _capture_failed,
+    "PAYMENT.CAPTURE.DENIED": _capture_failed,
+    "PAYMENT.CAPTURE.REFUNDED": _refunded,
+    "PAYMENT.CAPTURE.REVERSED": _refunded,
+    "PAYMENT.REFUND.COMPLETED": _refunded,
+    "PAYMENT.REFUND.PENDING": _refunded,
+    "PAYMENT.REFUND.FAILED": _refund_failed,
+    "CUSTOMER.DISPUTE.CREATED": _disputed,
+    "CUSTOMER.DISPUTE.UPDATED": _disputed,
+    "CUSTOMER.DISPUTE.RESOLVED": _disputed,
+}
+
+
+def _ids(value: Any) -> tuple[str, ...]:
+    return () if value is None else (text(value),)

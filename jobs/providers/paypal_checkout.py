@@ -1,0 +1,42 @@
+"""Orders at PayPal."""
+
+from __future__ import annotations
+
+from jobs.providers import paypal_api
+from models.apps import App
+from models.checkouts import Checkout
+from models.errors import ProviderRefused
+
+
+def is_reachable(app: App) -> bool:
+    """Whether there is an API to ask: PayPal's with an account, or the sandbox's."""
+    try:
+        paypal_api.account_of(app)
+    except ProviderRefused:
+        return False
+    return True
+
+
+def open_order(app: App, checkout: Checkout) -> tuple[str, str]:
+    """Open the checkout's order: (its id, where the customer pays). The same checkout again is the same order.
+
+    Raises:
+        ProviderAway, ProviderRefused.
+    """
+    assert checkout.pack, "plans are not sold through PayPal"
+    custom_id = paypal_api.write_custom_id(
+        app=app.slug,
+        customer=checkout.customer,
+        pack=checkout.pack,
+        checkout=checkout.id,
+        quantity=checkout.quantity,
+    )
+    return paypal_api.client(app).create_order(
+        f"{app.slug}:{checkout.id}",
+        custom_id=custom_id,
+        description=checkout.title,
+        amount_minor=checkout.price_minor * checkout.quantity,
+        currency=checkout.currency,
+        success_url=checkout.success_url,
+        cancel_url=checkout.cancel_url,
+    )

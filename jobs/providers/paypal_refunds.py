@@ -1,0 +1,35 @@
+"""Refunds at PayPal."""
+
+from __future__ import annotations
+
+from jobs.providers import paypal_api
+from models import money
+from models.apps import App
+from models.refund_requests import Payment, Request
+
+
+def refund(app: App, payment: Payment, wanted: Request) -> tuple[str, str, int | None]:
+    """Ask for the refund of a capture: its id, PayPal's word for its state, its minor units. The same request again is
+    the same one.
+
+    Raises:
+        ProviderAway, ProviderRefused.
+    """
+    made = paypal_api.client(app).refund_capture(
+        payment.reference,
+        key=f"{app.slug}:{payment.id}:{wanted.id}",
+        amount_minor=wanted.amount_minor,
+        currency=payment.currency,
+        note=wanted.reason,
+    )
+    return str(made.get("id", "")), str(made.get("status", "PENDING")).lower(), _minor(made)
+
+
+def _minor(made: paypal_api.Object) -> int | None:
+    amount = made.get("amount")
+    if not isinstance(amount, dict):
+        return None
+    try:
+        return money.to_minor(str(amount.get("value")), str(amount.get("currency_code")))
+    except ValueError:
+        return None

@@ -1,0 +1,127 @@
+"""Refunds from our side: the provider is asked to give money back. The clawback comes with its webhook, as for a refund
+that was made at the provider.
+
+As with checkouts the row is committed first and the provider asked under an idempotency key of the row's own, outside
+of any transaction: the same request again asks for the same refund.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from crashpoints import crashpoint
+from jobs import requests
+from jobs.providers import paypal_refunds, stripe_refunds
+from models import checkouts, database, money, refund_requests
+from models.apps import App
+from models.errors import Conflict, Invalid, NotFound, ProviderRefused, ScripError
+from models.refund_requests import Payment, Request
+
+OPERATION = "PAYMENT_REVERSAL"
+# Asks for the refund: (the refund's id there, the provider's word for its state, minor units or None).
+REFUNDERS: dict[str, Callable[[App, Payment, Request], tuple[str, str, int | None]]] = {
+    "stripe": stripe_refunds.refund,
+    "paypal": paypal_refunds.refund,
+}
+
+
+def refund(app: App, payment_id: int, body: dict[str, Any], *, now: datetime) -> tuple[dict[str, Any], bool]:
+    """Ask the provider to refund `amount` (absent: all that is left). Returns (`{"id", "payment", "money", "state",
+    "reference"}`, whether it is new).
+
+    Raises:
+        NotFound: the app has no such payment.
+        Conflict: it was sold as not refundable, is not settled, or less is left; or the id is stored with other
+            content; or the provider refuses.
+        Invalid: an amount that the currency cannot have.
+        ProviderAway: the same request again is right.
+    """
+    payment = refund_requests.payment(app.slug, payment_id)
+    details = {"id": body["id"], "payment": payment_id, "amount": body.get("amount"), "reason": body["reason"]}
+    try:
+        wanted = Request(body["id"], payment_id, _amount_minor(payment, body.get("amount")), body["reason"], None)
+        stored = _stored(app, wanted) or _judged(app, payment, wanted, now)
+        if stored.answer is not None:
+            return stored.answer, False
+        return _ask(app, payment, stored)
+    except NotFound:
+        raise
+    except ScripError as refusal:
+        requests.log_refusal(app.slug, OPERATION, payment.customer, details, refusal, now)
+        raise
+
+
+def _amount_minor(payment: Payment, amount: str | None) -> int | None:
+    if amount is None:
+        return None
+    if payment.currency is None:
+        raise Invalid([("amount", "the payment's currency is not known: leave the amount out to refund all of it")])
+    try:
+        minor = money.to_minor(amount, payment.currency)
+        money.check_chargeable(minor, payment.currency, payment.provider)
+    except ValueError as reason:
+        raise Invalid([("amount", str(reason))]) from None
+    if minor <= 0:
+        raise Invalid([("amount", "must be more than zero")])
+    return minor
+
+
+def _stored(app: App, wanted: Request) -> Request | None:
+    known = refund_requests.find(app.slug, wanted.id)
+    if known is None:
+        return None
+    same = (known.payment_id, known.amount_minor, known.reason) == (
+        wanted.payment_id,
+        wanted.amount_minor,
+        wanted.reason,
+    )
+    if not same:
+        raise Conflict(f"refund {wanted.id!r} is stored with other content", id=wanted.id)
+    return known
+
+
+def _judged(app: App, payment: Payment, wanted: Request, now: datetime) -> Request:
+    """The request, stored, once nothing that we know speaks against it."""
+    if payment.state in ("pending", "failed"):
+        raise Conflict(f"payment {payment.id} is {payment.state}: no money has come", state=payment.state)
+    if not _is_refundable(app, payment):
+        raise Conflict(f"{payment.pack} was sold as not refundable", refundable=False)
+    _check_left(payment, wanted.amount_minor)
+    refund_requests.store(app.slug, wanted, now=now)
+    crashpoint("refund-stored")
+    return _stored(app, wanted) or wanted
+
+
+def _is_refundable(app: App, payment: Payment) -> bool:
+    """What was promised when it was sold; without a checkout of ours, what the catalog says."""
+    promise = checkouts.of_payment(payment.id)
+    if promise is not None:
+        return promise.refundable
+    pack = app.packs.get(payment.pack or "")
+    return pack is None or pack.refundable
+
+
+def _check_left(payment: Payment, amount_minor: int | None) -> None:
+    if payment.amount_minor is None:
+        return
+    left = payment.amount_minor - payment.refunded_minor - payment.disputed_minor
+    if left <= 0 or (amount_minor or 0) > left:
+        told = money.as_json(max(left, 0), payment.currency or "usd")
+        raise Conflict(f"of payment {payment.id} {told['amount']} {told['currency']} is left to refund", left=told)
+
+
+def _ask(app: App, payment: Payment, wanted: Request) -> tuple[dict[str, Any], bool]:
+    database.release()
+    try:
+        reference, state, amount_minor = REFUNDERS[payment.provider](app, payment, wanted)
+    except ProviderRefused as refusal:
+        refund_requests.forget(app.slug, wanted.id)
+        if 400 <= refusal.status < 500 and refusal.status not in (401, 403):
+            raise Conflict(refusal.detail) from refusal
+        raise
+    crashpoint("refund-asked")
+    told = None if amount_minor is None or payment.currency is None else money.as_json(amount_minor, payment.currency)
+    answer = {"id": wanted.id, "payment": payment.id, "money": told, "state": state, "reference": reference}
+    return answer, refund_requests.answered(app.slug, wanted.id, answer)

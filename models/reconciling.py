@@ -1,0 +1,124 @@
+"""What we know of what a provider tells: read-only, but for the note that a payment was seen there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from models import database
+
+KNOWN_EVENTS = "SELECT event_id FROM inbox_event WHERE app = %s AND provider = %s AND event_id = ANY(%s::text[])"
+DEAD_EVENTS = """
+SELECT event_id, error FROM inbox_event
+WHERE app = %s AND provider = %s AND event_id = ANY(%s::text[]) AND state = 'dead'
+"""
+FIRST_TRACE = """
+SELECT least((SELECT created_at FROM account WHERE app = %(app)s ORDER BY id LIMIT 1),
+             (SELECT created_at FROM checkout WHERE app = %(app)s ORDER BY id LIMIT 1))
+"""
+PAYMENT_STATES = """
+SELECT state FROM payment
+WHERE app = %(app)s AND provider = %(provider)s AND (reference = ANY(%(ids)s::text[]) OR aliases && %(ids)s::text[])
+"""
+REFUND = """
+SELECT failed FROM payment_return WHERE app = %s AND provider = %s AND kind = 'refund' AND reference = %s
+"""
+DISPUTE = """
+SELECT stage, moves FROM payment_return WHERE app = %s AND provider = %s AND kind = 'dispute' AND reference = %s
+"""
+SUBSCRIPTION = """
+SELECT plan, status, current_period_end FROM subscription WHERE app = %s AND provider = %s AND provider_id = %s
+"""
+PROVIDER_CUSTOMER = "SELECT 1 FROM provider_customer WHERE app = %s AND provider = %s AND provider_id = %s"
+CONFIRM = """
+UPDATE payment SET confirmed_at = %(now)s
+WHERE app = %(app)s AND provider = %(provider)s AND confirmed_at IS NULL
+  AND (reference = ANY(%(ids)s::text[]) OR aliases && %(ids)s::text[])
+"""
+UNCONFIRMED = """
+SELECT p.id, a.customer, p.reference, p.aliases, p.units_granted, p.plan
+FROM payment p JOIN account a ON a.id = p.account_id
+WHERE p.app = %s AND p.provider = %s AND p.state NOT IN ('pending', 'failed') AND p.confirmed_at IS NULL
+  AND p.created_at >= %s AND p.id > %s
+ORDER BY p.id LIMIT %s
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Unconfirmed:
+    """A payment that was credited and that no list of the provider's has shown yet."""
+
+    id: int
+    customer: str
+    reference: str
+    aliases: list[str]
+    units: int
+    plan: str | None
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """All ids that it goes by."""
+        return (self.reference, *self.aliases)
+
+
+def known_events(app: str, provider: str, ids: Sequence[str]) -> set[str]:
+    """Those of the provider's event ids that are stored."""
+    return {event_id for (event_id,) in database.fetch(KNOWN_EVENTS, [app, provider, list(ids)])}
+
+
+def first_trace(app: str) -> datetime | None:
+    """When the app's first customer came to be here; None before that.
+
+    What was paid before is in no balance of ours, or came with an import.
+    """
+    return database.fetch(FIRST_TRACE, {"app": app})[0][0]
+
+
+def payment_state(app: str, provider: str, ids: Iterable[str]) -> str | None:
+    """The state of the payment that goes by one of these ids; None where there is none."""
+    rows = database.fetch(PAYMENT_STATES, {"app": app, "provider": provider, "ids": list(ids)})
+    states = [state for (state,) in rows]
+    return next((state for state in states if state not in ("pending", "failed")), states[0] if states else None)
+
+
+def knows_refund(app: str, provider: str, reference: str, *, failed: bool) -> bool:
+    """Whether the refund is stored, and, if it failed, that too."""
+    rows = database.fetch(REFUND, [app, provider, reference])
+    return bool(rows) and (rows[0][0] or not failed)
+
+
+def knows_dispute(app: str, provider: str, reference: str, stage: int, moves: Iterable[str]) -> bool:
+    """Whether the dispute is stored, as far along as `stage` and with all these moves of money."""
+    rows = database.fetch(DISPUTE, [app, provider, reference])
+    return bool(rows) and rows[0][0] >= stage and set(moves) <= set(rows[0][1])
+
+
+def subscription(app: str, provider: str, reference: str) -> tuple[Any, ...] | None:
+    """(plan, status, current period's end) as stored."""
+    rows = database.fetch(SUBSCRIPTION, [app, provider, reference])
+    return rows[0] if rows else None
+
+
+def knows_customer(app: str, provider: str, provider_customer: str) -> bool:
+    """Whether we know whom the provider means."""
+    return bool(database.fetch(PROVIDER_CUSTOMER, [app, provider, provider_customer]))
+
+
+def confirm(app: str, provider: str, ids: Iterable[str], *, now: datetime) -> None:
+    """The provider shows the payments of these ids as paid."""
+    wanted = list(ids)
+    if wanted:
+        database.run(CONFIRM, {"app": app, "provider": provider, "ids": wanted, "now": now})
+
+
+def unconfirmed(app: str, provider: str, *, since: datetime, after: int, limit: int) -> list[Unconfirmed]:
+    """Credited payments since then that the provider has not shown, beyond the row `after`."""
+    rows = database.fetch(UNCONFIRMED, [app, provider, since, after, limit])
+    return [Unconfirmed(*row) for row in rows]
+
+
+def dead_events(app: str, provider: str, ids: Sequence[str]) -> list[tuple[str, str | None]]:
+    """(event id, why) of those of these events that ended dead."""
+    return [(event_id, error) for event_id, error in database.fetch(DEAD_EVENTS, [app, provider, list(ids)])]

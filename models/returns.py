@@ -1,0 +1,143 @@
+"""Money that went back to the payer: refunds, and what disputes took. The payment itself may come later.
+
+What is stored is a set keyed by the provider's ids, and each row only grows, so that events may come in any order and
+any number of times. Whoever reads a payment's returns, or adds to them, first locks the payment by all of its ids
+(`lock`): so of two transactions that do not see each other's rows yet, the later one sees both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import orjson
+import psycopg
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+STAGES = ("inquiry", "inquiry_closed", "open", "closed")
+
+STORE = """
+INSERT INTO payment_return (app, provider, kind, reference, payment, amount_minor, failed, stage, withdrawn_minor,
+                            reinstated_minor, moves, created_at, updated_at)
+VALUES (%(app)s, %(provider)s, %(kind)s, %(reference)s, %(payment)s, %(amount)s, %(failed)s, %(stage)s, %(withdrawn)s,
+        %(reinstated)s, %(moves)s::jsonb, %(now)s, %(now)s)
+ON CONFLICT (app, provider, kind, reference) DO UPDATE SET
+    payment = ARRAY(SELECT DISTINCT id FROM unnest(payment_return.payment || excluded.payment) AS id ORDER BY id),
+    amount_minor = greatest(payment_return.amount_minor, excluded.amount_minor),
+    failed = payment_return.failed OR excluded.failed,
+    stage = greatest(payment_return.stage, excluded.stage),
+    withdrawn_minor = greatest(payment_return.withdrawn_minor, excluded.withdrawn_minor),
+    reinstated_minor = greatest(payment_return.reinstated_minor, excluded.reinstated_minor),
+    moves = payment_return.moves || excluded.moves,
+    updated_at = excluded.updated_at
+"""
+OF_PAYMENT = """
+SELECT kind, payment, amount_minor, failed, stage, withdrawn_minor, reinstated_minor, moves FROM payment_return
+WHERE app = %s AND provider = %s AND payment && %s::text[]
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """What went back of one payment, in minor units of its currency, before the payment's own amount caps it."""
+
+    refunded_minor: int = 0
+    disputed_minor: int = 0
+    frozen: bool = False
+
+
+def store_refund(
+    conn: Connection, app: str, provider: str, payment: Iterable[str], reference: str, amount_minor: int, failed: bool,
+    *, now: datetime,
+) -> None:  # fmt: skip
+    """One refund. That it failed is the last word on it."""
+    _store(conn, app, provider, "refund", reference, payment, now, amount=amount_minor, failed=failed)
+
+
+def store_refunded(
+    conn: Connection, app: str, provider: str, payment: Iterable[str], refunded_minor: int, *, now: datetime
+) -> None:
+    """The provider's own sum of what it refunded of a payment."""
+    ids = list(payment)
+    _store(conn, app, provider, "refunded", ids[0], ids, now, amount=refunded_minor)
+
+
+def store_dispute(
+    conn: Connection, app: str, provider: str, payment: Iterable[str], reference: str, *, stage: str,
+    moves: dict[str, int], withdrawn_minor: int, reinstated_minor: int, now: datetime,
+) -> None:  # fmt: skip
+    """A dispute, as far as one event knows of it."""
+    _store(
+        conn, app, provider, "dispute", reference, payment, now,
+        stage=STAGES.index(stage), withdrawn=withdrawn_minor, reinstated=reinstated_minor, moves=moves,
+    )  # fmt: skip
+
+
+def store_alias(conn: Connection, app: str, provider: str, payment: Iterable[str], *, now: datetime) -> None:
+    """That one payment goes by all of these ids."""
+    ids = sorted(set(payment))
+    _store(conn, app, provider, "alias", ids[0], ids, now)
+
+
+def lock(conn: Connection, app: str, provider: str, payment: Iterable[str]) -> list[str]:
+    """Lock a payment by its ids until the end of the transaction. Returns all ids that it is known by."""
+    locked: set[str] = set()
+    wanted = set(payment)
+    while wanted - locked:
+        for name in sorted(wanted - locked):
+            conn.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 7))", [f"{app} {provider} {name}"])
+        locked |= wanted
+        # Read after the lock: who held it may have told of further ids.
+        wanted = locked.union(*(ids for _, ids, *_ in _rows(conn, app, provider, locked)))
+    return sorted(locked)
+
+
+def of_payment(conn: Connection, app: str, provider: str, payment: Iterable[str]) -> Returned:
+    """What went back of the payment of these ids, all of them, under their lock."""
+    rows = _rows(conn, app, provider, payment)
+    refunds = [(amount, failed) for kind, _, amount, failed, *_ in rows if kind == "refund"]
+    alive = sum(amount for amount, failed in refunds if not failed)
+    failed = sum(amount for amount, failed in refunds if failed)
+    # The provider's sum may still count a refund that failed after it was told.
+    told = max((amount for kind, _, amount, *_ in rows if kind == "refunded"), default=0) - failed
+    disputes = [row for row in rows if row[0] == "dispute"]
+    return Returned(
+        refunded_minor=max(alive, told),
+        disputed_minor=sum(_taken(*row[5:]) for row in disputes),
+        frozen=any(STAGES[row[4]] == "inquiry" for row in disputes),
+    )
+
+
+def _taken(withdrawn_minor: int, reinstated_minor: int, moves: dict[str, int]) -> int:
+    """What a dispute took and did not give back."""
+    taken = sum(amount for amount in moves.values() if amount > 0)
+    given_back = -sum(amount for amount in moves.values() if amount < 0)
+    return max(0, max(taken, withdrawn_minor) - max(given_back, reinstated_minor))
+
+
+def _rows(conn: Connection, app: str, provider: str, payment: Iterable[str]) -> list[tuple[Any, ...]]:
+    return conn.execute(OF_PAYMENT, [app, provider, list(payment)], prepare=True).fetchall()
+
+
+def _store(
+    conn: Connection, app: str, provider: str, kind: str, reference: str, payment: Iterable[str], now: datetime,
+    *, amount: int = 0, failed: bool = False, stage: int = 0, withdrawn: int = 0, reinstated: int = 0,
+    moves: dict[str, int] | None = None,
+) -> None:  # fmt: skip
+    values = {
+        "app": app,
+        "provider": provider,
+        "kind": kind,
+        "reference": reference,
+        "payment": sorted(set(payment)),
+        "amount": amount,
+        "failed": failed,
+        "stage": stage,
+        "withdrawn": withdrawn,
+        "reinstated": reinstated,
+        "moves": orjson.dumps(moves or {}).decode(),
+        "now": now,
+    }
+    conn.execute(STORE, values)

@@ -1,0 +1,81 @@
+"""The portal for programs: how events are sent, and what happens to payments and subscriptions."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from flask import Blueprint, Response, current_app, request
+
+from sandbox.account import DELIVERIES, Account, Refused
+from sandbox.actions import act
+from sandbox.store import Thing
+
+if TYPE_CHECKING:
+    from sandbox.server import Sandbox
+
+blueprint = Blueprint("control", __name__)
+SHAPES = ("new", "old")
+
+
+def _sandbox() -> Sandbox:
+    sandbox: Sandbox = current_app.config["SANDBOX"]
+    return sandbox
+
+
+@blueprint.get("/healthz")
+def healthz() -> Response:
+    """Tell that the process is up."""
+    return _json(200, {"status": "ok", "sandbox": True})
+
+
+@blueprint.post("/control")
+def control() -> Response:
+    """The portal for programs: {"app", "deliver"?, "late_seconds"?, "shape"?, "action"?, "id"?, "amount"?, "send"?}."""
+    asked = request.get_json(force=True, silent=True)
+    try:
+        return _json(200, _control(asked if isinstance(asked, dict) else {}))
+    except Refused as error:
+        return _json(error.status, {"error": error.message, "param": error.param})
+
+
+def _control(asked: Thing) -> Thing:
+    app = asked.get("app")
+    if not isinstance(app, str) or not app:
+        raise Refused("app names the account", param="app")
+    set_ways(app, asked)
+    with _sandbox().account(app) as account:
+        done = act(account, asked["action"], str(asked.get("id")), asked.get("amount")) if "action" in asked else None
+        if "send" in asked:
+            send_event_again(account, str(asked["send"]))
+        return {"app": app, **vars(account.ways), "done": done}
+
+
+def _json(status: int, body: Thing) -> Response:
+    return Response(json.dumps(body), status, content_type="application/json")
+
+
+def send_event_again(account: Account, id_: str) -> None:
+    """Have an event sent again, or one that was swallowed for the first time."""
+    account.store.rows(
+        "UPDATE event SET state = 'waiting', due_at = 0, tries = 0, copies = 1 WHERE id = ? AND account = ?",
+        *(id_, account.name),
+    )
+
+
+def set_ways(app: str, asked: Thing) -> None:
+    """How the events of an account go out from now on. Raises Refused."""
+    with _sandbox().account(app) as account:
+        ways = account.ways
+        mode, shape = asked.get("deliver", ways.deliver), asked.get("shape", ways.shape)
+        late = asked.get("late_seconds", ways.late_seconds)
+        if mode not in DELIVERIES:
+            raise Refused(f"deliver is one of {', '.join(DELIVERIES)}", param="deliver")
+        if shape not in SHAPES:
+            raise Refused(f"shape is one of {', '.join(SHAPES)}", param="shape")
+        try:
+            late = min(max(float(late), 0.0), 86400.0)
+        except (TypeError, ValueError):
+            raise Refused("late_seconds is a number of seconds", param="late_seconds") from None
+        account.store.set_ways(app, replace(ways, deliver=mode, shape=shape, late_seconds=late))

@@ -1,0 +1,99 @@
+"""Sends the events that wait to Scrip's receivers, signed, again and again until they are taken."""
+
+from __future__ import annotations
+
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+
+from sandbox import signing
+from sandbox.store import Store
+from settings import SANDBOX_WEBHOOK_SECRET
+
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 60.0
+MOST_TRIES = 60
+TIMEOUT_SECONDS = 20.0
+BATCH = 20
+IDLE_SECONDS = 30.0
+
+# A proxy of the environment is not for what runs on this machine.
+DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+Headers = dict[str, str]
+# From the event's bytes; PayPal's needs the sandbox's own certificate.
+Signer = Callable[[bytes], Headers]
+
+
+class Sender:
+    """One thread. `receiver` is Scrip's URL; `sign_paypal` makes the headers of PayPal's events."""
+
+    def __init__(self, store: Store, receiver: str, sign_paypal: Signer) -> None:
+        self.store, self.receiver = store, receiver
+        self.signers: dict[str, Signer] = {"stripe": _sign_stripe, "paypal": sign_paypal}
+        self._wake, self._stopped = threading.Event(), False
+        self._thread = threading.Thread(target=self._run, name="sender", daemon=True)
+
+    def start(self) -> None:
+        """Begin to send; the store wakes it after each commit."""
+        self.store.after_commit = self._wake.set
+        self._thread.start()
+
+    def stop(self) -> None:
+        """No more after this; what waits is sent after the next start."""
+        self._stopped = True
+        self._wake.set()
+        self._thread.join(TIMEOUT_SECONDS)
+
+    def _run(self) -> None:
+        while not self._stopped:
+            self._wake.clear()
+            if not self.send_due():
+                self._wake.wait(self._seconds_to_the_next())
+
+    def _seconds_to_the_next(self) -> float:
+        ((due_at,),) = self.store.rows("SELECT min(due_at) FROM event WHERE state = 'waiting'")
+        return IDLE_SECONDS if due_at is None else min(IDLE_SECONDS, max(0.01, due_at - time.time()))
+
+    def send_due(self) -> int:
+        """Send what is due, in the order it is due in; returns how many were tried."""
+        rows = self.store.rows(
+            "SELECT number, account, provider, body, tries, copies FROM event"
+            " WHERE state = 'waiting' AND due_at <= ? ORDER BY due_at, number LIMIT ?",
+            *(time.time(), BATCH),
+        )
+        for number, account, provider, body, tries, copies in rows:
+            if self._stopped:
+                break
+            taken, answer = self._send(f"{self.receiver}/webhooks/{provider}/{account}", provider, body.encode())
+            self._note(number, taken, answer, tries + 1, copies)
+        return len(rows)
+
+    def _send(self, url: str, provider: str, body: bytes) -> tuple[bool, str]:
+        try:
+            headers = {"Content-Type": "application/json", **self.signers[provider](body)}
+            request = urllib.request.Request(url, data=body, headers=headers, method="POST")  # noqa: S310
+            with DIRECT.open(request, timeout=TIMEOUT_SECONDS) as answer:
+                return True, str(answer.status)
+        except urllib.error.HTTPError as error:
+            return False, f"{error.code} {error.read(200).decode(errors='replace')}"
+        except (OSError, ValueError) as error:
+            return False, str(error)
+
+    def _note(self, number: int, taken: bool, answer: str, tries: int, copies: int) -> None:
+        due_at = time.time()
+        if taken:
+            state = "delivered" if copies <= 1 else "waiting"
+            copies -= 1
+        else:
+            state = "waiting" if tries < MOST_TRIES else "failed"
+            due_at += min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2 ** min(tries - 1, 10))
+        self.store.rows(
+            "UPDATE event SET state = ?, due_at = ?, tries = ?, copies = ?, answer = ? WHERE number = ?",
+            *(state, due_at, tries, copies, answer[:200], number),
+        )
+
+
+def _sign_stripe(body: bytes) -> Headers:
+    return signing.stripe_headers(body, SANDBOX_WEBHOOK_SECRET)

@@ -1,0 +1,158 @@
+"""What the sandbox's providers remember: objects, events, answers and accounts, in one SQLite file.
+
+Objects are JSON as the provider shows them; keys that start with an underscore are the sandbox's own notes and are
+never shown.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+Thing = dict[str, Any]
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS thing (
+    number INTEGER PRIMARY KEY AUTOINCREMENT, account TEXT NOT NULL, kind TEXT NOT NULL, id TEXT NOT NULL UNIQUE,
+    created INTEGER NOT NULL, body TEXT NOT NULL);
+CREATE INDEX IF NOT EXISTS thing_listed ON thing (account, kind, created);
+CREATE TABLE IF NOT EXISTS event (
+    number INTEGER PRIMARY KEY AUTOINCREMENT, account TEXT NOT NULL, provider TEXT NOT NULL, id TEXT NOT NULL UNIQUE,
+    type TEXT NOT NULL, created INTEGER NOT NULL, body TEXT NOT NULL, state TEXT NOT NULL, due_at REAL NOT NULL,
+    copies INTEGER NOT NULL, tries INTEGER NOT NULL DEFAULT 0, answer TEXT);
+CREATE INDEX IF NOT EXISTS event_listed ON event (account, provider, created);
+CREATE INDEX IF NOT EXISTS event_due ON event (due_at) WHERE state = 'waiting';
+CREATE TABLE IF NOT EXISTS answer (
+    account TEXT NOT NULL, key TEXT NOT NULL, asked TEXT NOT NULL, status INTEGER NOT NULL, body TEXT NOT NULL,
+    PRIMARY KEY (account, key));
+CREATE TABLE IF NOT EXISTS account (
+    name TEXT PRIMARY KEY, deliver TEXT NOT NULL DEFAULT 'normal', late_seconds REAL NOT NULL DEFAULT 30,
+    shape TEXT NOT NULL DEFAULT 'new');
+"""
+
+UNFINISHED = """
+SELECT account, kind, body FROM thing
+WHERE (kind = 'subscription' AND json_extract(body, '$.status') != 'canceled')
+   OR (kind IN ('checkout.session', 'paypal.capture')
+       AND (json_extract(body, '$.status') = 'open' OR json_extract(body, '$._settles_at') IS NOT NULL))
+ORDER BY number
+"""
+
+
+@dataclass(frozen=True)
+class Ways:
+    """How an account's events are delivered, and the shape that its objects have: "new", or "old" as before basil."""
+
+    deliver: str = "normal"
+    late_seconds: float = 30.0
+    shape: str = "new"
+
+
+class Store:
+    """One connection for all threads, one transaction at a time: a sandbox has one user."""
+
+    def __init__(self, path: Path | str) -> None:
+        self.connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        self.connection.execute("PRAGMA journal_mode=WAL")
+        self.connection.execute("PRAGMA synchronous=NORMAL")
+        self.connection.executescript(SCHEMA)
+        self.lock = threading.RLock()
+        self.after_commit: Callable[[], None] = lambda: None
+        self._depth = 0
+
+    def close(self) -> None:
+        """No more after this."""
+        with self.lock:
+            self.connection.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All or nothing; an inner one belongs to the outer."""
+        with self.lock:
+            if self._depth:
+                yield
+                return
+            self.connection.execute("BEGIN IMMEDIATE")
+            self._depth = 1
+            try:
+                yield
+                self.connection.execute("COMMIT")
+            except BaseException:
+                self.connection.execute("ROLLBACK")
+                raise
+            finally:
+                self._depth = 0
+        self.after_commit()
+
+    def rows(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
+        """All rows of a statement."""
+        with self.lock:
+            return self.connection.execute(statement, values).fetchall()
+
+    # --- objects
+
+    def save(self, account: str, kind: str, thing: Thing, created: int) -> None:
+        """Write an object, new or changed."""
+        self.rows(
+            "INSERT INTO thing (account, kind, id, created, body) VALUES (?, ?, ?, ?, ?)"
+            " ON CONFLICT (id) DO UPDATE SET body = excluded.body",
+            *(account, kind, thing["id"], created, json.dumps(thing)),
+        )
+
+    def find(self, account: str, kind: str, id_: str) -> Thing | None:
+        """One object of an account."""
+        found = self.rows("SELECT body FROM thing WHERE id = ? AND account = ? AND kind = ?", id_, account, kind)
+        return json.loads(found[0][0]) if found else None
+
+    def owner(self, kind: str, id_: str) -> str | None:
+        """The account that has the object."""
+        found = self.rows("SELECT account FROM thing WHERE id = ? AND kind = ?", id_, kind)
+        return found[0][0] if found else None
+
+    def each(self, account: str, kind: str, since: int = 0, before: int = 2**53) -> list[Thing]:
+        """The objects of a kind that were created from `since` to before `before`, the newest first."""
+        found = self.rows(
+            "SELECT body FROM thing WHERE account = ? AND kind = ? AND created >= ? AND created < ?"
+            " ORDER BY number DESC",
+            *(account, kind, since, before),
+        )
+        return [json.loads(body) for (body,) in found]
+
+    def unfinished(self) -> list[tuple[str, str, Thing]]:
+        """What may become due by the clock, each with its account and kind, the oldest first."""
+        found = self.rows(UNFINISHED)
+        return [(account, kind, json.loads(body)) for account, kind, body in found]
+
+    # --- accounts and answers
+
+    def accounts(self) -> list[str]:
+        """The accounts that have anything."""
+        return [name for (name,) in self.rows("SELECT DISTINCT account FROM thing ORDER BY account")]
+
+    def ways(self, account: str) -> Ways:
+        """How the account is set up."""
+        found = self.rows("SELECT deliver, late_seconds, shape FROM account WHERE name = ?", account)
+        return Ways(*found[0]) if found else Ways()
+
+    def set_ways(self, account: str, ways: Ways) -> None:
+        """Set an account up."""
+        self.rows(
+            "INSERT INTO account VALUES (?, ?, ?, ?) ON CONFLICT (name) DO UPDATE SET deliver = excluded.deliver,"
+            " late_seconds = excluded.late_seconds, shape = excluded.shape",
+            *(account, ways.deliver, ways.late_seconds, ways.shape),
+        )
+
+    def answer(self, account: str, key: str) -> tuple[str, int, str] | None:
+        """What was asked with an idempotency key, the status and the body that it was answered with."""
+        found = self.rows("SELECT asked, status, body FROM answer WHERE account = ? AND key = ?", account, key)
+        return found[0] if found else None
+
+    def keep_answer(self, account: str, key: str, asked: str, status: int, body: str) -> None:
+        """Note an answer for the next one who asks with the key."""
+        self.rows("INSERT INTO answer VALUES (?, ?, ?, ?, ?)", account, key, asked, status, body)

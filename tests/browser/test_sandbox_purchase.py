@@ -1,0 +1,121 @@
+"""A newcomer without any account buys in a browser: the shop, the sandbox's payment page, the credits."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from running import Running
+from until import until
+
+
+@pytest.fixture
+def shop(system: Running, page: Page) -> Page:
+    """A page at the sandbox's start, without JavaScript's help."""
+    page.goto(system.sandbox_url())
+    return page
+
+
+def choose(page: Page, app: str, customer: str, offer: str) -> None:
+    """From the start to the payment page."""
+    page.get_by_role("link", name=app, exact=True).click()
+    page.get_by_label("You are the customer").fill(customer)
+    page.locator(".card", has_text=offer).get_by_role("button").click()
+    expect(page.get_by_role("note")).to_contain_text("no money moves")
+
+
+def pay(page: Page, button: str = "Pay") -> None:
+    page.get_by_role("button", name=button, exact=True).click()
+
+
+def shows_balance(page: Page, units: int) -> None:
+    """The shop's page looks every two seconds by itself."""
+    expect(page.locator("#balance")).to_have_text(str(units), timeout=30_000)
+
+
+def test_a_pack_is_bought_and_its_credits_come(system: Running, shop: Page) -> None:
+    choose(shop, "songs", "browser-pack", "100 credits")
+    expect(shop.get_by_text("4.99 USD").first).to_be_visible()
+    pay(shop)
+    shows_balance(shop, 100)
+    assert system.balance("browser-pack", app="songs") == 100
+
+
+def test_a_plan_is_bought_and_grants_again_a_month_later(system: Running, shop: Page) -> None:
+    choose(shop, "songs", "browser-plan", "1000 credits a month")
+    pay(shop)
+    shows_balance(shop, 1000)
+    shop.get_by_role("link", name="Scrip sandbox").click()
+    shop.get_by_role("button", name="+31 days").click()
+    until(lambda: system.balance("browser-plan", app="songs") == 2000)
+    shop.goto(f"{system.sandbox_url()}/thanks/songs?customer=browser-plan")
+    shows_balance(shop, 2000)
+    kinds = {entry["type"] for entry in system.get("/v1/customers/browser-plan/entries", app="songs")["entries"]}
+    assert kinds == {"subscription_grant"}
+
+
+def test_a_declined_card_buys_nothing_and_may_be_tried_again(system: Running, shop: Page) -> None:
+    choose(shop, "songs", "browser-declined", "100 credits")
+    pay(shop, "Card is declined")
+    expect(shop.get_by_role("alert")).to_contain_text("declined")
+    assert system.balance("browser-declined", app="songs") == 0
+    pay(shop)
+    shows_balance(shop, 100)
+
+
+def test_who_cancels_is_back_in_the_shop_without_credits(system: Running, shop: Page) -> None:
+    choose(shop, "songs", "browser-cancelled", "100 credits")
+    pay(shop, "Cancel")
+    expect(shop.get_by_role("heading", name="Songs")).to_be_visible()
+    assert system.balance("browser-cancelled", app="songs") == 0
+
+
+def test_a_bank_transfer_gives_credits_when_it_arrives(system: Running, shop: Page) -> None:
+    choose(shop, "songs", "browser-transfer", "100 credits")
+    pay(shop, "Pay later (bank transfer: settles later)")
+    expect(shop.locator("#balance")).to_have_text("0")
+    shop.goto(f"{system.sandbox_url()}/portal/songs")
+    shop.locator(".card", has_text="browser-transfer").get_by_role("button", name="The transfer arrives").click()
+    until(lambda: system.balance("browser-transfer", app="songs") == 100)
+
+
+def test_the_whole_page_fits_a_narrow_screen_and_can_be_used_by_keyboard(system: Running, shop: Page) -> None:
+    shop.set_viewport_size({"width": 320, "height": 640})
+    choose(shop, "songs", "browser-narrow", "100 credits")
+    assert shop.evaluate("document.documentElement.scrollWidth") <= 320
+    button = shop.get_by_role("button", name="Pay", exact=True)
+    for _ in range(8):
+        if button.evaluate("it => it === document.activeElement"):
+            break
+        shop.keyboard.press("Tab")
+    shop.keyboard.press("Enter")
+    shows_balance(shop, 100)
+    shop.goto(f"{system.sandbox_url()}/portal/songs")
+    assert shop.evaluate("document.documentElement.scrollWidth") <= 320
+
+
+def test_the_sandboxes_time_is_shown(system: Running, shop: Page) -> None:
+    text = shop.locator("#sandbox-time").inner_text()
+    shown = datetime.strptime(text, "%d %b %Y, %H:%M UTC").replace(tzinfo=timezone.utc)
+    told = datetime.fromisoformat(system.get("/v1/customers/nobody/balance")["as_of"].replace("Z", "+00:00"))
+    assert abs((told - shown).total_seconds()) < 180
+
+
+def test_a_pack_is_bought_with_paypal(system: Running, shop: Page) -> None:
+    choose(shop, "echomind", "browser-paypal", "1 session")
+    expect(shop.get_by_role("heading", name="PayPal")).to_be_visible()
+    pay(shop)
+    shows_balance(shop, 1)
+
+
+def test_a_refund_at_the_portal_takes_the_credits_back(system: Running, shop: Page) -> None:
+    choose(shop, "ai-services", "browser-refund", "100 credits")
+    pay(shop)
+    shows_balance(shop, 100)
+    shop.goto(f"{system.sandbox_url()}/portal/ai-services")
+    card = shop.locator(".card", has_text="browser-refund")
+    card.get_by_label("Amount for: Refund", exact=True).fill("4.00")
+    card.get_by_role("button", name="Refund", exact=True).click()
+    until(lambda: system.balance("browser-refund", app="ai-services") == 60)

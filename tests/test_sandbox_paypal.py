@@ -1,0 +1,171 @@
+"""The sandbox's PayPal, spoken to by Scrip's own client."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import requests
+
+import settings as module
+from folders import data_folder
+from jobs.providers import paypal_api
+from models import catalog, clock
+from models.errors import ProviderRefused
+from sandbox import paypal_ca
+from sandbox.ticking import tick
+from sandboxes import Provider, running_provider
+
+APP = "echomind"
+
+
+@pytest.fixture
+def provider(db: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Provider]:
+    with data_folder() as folder, running_provider(folder) as running:
+        monkeypatch.setattr(paypal_api, "settings", replace(module.settings, sandbox_url=running.url))
+        yield running
+
+
+@pytest.fixture
+def paypal(provider: Provider) -> paypal_api.PayPal:
+    return paypal_api.client(catalog.current()[APP])
+
+
+def order(paypal: paypal_api.PayPal, key: str = "c-1") -> str:
+    id_, url = paypal.create_order(
+        key,
+        custom_id="customer=ada&pack=session",
+        description="1 session",
+        amount_minor=599,
+        currency="usd",
+        success_url="https://shop.test/thanks?c=1",
+        cancel_url="https://shop.test/",
+    )
+    assert url.endswith(f"/paypal/approve/{id_}")
+    return id_
+
+
+def approve(provider: Provider, id_: str, how: str = "COMPLETED") -> requests.Response:
+    url = f"{provider.url}/paypal/approve/{id_}"
+    assert "5.99 USD" in requests.get(url, timeout=9).text
+    return requests.post(url, data={"how": how}, allow_redirects=False, timeout=9)
+
+
+def captured(provider: Provider, paypal: paypal_api.PayPal, how: str = "COMPLETED") -> dict[str, Any]:
+    id_ = order(paypal)
+    approve(provider, id_, how)
+    (capture,) = paypal_api.captures_of(paypal.capture_order(id_))
+    return capture
+
+
+def told(provider: Provider) -> list[str]:
+    return [type_ for (type_,) in provider.sandbox.store.rows("SELECT type FROM event ORDER BY number")]
+
+
+def last_resource(provider: Provider) -> dict[str, Any]:
+    ((body,),) = provider.sandbox.store.rows("SELECT body FROM event ORDER BY number DESC LIMIT 1")
+    resource: dict[str, Any] = json.loads(body)["resource"]
+    return resource
+
+
+def test_an_order_is_approved_and_captured(provider, paypal):
+    id_ = order(paypal)
+    back = approve(provider, id_)
+    assert back.headers["Location"].startswith(f"https://shop.test/thanks?c=1&token={id_}&PayerID=")
+    (capture,) = paypal_api.captures_of(paypal.capture_order(id_))
+    assert (capture["status"], capture["amount"]) == ("COMPLETED", {"value": "5.99", "currency_code": "USD"})
+    assert capture["custom_id"] == "customer=ada&pack=session"
+    assert capture["supplementary_data"]["related_ids"]["order_id"] == id_
+    assert told(provider) == ["CHECKOUT.ORDER.APPROVED", "PAYMENT.CAPTURE.COMPLETED"]
+    assert last_resource(provider)["id"] == capture["id"]
+
+
+def test_the_same_request_id_gives_the_same_order(provider, paypal):
+    assert order(paypal) == order(paypal) != order(paypal, "c-2")
+
+
+def test_an_order_is_captured_once_whatever_the_request_id(provider, paypal):
+    id_ = order(paypal)
+    approve(provider, id_)
+    paypal.capture_order(id_)
+    path = f"{provider.url}/paypal/v2/checkout/orders/{id_}/capture"
+    token = {"Authorization": f"Bearer A21-sandbox_{APP}", "PayPal-Request-Id": "another"}
+    answer = requests.post(path, json={}, headers=token, timeout=9)
+    assert (answer.status_code, answer.json()["details"][0]["issue"]) == (422, "ORDER_ALREADY_CAPTURED")
+    assert len(provider.sandbox.store.each(APP, "paypal.capture")) == 1
+
+
+def test_what_nobody_approved_cannot_be_captured(paypal):
+    with pytest.raises(ProviderRefused) as refusal:
+        paypal.capture_order(order(paypal))
+    assert refusal.value.code == "ORDER_NOT_APPROVED"
+
+
+def test_who_cancels_goes_back_and_nothing_is_told(provider, paypal):
+    back = approve(provider, order(paypal), "cancel")
+    assert back.headers["Location"].startswith("https://shop.test/?token=")
+    assert told(provider) == []
+
+
+def test_refunds_are_partial_and_never_too_much(provider, paypal):
+    capture = captured(provider, paypal)
+    part = paypal.refund_capture(capture["id"], key="r-1", amount_minor=100, currency="usd")
+    assert paypal.refund_capture(capture["id"], key="r-1", amount_minor=100, currency="usd")["id"] == part["id"]
+    assert paypal.get_capture(capture["id"])["status"] == "PARTIALLY_REFUNDED"
+    with pytest.raises(ProviderRefused) as refusal:
+        paypal.refund_capture(capture["id"], key="r-2", amount_minor=500, currency="usd")
+    assert refusal.value.code == "REFUND_AMOUNT_EXCEEDED"
+    rest = paypal.refund_capture(capture["id"], key="r-3")
+    assert paypal.get_refund(rest["id"])["amount"]["value"] == "4.99"
+    assert paypal.get_capture(capture["id"])["status"] == "REFUNDED"
+    resource = last_resource(provider)
+    assert "custom_id" not in resource
+    (up,) = [link["href"] for link in resource["links"] if link["rel"] == "up"]
+    assert up.endswith(f"/v2/payments/captures/{capture['id']}")
+
+
+def test_an_echeck_arrives_later(provider, paypal):
+    capture = captured(provider, paypal, "PENDING")
+    assert told(provider)[-1] == "PAYMENT.CAPTURE.PENDING"
+    clock.advance(timedelta(days=4))
+    tick(provider.sandbox)
+    assert paypal.get_capture(capture["id"])["status"] == "COMPLETED"
+    assert told(provider)[-1] == "PAYMENT.CAPTURE.COMPLETED"
+
+
+def test_a_dispute_that_the_buyer_wins_reverses_the_capture(provider, paypal):
+    capture = captured(provider, paypal)
+    opened = provider.control(APP, action="paypal-dispute", id=capture["id"])["done"]
+    provider.control(APP, action="paypal-lose", id=opened["dispute_id"])
+    assert told(provider)[2:] == ["CUSTOMER.DISPUTE.CREATED", "PAYMENT.CAPTURE.REVERSED", "CUSTOMER.DISPUTE.RESOLVED"]
+    (dispute,) = paypal.list_disputes(clock.now() - timedelta(days=1))
+    assert dispute["disputed_transactions"][0]["seller_transaction_id"] == capture["id"]
+    assert dispute["dispute_outcome"]["outcome_code"] == "RESOLVED_BUYER_FAVOUR"
+
+
+def test_events_are_listed_page_by_page(provider, paypal, monkeypatch):
+    captured(provider, paypal)
+    monkeypatch.setattr(paypal_api, "PAGE", 1)
+    since, until = clock.now() - timedelta(days=1), clock.now() + timedelta(days=1)
+    listed = [event["event_type"] for event in paypal.list_events(since, until)]
+    assert listed == ["PAYMENT.CAPTURE.COMPLETED", "CHECKOUT.ORDER.APPROVED"]
+
+
+def test_the_sandbox_knows_its_own_signature(provider, paypal):
+    body = b'{"id": "WH-1", "event_type": "X"}'
+    headers = paypal_ca.paypal_headers(
+        body, data_dir=provider.sandbox.settings.data_dir, base_url=f"{provider.url}/paypal"
+    )
+    lower = {name.lower(): value for name, value in headers.items()}
+    assert paypal.verify_webhook(body, lower, webhook_id="WH-SANDBOX")
+    assert not paypal.verify_webhook(body.replace(b"X", b"Y"), lower, webhook_id="WH-SANDBOX")
+    assert b"BEGIN CERTIFICATE" in requests.get(headers["PAYPAL-CERT-URL"], timeout=9).content
+
+
+def test_a_wrong_secret_gets_no_token(provider):
+    answer = requests.post(f"{provider.url}/paypal/v1/oauth2/token", auth=(f"sandbox_{APP}", "no"), timeout=9)
+    assert answer.status_code == 401
