@@ -57,6 +57,7 @@ class SubscriptionChanged(Fact):
     provider_customer: str | None
     plan: str | None
     price_id: str | None
+    checkout: str | None = None
     status: str
     anchor: datetime
     period_start: datetime | None
@@ -85,6 +86,7 @@ class PeriodPaid(Fact):
     customer: str | None
     provider_customer: str | None
     invoice: str
+    checkout: str | None = None
     paid: bool
     renews: bool
     line: PlanLine | None

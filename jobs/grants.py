@@ -130,7 +130,8 @@ def _movement(
     event_id: str | None,
 ) -> list[Grant]:
     plan = app.plans.get(it.plan or "")
-    if plan is None or plan.units <= already:
+    units = it.units_of(cycle, plan.units) if plan else 0
+    if plan is None or units <= already:
         return []
     lapses = plan.expires_after == "period"
     return [
@@ -138,7 +139,7 @@ def _movement(
             app=app.slug,
             customer=it.customer,
             key=f"grant:{it.provider_id}:{cycle}" + (f":{plan.key}" if already else ""),
-            units=plan.units - already,
+            units=units - already,
             type="subscription_grant",
             source=f"plan:{plan.key}",
             reason=f"{plan.key}, cycle {cycle}",
@@ -152,7 +153,7 @@ def _movement(
             per_period=lapses,
             meta={
                 "plan": plan.key,
-                "units": plan.units,
+                "units": units,
                 "cycle": cycle,
                 "cycle_start": it.start_of(cycle).isoformat(),
                 "subscription": it.provider_id,

@@ -14,7 +14,7 @@ import psycopg
 from jobs import grants, reversals
 from jobs.facts import CustomerKnown, PeriodPaid, PlanLine, SubscriptionChanged
 from jobs.purchases import tell_settled
-from models import accounts, activation, payments, returns
+from models import accounts, activation, checkouts, payments, returns
 from models import subscriptions as stored
 from models.apps import App
 from models.errors import Unprocessable
@@ -62,6 +62,7 @@ def _begin(conn: Connection, app: App, fact: SubscriptionChanged, now: datetime)
     it.status, it.changed_at = fact.status, fact.changed_at
     running = min(fact.changed_at, now)
     it.next_cycle = it.cycle_at(max(fact.period_start or running, running))
+    _promise(conn, app, fact, it)
     return stored.insert(conn, it, now=now)
 
 
@@ -99,6 +100,7 @@ def _begin_with(conn: Connection, app: App, fact: PeriodPaid, now: datetime) -> 
     customer = _customer(conn, app, fact.provider, fact.customer, fact.provider_customer)
     it = _new(conn, app, fact, customer, plan, line.start, now)
     it.status = "active" if fact.paid else "incomplete"
+    _promise(conn, app, fact, it)
     return stored.insert(conn, it, now=now)
 
 
@@ -117,6 +119,13 @@ def _new(
     return Subscription(
         0, app.slug, customer, account_id, fact.provider, fact.subscription, plan, "incomplete", anchor, None, None
     )
+
+
+def _promise(conn: Connection, app: App, fact: SubscriptionChanged | PeriodPaid, it: Subscription) -> None:
+    """What our checkout promised this customer for the first month of this plan."""
+    sold = checkouts.promised(conn, app.slug, fact.provider, fact.checkout, ()) if fact.checkout else None
+    if sold is not None and sold.plan is not None and sold.customer == it.customer:
+        it.promised_plan, it.promised_units, it.promised_cycle = sold.plan, sold.units, it.next_cycle
 
 
 def _record(conn: Connection, app: App, fact: PeriodPaid, it: Subscription, ids: list[str], now: datetime) -> Payment:

@@ -21,7 +21,7 @@ ENDED = ("canceled", "incomplete_expired")
 
 COLUMNS = """s.id, s.app, a.customer, s.account_id, s.provider, s.provider_id, s.plan, s.status, s.anchor,
 s.current_period_end, s.paid_until, s.unpaid_invoices, s.cycle_base, s.next_cycle, s.next_cycle_at, s.granted_at,
-s.changed_at"""
+s.changed_at, s.promised_plan, s.promised_units, s.promised_cycle"""
 
 
 @dataclass(slots=True)
@@ -45,6 +45,14 @@ class Subscription:
     next_cycle_at: datetime | None = None
     granted_at: datetime | None = None
     changed_at: datetime = cycles.LONG_AGO
+    promised_plan: str | None = None
+    promised_units: int | None = None
+    promised_cycle: int | None = None
+
+    def units_of(self, cycle: int, catalogs: int) -> int:
+        """What the cycle grants: what was promised for it when its plan was sold, else what the catalog says."""
+        promised = self.promised_units if (cycle, self.plan) == (self.promised_cycle, self.promised_plan) else None
+        return catalogs if promised is None else promised
 
     def start_of(self, cycle: int) -> datetime:
         """When the cycle starts."""
@@ -119,8 +127,9 @@ def insert(conn: Connection, it: Subscription, *, now: datetime) -> Subscription
     """
     row = conn.execute(
         """INSERT INTO subscription (app, account_id, provider, provider_id, plan, status, anchor, current_period_end,
-            paid_until,             cycle_base, next_cycle, changed_at, created_at, updated_at)
-        VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+            paid_until, cycle_base, next_cycle, changed_at, promised_plan, promised_units, promised_cycle,
+            created_at, updated_at)
+        VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
         ON CONFLICT (app, provider, provider_id) DO NOTHING RETURNING id""",
         [
             it.app,
@@ -135,6 +144,9 @@ def insert(conn: Connection, it: Subscription, *, now: datetime) -> Subscription
             it.cycle_base,
             it.next_cycle,
             it.changed_at,
+            it.promised_plan,
+            it.promised_units,
+            it.promised_cycle,
             now,
             now,
         ],

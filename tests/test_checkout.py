@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,13 @@ import pytest
 
 import crashpoints
 from cast import ADA, BO, app, balance, deliver, entries
-from jobs import checkouts
+from jobs import checkouts, housekeeping
 from jobs.providers import stripe_checkout
-from models import database
+from models import cycles, database
 from models.errors import Conflict, Forbidden, Invalid, NotFound, ProviderAway, ProviderRefused
 from sandboxes import Provider
 from shop import begin, change, open_shop, order, repack
-from stripe_events import event
+from stripe_events import event, subscription
 
 pytestmark = pytest.mark.usefixtures("db")
 
@@ -277,6 +278,32 @@ def test_a_plans_checkout_is_paid_when_its_session_is(provider: Provider, now: d
     answer = begin(now=now, id="c-1", slug="songs", plan="pro")
     completed(provider, answer, now=now, slug="songs")
     assert checkouts.get(app("songs"), "c-1")["state"] == "paid"
+
+
+def test_a_plan_that_changed_meanwhile_grants_its_first_month_as_it_was_sold(provider: Provider, now: datetime) -> None:
+    begin(now=now, id="c-1", slug="songs", plan="pro")
+    change("songs", plans={"pro": replace(app("songs").plans["pro"], units=300)})
+    promise = {"app": "songs", "customer": ADA, "plan": "pro", "checkout": "c-1"}
+    second, third = cycles.cycle_start(now, 1), cycles.cycle_start(now, 2)
+
+    def tell(start: datetime, end: datetime) -> None:
+        it = subscription("songs", ADA, "pro", anchor=now, start=start, end=end, metadata=promise)
+        deliver("songs", event("customer.subscription.updated", it, created=start), now=start)
+
+    tell(now, second)
+    assert balance(ADA, "songs") == 1000
+    tell(second, third)
+    assert entries(ADA, "songs")[-1] == ("subscription_grant", 300), "from then on the catalog's"
+    assert all(check.ok for check in housekeeping.check_books(now=second))
+
+
+def test_a_plans_promise_to_one_customer_is_kept_for_no_other(provider: Provider, now: datetime) -> None:
+    begin(now=now, id="c-1", slug="songs", plan="pro")
+    change("songs", plans={"pro": replace(app("songs").plans["pro"], units=300)})
+    forged = {"app": "songs", "customer": BO, "plan": "pro", "checkout": "c-1"}
+    it = subscription("songs", BO, "pro", anchor=now, start=now, end=cycles.cycle_start(now, 1), metadata=forged)
+    deliver("songs", event("customer.subscription.created", it, created=now), now=now)
+    assert balance(BO, "songs") == 300
 
 
 def test_a_session_that_expired_ends_its_checkout(provider: Provider, now: datetime) -> None:

@@ -194,6 +194,7 @@ def _subscription_changed(app: App, event: Event, subscription: Object) -> Itera
         customer=metadata(subscription).get("customer"),
         provider_customer=id_of(subscription.get("customer")),
         plan=metadata(subscription).get("plan"),
+        checkout=metadata(subscription).get("checkout"),
         price_id=price_of(item),
         status=_status(event, subscription),
         anchor=time_of(subscription.get("billing_cycle_anchor") or subscription.get("start_date"))
@@ -229,6 +230,7 @@ def _invoice(app: App, event: Event, invoice: Object, paid: bool) -> Iterator[An
         customer=subscription_metadata(invoice).get("customer") or metadata(line or {}).get("customer"),
         provider_customer=id_of(invoice.get("customer")),
         invoice=text(invoice["id"]),
+        checkout=subscription_metadata(invoice).get("checkout"),
         paid=paid,
         renews=invoice.get("billing_reason") in RENEWALS,
         line=_paid_line(line, invoice) if line else None,
