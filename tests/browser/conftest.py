@@ -21,6 +21,8 @@ INSTALLED = ("chromium", "chromium-browser", "google-chrome", "google-chrome-sta
 DOWNLOAD = [sys.executable, "-m", "playwright", "install", "chromium"]
 PACKAGE = [["apt-get", "update", "-q"], ["apt-get", "install", "-y", "-q", "--no-install-recommends", "chromium"]]
 INSTALL_SECONDS = 600
+# Where a Debian keeps its programs, whatever a bare PATH says: packages are installed by means of some of them.
+PLACES = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/snap/bin"
 MISSING = "BROWSER TESTS DID NOT RUN: there is no Chromium, and none could be installed (apt-get install chromium)"
 
 
@@ -37,12 +39,20 @@ def chromium() -> str:
 
 def _candidates() -> Iterator[str]:
     """Those that start; what is installed comes first, each further step is tried only if it is needed."""
-    yield from filter(_starts, filter(None, map(shutil.which, INSTALLED)))
+    yield from filter(_starts, _installed())
     yield from filter(_starts, _downloaded())
     if _runs(DOWNLOAD):
         yield from filter(_starts, _downloaded())
-    if os.geteuid() == 0 and shutil.which("apt-get") and all(_runs(command) for command in PACKAGE):
-        yield from filter(_starts, filter(None, map(shutil.which, INSTALLED)))
+    if os.geteuid() == 0 and shutil.which("apt-get", path=_path()) and all(_runs(command) for command in PACKAGE):
+        yield from filter(_starts, _installed())
+
+
+def _installed() -> list[str]:
+    return [path for name in INSTALLED if (path := shutil.which(name, path=_path()))]
+
+
+def _path() -> str:
+    return os.pathsep.join(filter(None, (os.environ.get("PATH"), PLACES)))
 
 
 def _downloaded() -> list[str]:
@@ -57,7 +67,7 @@ def _starts(path: str) -> bool:
 
 
 def _runs(command: list[str]) -> bool:
-    env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "PATH": _path()}
     try:
         return subprocess.run(command, env=env, capture_output=True, timeout=INSTALL_SECONDS).returncode == 0
     except (OSError, subprocess.TimeoutExpired):
