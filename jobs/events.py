@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import psycopg
 
 from crashpoints import crashpoint
-from jobs import facts, poison, purchases, reversals, subscriptions
+from jobs import asking, facts, poison, purchases, reversals, subscriptions
 from jobs.providers import paypal, stripe
 from models import catalog, database, events
 from models.apps import App
@@ -27,8 +27,12 @@ Connection = psycopg.Connection[tuple[Any, ...]]
 class Provider(Protocol):
     """What a provider's module has. A new provider is one such module, and one row below."""
 
+    def asks(self, app: App, event: Event) -> bool:
+        """Whether the event needs `prepare`."""
+        ...
+
     def prepare(self, app: App, event: Event) -> Event:
-        """The event to be applied: with a fresh object where the provider can be asked. Outside of any transaction.
+        """The event to be applied, with a fresh object. Outside of any transaction, and in a thread of its own.
 
         Raises:
             ProviderAway: ask again later.
@@ -76,22 +80,34 @@ def apply_pending(*, now: datetime, limit: int = BATCH) -> int:
     if not ids:
         return 0
     marker = database.transact(lambda conn: poison.mark(conn, "webhooks", ids))
-    applied = sum(_try(event_id, now) for event_id in ids)
+    waiting = events.read(ids)
+    asked = {event.id: event for event in waiting if _asks(event)}
+    applied = sum(_try(event.id, event, now) for event in waiting if event.id not in asked)
+    answers = asking.answers(list(asked.values()), _prepare, now=now)
+    applied += sum(_try(event_id, answer, now) for event_id, answer in answers)
     poison.unmark(marker)
-    return applied
+    return applied + len(ids) - len(waiting)
 
 
-def _try(event_id: int, now: datetime) -> int:
+def _asks(event: Event) -> bool:
+    app = catalog.current().apps.get(event.app)
+    return app is not None and PROVIDERS[event.provider].asks(app, event)
+
+
+def _prepare(event: Event) -> Event:
+    return PROVIDERS[event.provider].prepare(catalog.current()[event.app], event)
+
+
+def _try(event_id: int, prepared: Event | Exception, now: datetime) -> int:
+    """Apply one event; what its provider's answer was, if that was an error, is what it fails with."""
     done: list[int] = []
 
     def apply(ids: Sequence[int]) -> None:
-        event = events.read(ids[0])
-        if event is not None:
-            # Asking the provider takes as long as it takes: no transaction waits for it.
-            prepared = PROVIDERS[event.provider].prepare(catalog.current()[event.app], event)
-            crashpoint("event-after-prepare")
-            done.append(database.transact(lambda conn: _apply(conn, prepared, now)))
-            crashpoint("event-after-commit")
+        if isinstance(prepared, Exception):
+            raise prepared
+        crashpoint("event-after-prepare")
+        done.append(database.transact(lambda conn: _apply(conn, prepared, now)))
+        crashpoint("event-after-commit")
 
     poison.apply_or_split(
         [event_id], apply=apply, bury=lambda row, error: poison.count_failure("webhooks", row, error, now=now)

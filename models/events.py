@@ -22,7 +22,12 @@ DUE = """
 SELECT id, solo FROM inbox_event WHERE state = 'pending' AND next_attempt_at <= %s ORDER BY id LIMIT %s
 """
 READ = """
-SELECT id, app, provider, event_id, type, payload, received_at FROM inbox_event WHERE id = %s AND state = 'pending'
+SELECT id, app, provider, event_id, type, payload, received_at FROM inbox_event
+WHERE id = ANY(%s) AND state = 'pending' ORDER BY id
+"""
+LEASE = """
+UPDATE inbox_event SET next_attempt_at = %s WHERE id = ANY(%s) AND state = 'pending' AND next_attempt_at <= %s
+RETURNING id
 """
 CLAIM = "SELECT id FROM inbox_event WHERE id = %s AND state = 'pending' FOR UPDATE SKIP LOCKED"
 FINISH = """
@@ -60,13 +65,18 @@ def due_ids(now: datetime, limit: int) -> list[int]:
     return ids
 
 
-def read(event_id: int) -> Event | None:
-    """The event, if it is pending; nothing is locked."""
-    rows = database.fetch(READ, [event_id])
-    if not rows:
-        return None
-    id_, app, provider, provider_id, type_, payload, received_at = rows[0]
-    return Event(id_, app, provider, provider_id, type_, orjson.loads(payload), received_at)
+def read(ids: list[int]) -> list[Event]:
+    """Those of the events that are pending, oldest first; nothing is locked."""
+    return [
+        Event(id_, app, provider, provider_id, type_, orjson.loads(payload), received_at)
+        for id_, app, provider, provider_id, type_, payload, received_at in database.fetch(READ, [ids])
+    ]
+
+
+def lease(ids: list[int], *, now: datetime, until: datetime) -> set[int]:
+    """Keep the events from other drains until then. Returns those that no other drain took before."""
+    taken = database.run(LEASE, [until, ids, now]).fetchall()
+    return {id_ for (id_,) in taken}
 
 
 def claim(conn: Connection, event_id: int) -> bool:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from typing import Any
 
+import orjson
 import pytest
 
 from cast import ADA, BO, balance, deliver, entries, event_states
@@ -14,6 +16,7 @@ from jobs.providers import stripe
 from models import database
 from models.errors import ProviderAway
 from stripe_events import event, paid_session
+from until import until
 
 pytestmark = pytest.mark.usefixtures("db")
 
@@ -180,6 +183,7 @@ def test_a_provider_that_is_away_for_days_kills_no_event(now: datetime, monkeypa
     def away(app: Any, event: Any) -> Any:
         raise ProviderAway("no answer")
 
+    monkeypatch.setattr(stripe, "asks", lambda app, event: True)
     monkeypatch.setattr(stripe, "prepare", away)
     told = event("checkout.session.completed", paid_session("ai-services", ADA, "starter"), created=now)
     for hour in range(30):
@@ -188,3 +192,32 @@ def test_a_provider_that_is_away_for_days_kills_no_event(now: datetime, monkeypa
     monkeypatch.undo()
     deliver("ai-services", told, now=now + timedelta(hours=100))
     assert (event_states("ai-services"), balance(ADA)) == ([("done", None)], 100)
+
+
+def test_a_provider_that_hangs_holds_up_no_other_app_and_is_asked_once_a_round(
+    now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    others_done = threading.Event()
+
+    def hang(app: Any, event: Any) -> Any:
+        asked.append(event.event_id)
+        assert others_done.wait(30)
+        raise ProviderAway("no answer")
+
+    monkeypatch.setattr(stripe, "asks", lambda app, event: app.slug == "songs")
+    monkeypatch.setattr(stripe, "prepare", hang)
+    for number in range(20):
+        for slug in ("songs", "ai-services"):
+            told = event(
+                "checkout.session.completed", paid_session(slug, ADA, "starter", number=f"{slug}{number}"), created=now
+            )
+            events.receive(slug, "stripe", told["id"], told["type"], orjson.dumps(told).decode(), now=now)
+    drain = threading.Thread(target=lambda: (events.apply_pending(now=now), database.release()))
+    drain.start()
+    until(lambda: balance(ADA) == 2000)
+    assert events.apply_pending(now=now) == 0, "another drain leaves alone what this one asks about"
+    others_done.set()
+    drain.join()
+    assert len(asked) <= 8
+    assert {state for state, _ in event_states("songs")} == {"pending"}

@@ -229,8 +229,8 @@ def shared(monkeypatch: pytest.MonkeyPatch, provider: Provider) -> None:
 
     one = "sk_sandbox_ai-services"
     monkeypatch.setattr(stripe_reconcile, "account", lambda app: one)
-    client = stripe_api._client(one, f"{provider.url}/stripe")
-    monkeypatch.setattr(stripe_api, "_client_of", lambda app: client)
+    client = stripe_api._client(one, f"{provider.url}/stripe", quick=False)
+    monkeypatch.setattr(stripe_api, "_client_of", lambda app, quick: client)
 
 
 def test_two_apps_on_one_account_never_get_each_others_credit(

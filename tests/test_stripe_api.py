@@ -82,8 +82,8 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Answering]:
 
     monkeypatch.setattr(stripe._http_client.HTTPClient, "_sleep_time_seconds", lambda *_: 0.0)
     answering = Answering()
-    client = stripe_api._client("sk_test_1", answering.url)
-    monkeypatch.setattr(stripe_api, "_client_of", lambda app: client)
+    client = stripe_api._client("sk_test_1", answering.url, quick=False)
+    monkeypatch.setattr(stripe_api, "_client_of", lambda app, quick: client)
     yield answering
     answering.close()
 
@@ -156,7 +156,7 @@ def test_an_app_with_a_key_of_its_own_uses_that(monkeypatch: pytest.MonkeyPatch)
         **{name: getattr(own, name) for name in own.__slots__} | {"stripe": replace(own.stripe, secret_key="sk_own")}
     )
     assert stripe_api.account(own) == "sk_own"
-    assert stripe_api._client_of(own)._requestor.api_key == "sk_own"
+    assert stripe_api._client_of(own, quick=False)._requestor.api_key == "sk_own"
 
 
 def test_the_web_process_does_not_carry_stripes_library() -> None:
@@ -171,8 +171,8 @@ def test_the_web_process_does_not_carry_stripes_library() -> None:
 @pytest.fixture
 def real(provider: Provider, monkeypatch: pytest.MonkeyPatch) -> Iterator[Provider]:
     """As with a real key: events' objects are fetched."""
-    client = stripe_api._client(f"sk_sandbox_{APP}", f"{provider.url}/stripe")
-    monkeypatch.setattr(stripe_api, "_client_of", lambda app: client)
+    client = stripe_api._client(f"sk_sandbox_{APP}", f"{provider.url}/stripe", quick=False)
+    monkeypatch.setattr(stripe_api, "_client_of", lambda app, quick: client)
     object.__setattr__(settings, "stripe_secret_key", "sk_test_1")
     yield provider
     object.__setattr__(settings, "stripe_secret_key", None)
@@ -213,8 +213,8 @@ def test_an_event_waits_while_stripe_is_away(real: Provider, now: datetime, monk
 
 
 def test_a_paid_invoice_names_its_payment(real: Provider, now: datetime, monkeypatch: pytest.MonkeyPatch) -> None:
-    client = stripe_api._client("sk_sandbox_songs", f"{real.url}/stripe")
-    monkeypatch.setattr(stripe_api, "_client_of", lambda app: client)
+    client = stripe_api._client("sk_sandbox_songs", f"{real.url}/stripe", quick=False)
+    monkeypatch.setattr(stripe_api, "_client_of", lambda app, quick: client)
     session = bought(real, now=now, slug="songs", plan="pro")
     invoice = real.stripe("songs").v1.invoices.list().data[0].id
     fetched = stripe_refetch.fetch(app("songs"), "invoice", invoice)

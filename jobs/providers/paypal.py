@@ -12,14 +12,14 @@ from typing import Any, Literal
 
 from jobs.facts import AnyFact, Dispute, PaymentReversed, PaymentSettled, Refund
 from jobs.providers import paypal_api, paypal_fields
-from jobs.providers.paypal_capture import prepare
+from jobs.providers.paypal_capture import asks, prepare
 from jobs.providers.paypal_fields import Object, Sold, get, objects, text
 from jobs.providers.paypal_signature import CannotVerify, verify_signature
 from models.apps import App
 from models.errors import NotOurs, Unprocessable
 from models.events import Event
 
-__all__ = ["CannotVerify", "facts_of", "prepare", "verify_signature"]
+__all__ = ["CannotVerify", "asks", "facts_of", "prepare", "verify_signature"]
 
 State = Literal["settled", "pending", "failed"]
 Handler = Callable[[App, Event, Object], Iterable[AnyFact]]

@@ -26,6 +26,11 @@ FETCH = {
 }
 
 
+def asks(app: App, event: Event) -> bool:
+    """Whether PayPal has to be asked first: of an approved order always, of the rest with an account of our own."""
+    return event.type == APPROVED or (event.type in FETCH and paypal_api.has_real_account(app))
+
+
 def prepare(app: App, event: Event) -> Event:
     """The event with what PayPal says now, where it can be asked: an approved order captured, an object fetched again.
 

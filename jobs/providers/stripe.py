@@ -57,10 +57,17 @@ def facts_of(app: App, event: Event) -> Iterator[AnyFact]:
         raise Unprocessable(f"malformed {event.type}: {type(error).__name__} {error}") from error
 
 
+def asks(app: App, event: Event) -> bool:
+    """Whether there is an API key to fetch the object afresh with; without one the signed payload is what there is."""
+    return bool(app.stripe.secret_key or settings.stripe_secret_key) and event.type in HANDLERS
+
+
 def prepare(app: App, event: Event) -> Event:
-    """The event with its object fetched afresh, where there is an API key; as it was signed, where there is none."""
-    if not (app.stripe.secret_key or settings.stripe_secret_key) or event.type not in HANDLERS:
-        return event
+    """The event with its object fetched afresh.
+
+    Raises:
+        ProviderAway: Stripe gave no answer.
+    """
     from jobs.providers import stripe_refetch
 
     return stripe_refetch.prepare(app, event)

@@ -4,6 +4,7 @@
 
 Stripe's library is heavy, and its objects are no dicts: it is imported when it is first needed, and what it returns is
 made plain here. Nothing here may be called inside a transaction: an answer may take `TIMEOUT_SECONDS`, three times.
+Where the database tries again anyway, a `quick` call asks once.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ Object = dict[str, Any]
 Page = tuple[list[Object], bool]
 TIMEOUT_SECONDS = 20.0
 RETRIES = 2
+QUICK_SECONDS = 8.0
 LONGEST_KEY = 255
 SANDBOX_KEY = "sk_sandbox_"
 
@@ -43,7 +45,7 @@ def account(app: App) -> str:
     return real_key(app) or f"{SANDBOX_KEY}{app.slug}"
 
 
-def call(app: App, ask: Callable[[Any], Any]) -> Object:
+def call(app: App, ask: Callable[[Any], Any], *, quick: bool = False) -> Object:
     """What `ask`, given the `v1` of the app's client, returns, as plain data.
 
     Raises:
@@ -52,7 +54,7 @@ def call(app: App, ask: Callable[[Any], Any]) -> Object:
     """
     import stripe
 
-    client = _client_of(app)
+    client = _client_of(app, quick)
     try:
         answer = ask(client.v1)
     except stripe.StripeError as error:
@@ -61,9 +63,9 @@ def call(app: App, ask: Callable[[Any], Any]) -> Object:
     return plain
 
 
-def page(app: App, ask: Callable[[Any], Any]) -> Page:
+def page(app: App, ask: Callable[[Any], Any], *, quick: bool = False) -> Page:
     """One page of a list: its objects, and whether there are more. Raises what `call` does."""
-    answer = call(app, ask)
+    answer = call(app, ask, quick=quick)
     return list(answer.get("data") or []), bool(answer.get("has_more"))
 
 
@@ -75,17 +77,17 @@ def idempotency_key(*parts: object) -> str:
     return f"{parts[0]}:{hashlib.sha256(key.encode()).hexdigest()}"
 
 
-def _client_of(app: App) -> StripeClient:
+def _client_of(app: App, quick: bool) -> StripeClient:
     key = real_key(app)
     if key:
-        return _client(key, None)
+        return _client(key, None, quick)
     if settings.sandbox and settings.sandbox_url:
-        return _client(f"{SANDBOX_KEY}{app.slug}", f"{settings.sandbox_url}/stripe")
+        return _client(f"{SANDBOX_KEY}{app.slug}", f"{settings.sandbox_url}/stripe", quick)
     raise ProviderRefused("Stripe is not set up here: set STRIPE_SECRET_KEY, or secret_key in the app's [stripe]")
 
 
 @lru_cache(maxsize=64)
-def _client(key: str, url: str | None) -> StripeClient:
+def _client(key: str, url: str | None, quick: bool) -> StripeClient:
     import requests
     import stripe
 
@@ -93,9 +95,9 @@ def _client(key: str, url: str | None) -> StripeClient:
     if url is not None:
         session = requests.Session()
         session.trust_env = False  # a proxy of the environment is not for what runs on this machine
-    http = stripe.RequestsClient(timeout=TIMEOUT_SECONDS, session=session)
+    http = stripe.RequestsClient(timeout=QUICK_SECONDS if quick else TIMEOUT_SECONDS, session=session)
     base: Any = {"api": url} if url else None
-    return stripe.StripeClient(key, max_network_retries=RETRIES, http_client=http, base_addresses=base)
+    return stripe.StripeClient(key, max_network_retries=0 if quick else RETRIES, http_client=http, base_addresses=base)
 
 
 def _ours(error: Any) -> ProviderAway | ProviderRefused:

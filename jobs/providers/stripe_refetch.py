@@ -57,7 +57,7 @@ def fetch(app: App, kind: str, id_: str) -> Object:
     Raises:
         ProviderAway, ProviderRefused.
     """
-    fresh = stripe_api.call(app, lambda v1: FETCH[kind](v1, id_))
+    fresh = stripe_api.call(app, lambda v1: FETCH[kind](v1, id_), quick=True)
     return with_payment(app, fresh) if kind == "invoice" else fresh
 
 
@@ -78,6 +78,6 @@ def with_payment(app: App, invoice: Object) -> Object:
 def payment_intents(app: App, invoice_id: str) -> list[str]:
     """The payments that paid an invoice, the first one that counts first."""
     wanted: Any = {"invoice": invoice_id, "status": "paid"}
-    paid, _ = stripe_api.page(app, lambda v1: v1.invoice_payments.list(wanted))
+    paid, _ = stripe_api.page(app, lambda v1: v1.invoice_payments.list(wanted), quick=True)
     found = [(payment.get("payment") or {}).get("payment_intent") for payment in paid]
     return [intent["id"] if isinstance(intent, dict) else intent for intent in found if intent]
