@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 MOST_DAYS = 365
 TOLD = {
-    "unbacked": "credits without a payment at the provider; nothing was changed for them",
-    "dead": "missed events that could not be applied; mend what they say and replay them",
-    "unreachable": "providers that gave no answer; run it again",
-    "skipped": "apps that were skipped",
+    "unbacked": "credited without a payment at the provider; nothing was changed for them",
+    "dead": "missed and could not be applied; mend what they say and replay them",
+    "unreachable": "with a provider that gave no answer; run it again",
+    "skipped": "skipped",
 }
 
 

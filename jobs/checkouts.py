@@ -47,6 +47,8 @@ def start(app: App, body: dict[str, Any], *, now: datetime) -> tuple[dict[str, A
     """
     checkout_id = body.get("id") or uuid.uuid4().hex
     content = {name: value for name, value in body.items() if name not in requests.NOT_CONTENT and value is not None}
+    if content.get("provider") == app.provider:
+        del content["provider"]  # the one that is meant where none is named
     try:
         checkout = _stored(app, checkout_id, content) or _promise(app, checkout_id, content, now)
         return _open(app, checkout, now)

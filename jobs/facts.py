@@ -25,7 +25,8 @@ class PaymentSettled(Fact):
     """A pack was sold. `reference` is the economic key of the payment, `aliases` the other ids it goes by.
 
     `state` is `settled` (paid, or nothing to pay), `pending` (the money is on its way) or `failed`. `checkout` is our
-    own checkout's id: what was promised there holds, whatever the catalog says today.
+    own checkout's id: what was promised there holds, whatever the catalog says today. `order` is an id that several
+    payments may share, so it names none of them. `only_if_promised`: another event tells of it, if nothing was promised.
     """
 
     customer: str | None
@@ -35,6 +36,8 @@ class PaymentSettled(Fact):
     price_id: str | None = None
     quantity: int = 1
     checkout: str | None = None
+    order: str | None = None
+    only_if_promised: bool = False
     amount_minor: int | None = None
     currency: str | None = None
     state: Literal["settled", "pending", "failed"] = "settled"
@@ -63,6 +66,7 @@ class SubscriptionChanged(Fact):
     period_start: datetime | None
     period_end: datetime | None
     changed_at: datetime
+    is_first: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +83,7 @@ class PlanLine:
 class PeriodPaid(Fact):
     """An invoice of a subscription was paid, or (`paid` false) could not be.
 
-    `renews`: it starts the subscription or a cycle.
+    `renews`: it starts the subscription or a cycle; `changes`: it pays for a change of the plan.
     """
 
     subscription: str
@@ -90,6 +94,7 @@ class PeriodPaid(Fact):
     paid: bool
     renews: bool
     line: PlanLine | None
+    changes: bool = False
     amount_minor: int | None = None
     currency: str | None = None
     aliases: tuple[str, ...] = field(default=())

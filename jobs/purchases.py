@@ -32,10 +32,13 @@ def settle(conn: Connection, app: App, fact: PaymentSettled, *, now: datetime) -
         Unprocessable: the event names no customer, or no pack of the catalog.
     """
     promise = _promise(conn, app, fact)
+    if promise is None and fact.only_if_promised:
+        return fact.customer or ""
     if promise is not None:
         fact = replace(fact, customer=promise.customer, quantity=promise.quantity)
     customer = accounts.known(fact.customer, "metadata.customer or client_reference_id")
     pack = (promise.sold_pack() if promise else None) or _pack(app, fact)
+    _check_paid(fact, pack)
     ids = returns.lock(conn, app.slug, fact.provider, (fact.reference, *fact.aliases))
     payment = payments.record(
         conn,
@@ -43,7 +46,7 @@ def settle(conn: Connection, app: App, fact: PaymentSettled, *, now: datetime) -
         account_id=accounts.ensure(conn, app.slug, customer, now=now),
         provider=fact.provider,
         reference=payments.reference_of(conn, app.slug, fact.provider, ids) or fact.reference,
-        aliases=ids,
+        aliases=[*ids, *((fact.order,) if fact.order else ())],
         pack=pack.key,
         quantity=fact.quantity,
         amount_minor=fact.amount_minor if fact.amount_minor is not None else pack.price_minor * fact.quantity,
@@ -68,11 +71,33 @@ def end_checkout(conn: Connection, app: App, fact: CheckoutEnded, *, now: dateti
     return found.customer
 
 
+def _names(fact: PaymentSettled) -> tuple[str, ...]:
+    return (fact.reference, *fact.aliases, *((fact.order,) if fact.order else ()))
+
+
 def _promise(conn: Connection, app: App, fact: PaymentSettled) -> Checkout | None:
     """The checkout that this pays for: a pack's, and this customer's."""
-    found = checkouts.promised(conn, app.slug, fact.provider, fact.checkout, (fact.reference, *fact.aliases))
-    mine = found is not None and found.pack is not None and fact.customer in (None, found.customer)
-    return found if mine else None
+    found = checkouts.promised(conn, app.slug, fact.provider, fact.checkout, _names(fact))
+    if found is None or found.pack is None or fact.customer not in (None, found.customer):
+        return None
+    # Who made the order may have named any checkout of ours: it is that one's payment if it is that one's order.
+    if fact.order is not None and found.provider_id not in (None, fact.order):
+        return None
+    return found
+
+
+def _check_paid(fact: PaymentSettled, pack: Pack) -> None:
+    """An order that was made in a browser has the price that somebody wrote there.
+
+    Raises:
+        Unprocessable: it is less than the pack's.
+    """
+    known = fact.order is not None and fact.amount_minor is not None and fact.currency == pack.currency
+    if known and fact.state == "settled" and (fact.amount_minor or 0) < pack.price_minor * fact.quantity:
+        raise Unprocessable(
+            f"{fact.amount_minor} {fact.currency} (minor units) were paid for {fact.quantity} × {pack.key}, which cost "
+            f"{pack.price_minor * fact.quantity}: refund it, or lower the price in the catalog and replay the event"
+        )
 
 
 def _advance(conn: Connection, app: App, fact: PaymentSettled, pack: Pack, payment: Payment, now: datetime) -> None:

@@ -8,6 +8,7 @@ of any transaction: the same request again asks for the same refund.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -106,14 +107,21 @@ def _is_refundable(app: App, payment: Payment) -> bool:
 def _check_left(payment: Payment, amount_minor: int | None) -> None:
     if payment.amount_minor is None:
         return
-    left = payment.amount_minor - payment.refunded_minor - payment.disputed_minor
+    left = _left_minor(payment)
     if left <= 0 or (amount_minor or 0) > left:
         told = money.as_json(max(left, 0), payment.currency or "usd")
         raise Conflict(f"of payment {payment.id} {told['amount']} {told['currency']} is left to refund", left=told)
 
 
+def _left_minor(payment: Payment) -> int:
+    return (payment.amount_minor or 0) - payment.refunded_minor - payment.disputed_minor
+
+
 def _ask(app: App, payment: Payment, wanted: Request) -> tuple[dict[str, Any], bool]:
     database.release()
+    if wanted.amount_minor is None and payment.disputed_minor:
+        # All that is left: the provider's own idea of that leaves the dispute out.
+        wanted = replace(wanted, amount_minor=_left_minor(payment))
     try:
         reference, state, amount_minor = REFUNDERS[payment.provider](app, payment, wanted)
     except ProviderRefused as refusal:

@@ -74,6 +74,8 @@ def settle(
     payment = payments.find(conn, app.slug, provider, known)
     if payment is None:
         return None
+    # What went back is known by any of its ids, and this event may have named but one of them.
+    known = returns.lock(conn, app.slug, provider, {*known, payment.reference, *payment.aliases})
     customer = accounts.customer_of(conn, payment.account_id)
     before = (payment.refunded_minor, payment.disputed_minor, payment.state)
     back = returns.of_payment(conn, app.slug, provider, known)
@@ -143,6 +145,7 @@ def _stop_or_go_on(conn: Connection, app: App, payment: Returnable, now: datetim
     whole = bool(payment.amount_minor) and payment.refunded_minor + payment.disputed_minor >= (
         payment.amount_minor or 0
     )
+    whole = whole and payment.period_end is not None
     whole = whole and not (it.current_period_end and payment.period_end and payment.period_end < it.current_period_end)
     it.unpaid_invoices = [*others, returned] if whole else others
     it.paid_until = payments.paid_until(conn, it.id)

@@ -6,7 +6,7 @@ invoice that comes before its subscription makes it. What is owed after each eve
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import psycopg
@@ -14,13 +14,15 @@ import psycopg
 from jobs import grants, reversals
 from jobs.facts import CustomerKnown, PeriodPaid, PlanLine, SubscriptionChanged
 from jobs.purchases import tell_settled
-from models import accounts, activation, checkouts, payments, returns
+from models import accounts, activation, checkouts, cycles, payments, returns
 from models import subscriptions as stored
 from models.apps import App
 from models.errors import Unprocessable
 from models.payments import Payment
-from models.subscriptions import ENDED, Subscription
+from models.subscriptions import ENDED, PAUSED, PAYING, Subscription
 
+# Times of one thing that two events tell may differ by as much; months do not.
+SLACK = timedelta(days=1)
 Connection = psycopg.Connection[tuple[Any, ...]]
 
 
@@ -34,15 +36,19 @@ def know_customer(conn: Connection, app: App, fact: CustomerKnown, *, now: datet
 
 def change(conn: Connection, app: App, fact: SubscriptionChanged, *, now: datetime) -> str:
     """Take over the state of a subscription, unless a newer one is known, and grant what is owed."""
-    it = stored.lock(conn, app.slug, fact.provider, fact.subscription) or _begin(conn, app, fact, now)
-    if it.status in ENDED or fact.changed_at < it.changed_at:
+    known = stored.lock(conn, app.slug, fact.provider, fact.subscription)
+    it, is_new = known or _begin(conn, app, fact, now), known is None
+    is_older = fact.changed_at < it.changed_at or (fact.is_first and fact.changed_at == it.changed_at)
+    if it.status in ENDED or (is_older and not is_new):
         return it.customer
     if fact.anchor != it.anchor:
-        it.cycle_base = it.next_cycle
-        it.anchor = fact.anchor
+        _count_anew(it, fact.anchor)
+    paused_since = it.changed_at if it.status == PAUSED else None
     plan_before, it.plan = it.plan, _plan(app, fact.plan, fact.price_id) or it.plan
     it.status, it.changed_at = fact.status, fact.changed_at
     it.current_period_end = fact.period_end or it.current_period_end
+    if paused_since is not None and it.status in PAYING:
+        _pass_over(it, paused_since, fact.changed_at)
     stored.save(conn, it, now=now)
     activation.ensure(conn, app, it, now=now)
     running = it.cycle_at(now)
@@ -50,6 +56,23 @@ def change(conn: Connection, app: App, fact: SubscriptionChanged, *, now: dateti
         grants.grant_cycle(conn, app, it, running, now=now, event_id=fact.event_id)
     grants.grant_due(conn, app, [it], now=now, event_id=fact.event_id)
     return it.customer
+
+
+def _count_anew(it: Subscription, anchor: datetime) -> None:
+    """A new anchor starts a new count of months. The next one is its first that begins after the last one of the old
+    count: an anchor that is moved by seconds, or turns out to lie in the past, grants no month again.
+    """
+    after = it.start_of(it.next_cycle - 1) + SLACK
+    months = max(0, cycles.cycle_at(anchor, after) + 1)
+    it.anchor, it.cycle_base = anchor, it.next_cycle - months
+
+
+def _pass_over(it: Subscription, paused_since: datetime, resumed_at: datetime) -> None:
+    """Months that began during a pause were not paid for, unless they had been before: nobody owes them."""
+    while (start := it.start_of(it.next_cycle)) <= resumed_at and start > paused_since:
+        if it.paid_until is not None and start < it.paid_until:
+            return
+        it.next_cycle += 1
 
 
 def _begin(conn: Connection, app: App, fact: SubscriptionChanged, now: datetime) -> Subscription:
@@ -68,14 +91,17 @@ def _begin(conn: Connection, app: App, fact: SubscriptionChanged, now: datetime)
 
 def pay_period(conn: Connection, app: App, fact: PeriodPaid, *, now: datetime) -> str:
     """Note an invoice as paid or unpaid; one that was paid grants its cycle at once."""
+    # Before the subscription, as whoever tells of a refund does.
+    ids = returns.lock(conn, app.slug, fact.provider, (fact.invoice, *fact.aliases)) if fact.paid else []
     it = stored.lock(conn, app.slug, fact.provider, fact.subscription) or _begin_with(conn, app, fact, now)
     if not fact.paid:
         _note_unpaid(conn, app, fact, it, now)
         return it.customer
-    ids = returns.lock(conn, app.slug, fact.provider, (fact.invoice, *fact.aliases))
     payment = _record(conn, app, fact, it, ids, now)
     it.unpaid_invoices = [invoice for invoice in it.unpaid_invoices if invoice != fact.invoice]
     if fact.line:
+        if fact.changes and _is_a_new_count(it, fact.line):
+            _count_anew(it, fact.line.start)
         it.plan = _plan(app, fact.line.plan, fact.line.price_id) or it.plan
         it.paid_until = payments.paid_until(conn, it.id)
     stored.save(conn, it, now=now)
@@ -83,11 +109,31 @@ def pay_period(conn: Connection, app: App, fact: PeriodPaid, *, now: datetime) -
     if payment.is_new:
         paid_for = {"plan": it.plan, "subscription": it.provider_id}
         tell_settled(conn, app, it.customer, fact, payment, paid_for, now=now)
-    cycle = it.nearest_cycle(fact.line.start) if fact.renews and fact.line else it.cycle_at(now)
-    grants.grant_cycle(conn, app, it, cycle, now=now, payment_id=payment.id, event_id=fact.event_id)
+    cycle = _paid_cycle(it, fact, now)
+    if cycle is not None:
+        grants.grant_cycle(conn, app, it, cycle, now=now, payment_id=payment.id, event_id=fact.event_id)
     grants.grant_due(conn, app, [it], now=now, event_id=fact.event_id)
     reversals.settle(conn, app, fact.provider, ids, event_id=fact.event_id, now=now)
     return it.customer
+
+
+def _paid_cycle(it: Subscription, fact: PeriodPaid, now: datetime) -> int | None:
+    """The cycle that the invoice grants at once. A trial's own, of nothing, is the one before all others; a change of
+    the plan grants what the running month owes, if it owes anything.
+    """
+    if fact.renews and fact.line:
+        is_trial = fact.amount_minor == 0 and fact.line.end <= it.anchor + SLACK
+        return it.cycle_base - 1 if is_trial else it.nearest_cycle(fact.line.start)
+    if not fact.changes:
+        return None
+    cycle = it.cycle_at(fact.line.start if fact.line else now)
+    return cycle if it.is_due(cycle, now) else None
+
+
+def _is_a_new_count(it: Subscription, line: PlanLine) -> bool:
+    """Whether a changed plan begins its months anew with this line: it starts where no month of the old count does."""
+    nearest = it.start_of(it.nearest_cycle(line.start))
+    return abs(line.start - nearest) > SLACK and line.start > it.start_of(it.next_cycle - 1) + SLACK
 
 
 def _begin_with(conn: Connection, app: App, fact: PeriodPaid, now: datetime) -> Subscription:

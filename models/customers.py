@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from operator import itemgetter
 from typing import Any
 
@@ -12,10 +12,11 @@ import psycopg
 from models import activation, cycles, database, pages
 from models.apps import App
 from models.errors import NotFound
+from models.subscriptions import ENDED, PAYING
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 Row = tuple[Any, ...]
-PAYING = ("active", "trialing")
+AN_INSTANT = timedelta(microseconds=1)
 CHANGEABLE = ("tier", "email", "timezone")
 
 COLUMNS = "a.id, a.customer, a.tier, a.email, a.timezone, a.created_at, a.updated_at"
@@ -29,7 +30,8 @@ ORDER BY a.id DESC LIMIT %(limit)s
 """
 # The latest one that pays; where none does, the latest.
 SUBSCRIPTIONS = """
-SELECT DISTINCT ON (account_id) account_id, plan, status, provider, provider_id, anchor, granted_at FROM subscription
+SELECT DISTINCT ON (account_id) account_id, plan, status, provider, provider_id, anchor, granted_at,
+    changed_at FROM subscription
 WHERE account_id = ANY(%s) ORDER BY account_id, status = ANY(%s) DESC, id DESC
 """
 PROVIDER_CUSTOMERS = """
@@ -124,8 +126,9 @@ def _customer(
 
 
 def _subscription(row: Sequence[Any], now: datetime) -> dict[str, Any]:
-    plan, status, provider, provider_id, anchor, granted_at = row
-    cycle = cycles.cycle_at(anchor, now)
+    plan, status, provider, provider_id, anchor, granted_at, changed_at = row
+    # An ended one stands in the cycle in which it ended.
+    cycle = cycles.cycle_at(anchor, min(now, changed_at - AN_INSTANT) if status in ENDED else now)
     return {
         "plan": plan,
         "status": status,

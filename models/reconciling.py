@@ -15,8 +15,10 @@ SELECT event_id, error FROM inbox_event
 WHERE app = %s AND provider = %s AND event_id = ANY(%s::text[]) AND state = 'dead'
 """
 FIRST_TRACE = """
-SELECT least((SELECT created_at FROM account WHERE app = %(app)s ORDER BY id LIMIT 1),
-             (SELECT created_at FROM checkout WHERE app = %(app)s ORDER BY id LIMIT 1))
+SELECT greatest(
+    least((SELECT created_at FROM account WHERE app = %(app)s ORDER BY id LIMIT 1),
+          (SELECT created_at FROM checkout WHERE app = %(app)s ORDER BY id LIMIT 1)),
+    (SELECT max(created_at) FROM request WHERE app = %(app)s AND resource = 'import'))
 """
 PAYMENT_STATES = """
 SELECT state FROM payment

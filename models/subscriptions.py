@@ -17,6 +17,7 @@ from models import arrays, cycles
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 PAYING = ("active", "trialing")
+PAUSED = "paused"
 ENDED = ("canceled", "incomplete_expired")
 
 COLUMNS = """s.id, s.app, a.customer, s.account_id, s.provider, s.provider_id, s.plan, s.status, s.anchor,

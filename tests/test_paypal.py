@@ -62,7 +62,7 @@ def test_a_completed_capture_is_a_payment_keyed_by_the_capture_with_the_order_as
         event_id=fact.event_id,
         customer=ADA,
         reference="CAP1",
-        aliases=("ORD1",),
+        order="ORD1",
         pack=PACK,
         amount_minor=499,
         currency="usd",
@@ -73,7 +73,7 @@ def test_a_completed_capture_is_a_payment_keyed_by_the_capture_with_the_order_as
     ("custom_id", "expected"),
     [
         ("customer=u%2F1%20%C3%BC&pack=p", ("u/1 ü", "p", 1, None)),
-        ("pack=p&customer=u&quantity=12", ("u", "p", 12, None)),
+        ("pack=p&customer=u&quantity=12", ("u", "p", 1, None)),
         ("customer=a+b&pack=p", ("a b", "p", 1, None)),
         ("checkout=c-1", (None, None, 1, "c-1")),
         ("customer=u&pack=p&checkout=c%261&app=clash-ai&more=x", ("u", "p", 1, "c&1")),
@@ -170,9 +170,30 @@ def test_an_order_tells_of_its_captures_and_without_any_it_tells_nothing():
     del bought["supplementary_data"]
     for type_ in ("CHECKOUT.ORDER.APPROVED", "CHECKOUT.ORDER.COMPLETED"):
         (fact,) = facts(type_, order(ADAS, bought))
-        assert (fact.reference, fact.aliases, fact.customer, fact.state) == ("CAP1", ("ORD1",), ADA, "settled")
+        assert (fact.reference, fact.order, fact.customer, fact.state) == ("CAP1", "ORD1", ADA, "settled")
         with pytest.raises(NotOurs, match="not captured"):
             facts(type_, order(ADAS))
+
+
+def test_who_writes_the_order_sets_neither_the_quantity_nor_the_price(db, now):
+    cheap = capture(f"{ADAS}&quantity=1000000", amount=amount("0.01"))
+    deliver(event("PAYMENT.CAPTURE.COMPLETED", cheap), now=now)
+    assert balance(ADA, SLUG) == 0
+    ((state, error),) = event_states(SLUG)
+    assert (state, "cost 499" in str(error)) == ("dead", True)
+
+
+def test_two_captures_of_one_order_are_two_payments(db, now):
+    declined = capture(ADAS, number="2", status="DECLINED", amount=amount("4.99"))
+    other = capture("customer=bo&pack=minutes_30", number="3", amount=amount("4.99"))
+    for it in (declined, other):
+        it["supplementary_data"] = {"related_ids": {"order_id": "ORD1"}}
+    deliver(paid(), now=now)
+    deliver(event("PAYMENT.CAPTURE.COMPLETED", other), now=now)
+    assert (balance(ADA, SLUG), balance("bo", SLUG)) == (30, 30)
+    deliver(event("PAYMENT.CAPTURE.REFUNDED", refund("4.99")), now=now)
+    deliver(event("PAYMENT.CAPTURE.DECLINED", declined), now=now)
+    assert (balance(ADA, SLUG), balance("bo", SLUG)) == (0, 30), "the decline that comes late undoes no refund"
 
 
 def test_a_capture_is_credited_once_however_many_events_tell_of_it(db, now):
@@ -530,23 +551,23 @@ def test_an_order_is_bought_captured_refunded_and_disputed_over_real_http(db, no
         client = paypal_api.client(app(SLUG))
         order_id, url = client.create_order(
             f"{SLUG}:c-1",
-            custom_id=paypal_api.write_custom_id(app=SLUG, customer="a b", pack=PACK, checkout="c-1", quantity=2),
-            description="2 packs",
-            amount_minor=998,
+            custom_id=paypal_api.write_custom_id(app=SLUG, customer="a b", pack=PACK, checkout="c-1"),
+            description="a pack",
+            amount_minor=499,
             currency="usd",
             success_url="https://shop.test/ok",
             cancel_url="https://shop.test/no",
         )
         requests.post(url, data={"how": "COMPLETED"}, allow_redirects=False, timeout=9)
         hear(client, now)
-        assert balance("a b", SLUG) == 60
-        (bought,) = paypal_api.captures_of(client.get_order(order_id))
-        client.refund_capture(bought["id"], key="half", amount_minor=499, currency="usd")
-        hear(client, now)
         assert balance("a b", SLUG) == 30
+        (bought,) = paypal_api.captures_of(client.get_order(order_id))
+        client.refund_capture(bought["id"], key="half", amount_minor=250, currency="usd")
+        hear(client, now)
+        assert balance("a b", SLUG) == 15
         provider.control(SLUG, action="paypal-dispute", id=bought["id"])
         hear(client, now)
-        assert (balance("a b", SLUG), available("a b", now)) == (30, 0)
+        assert (balance("a b", SLUG), available("a b", now)) == (15, 0)
         client.refund_capture(bought["id"], key="rest")
         hear(client, now)
         assert balance("a b", SLUG) == 0

@@ -453,5 +453,5 @@ def test_the_report_is_for_people_and_its_exit_code_for_programs(system: Running
     assert system.manage(*buy).returncode == 0
     shown = system.manage("reconcile", "songs")
     assert shown.returncode == 1
-    assert "credits without a payment at the provider" in shown.stdout
+    assert "credited without a payment at the provider" in shown.stdout
     assert "'forger' credited 100 units" in shown.stdout

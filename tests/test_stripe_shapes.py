@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from cast import ADA, balance, deliver, event_states
+from jobs import runs
 from models import database
 from stripe_events import charge, event, invoice, paid_session, refund, subscription
 
@@ -99,8 +100,6 @@ def test_two_apps_on_one_account_never_get_each_others_credit(now: datetime) -> 
 
 
 def test_a_paused_subscription_grants_nothing_until_it_goes_on(now: datetime) -> None:
-    from jobs import runs
-
     end = now + timedelta(days=365)
     it = subscription("songs", ADA, "pro", anchor=now, start=now, end=end)
     deliver("songs", event("customer.subscription.created", it, created=now), now=now)
@@ -111,4 +110,17 @@ def test_a_paused_subscription_grants_nothing_until_it_goes_on(now: datetime) ->
     assert balance(ADA, "songs") == 1000
     again = now + timedelta(days=45)
     deliver("songs", event("customer.subscription.resumed", it, created=again), now=again)
+    assert balance(ADA, "songs") == 1000, "the month that began in the pause was not paid for"
+    runs.run("songs", "grant-monthly", now=now + timedelta(days=62))
     assert balance(ADA, "songs") == 2000
+
+
+def test_a_pause_takes_nothing_that_was_paid_before_it(now: datetime) -> None:
+    it = subscription("songs", ADA, "pro", anchor=now, start=now, end=now + timedelta(days=365))
+    deliver("songs", event("customer.subscription.created", it, created=now), now=now)
+    year = invoice("songs", ADA, "pro", start=now, end=now + timedelta(days=365), amount_paid=29000)
+    deliver("songs", event("invoice.paid", year, created=now), now=now)
+    for day, change in ((2, {"pause_collection": {"behavior": "void"}}), (70, {})):
+        at = now + timedelta(days=day)
+        deliver("songs", event("customer.subscription.updated", {**it, **change}, created=at), now=at)
+    assert balance(ADA, "songs") == 3000

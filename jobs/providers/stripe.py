@@ -29,6 +29,7 @@ from jobs.providers.stripe_objects import (
 from models.apps import App
 from models.errors import NotOurs, Unprocessable
 from models.events import Event
+from models.subscriptions import PAUSED
 from settings import settings
 
 Handler = Callable[[App, Event, Object], Iterable[AnyFact]]
@@ -117,6 +118,7 @@ def _intent_succeeded(app: App, event: Event, intent: Object) -> Iterator[AnyFac
         aliases=tuple(name for name in (id_of(intent.get("latest_charge")),) if name),
         pack=named["pack"],
         checkout=named["checkout"],
+        only_if_promised=True,
         amount_minor=whole(intent.get("amount_received")),
         currency=currency_of(intent),
     )
@@ -210,13 +212,14 @@ def _subscription_changed(app: App, event: Event, subscription: Object) -> Itera
         period_start=start,
         period_end=time_of(subscription.get("current_period_end") or item.get("current_period_end")),
         changed_at=created(event),
+        is_first=event.type.endswith(".created"),
     )
 
 
 def _status(event: Event, subscription: Object) -> str:
     """Stripe keeps a subscription active while it collects nothing for it; it is owed nothing then."""
     status = "canceled" if event.type.endswith(".deleted") else text(subscription["status"])
-    return "paused" if status in ("active", "trialing") and subscription.get("pause_collection") else status
+    return PAUSED if status in ("active", "trialing") and subscription.get("pause_collection") else status
 
 
 RENEWALS = ("subscription_create", "subscription_cycle")
@@ -240,6 +243,7 @@ def _invoice(app: App, event: Event, invoice: Object, paid: bool) -> Iterator[An
         checkout=subscription_metadata(invoice).get("checkout"),
         paid=paid,
         renews=invoice.get("billing_reason") in RENEWALS,
+        changes=invoice.get("billing_reason") == "subscription_update",
         line=_paid_line(line, invoice) if line else None,
         amount_minor=whole(invoice.get("amount_paid")),
         currency=currency_of(invoice),
