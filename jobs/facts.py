@@ -26,7 +26,7 @@ class PaymentSettled(Fact):
 
     `state` is `settled` (paid, or nothing to pay), `pending` (the money is on its way) or `failed`. `checkout` is our
     own checkout's id: what was promised there holds, whatever the catalog says today. `order` is an id that several
-    payments may share, so it names none of them. `only_if_promised`: another event tells of it, if nothing was promised.
+    payments may share, so it names none of them. `only_if_promised`: where nothing was, another event tells of it.
     """
 
     customer: str | None
