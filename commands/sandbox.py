@@ -96,8 +96,11 @@ def _purchase(provider: str, app: str, customer: str | None, pack: str | None, q
     known = catalog.current()[app]
     if pack not in known.packs:
         raise click.BadParameter(f"{app} sells {', '.join(known.packs) or 'no packs'}", param_hint="--pack")
-    paid = purchases.paid_checkout if provider == "stripe" else purchases.paid_capture
-    return json.dumps(paid(known, customer, pack, quantity=quantity)).encode()
+    if provider == "stripe":
+        return json.dumps(purchases.paid_checkout(known, customer, pack, quantity=quantity)).encode()
+    if quantity != 1:
+        raise click.UsageError("a PayPal order that is none of our checkouts is for one pack; buy more by a checkout")
+    return json.dumps(purchases.paid_capture(known, customer, pack)).encode()
 
 
 def _secret(app: str) -> str:

@@ -42,18 +42,18 @@ def paid_checkout(app: App, customer: str, pack: str, *, quantity: int = 1) -> d
     }
 
 
-def paid_capture(app: App, customer: str, pack: str, *, quantity: int = 1) -> dict[str, Any]:
+def paid_capture(app: App, customer: str, pack: str) -> dict[str, Any]:
     """A `PAYMENT.CAPTURE.COMPLETED` for a pack of the catalog, paid in full, with ids of its own."""
     sold = app.packs[pack]
     tag = secrets.token_hex(8).upper()
     at = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
-    value = money.paypal_value(sold.price_minor * quantity, sold.currency)
+    value = money.paypal_value(sold.price_minor, sold.currency)
     capture = {
         "id": f"CAP{tag}",
         "status": "COMPLETED",
         "amount": {"currency_code": sold.currency.upper(), "value": value},
         "final_capture": True,
-        "custom_id": f"customer={quote(customer, safe='')}&pack={quote(pack, safe='')}&quantity={quantity}",
+        "custom_id": f"customer={quote(customer, safe='')}&pack={quote(pack, safe='')}",
         "supplementary_data": {"related_ids": {"order_id": f"ORD{tag}"}},
         "create_time": at,
         "update_time": at,

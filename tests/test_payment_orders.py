@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -16,6 +15,7 @@ from stripe_events import charge, event, invoice, paid_session, subscription
 
 pytestmark = pytest.mark.usefixtures("db")
 DAY = timedelta(days=1)
+BOTH_ORDERS = [(0, 1), (1, 0)]
 Told = tuple[datetime, str, dict[str, Any]]
 
 
@@ -38,7 +38,7 @@ def paid(anchor: datetime, month: int, **more: Any) -> dict[str, Any]:
     return invoice("songs", ADA, "pro", start=start, end=end, number=f"m{month}", **more)
 
 
-@pytest.mark.parametrize("order", itertools.permutations(range(2)))
+@pytest.mark.parametrize("order", BOTH_ORDERS)
 def test_an_old_subscription_of_which_we_hear_in_its_sixth_month_grants_that_one(
     now: datetime, order: tuple[int, ...]
 ) -> None:
@@ -59,7 +59,7 @@ def test_an_anchor_that_differs_by_seconds_grants_no_month_twice(now: datetime, 
     assert balance(ADA, "songs") == 1000
 
 
-@pytest.mark.parametrize("order", itertools.permutations(range(2)))
+@pytest.mark.parametrize("order", BOTH_ORDERS)
 def test_a_larger_plan_that_begins_its_months_anew_grants_one_whole_month(
     now: datetime, order: tuple[int, ...]
 ) -> None:
@@ -78,7 +78,7 @@ def test_a_larger_plan_that_begins_its_months_anew_grants_one_whole_month(
     assert clean(then)
 
 
-@pytest.mark.parametrize("order", itertools.permutations(range(2)))
+@pytest.mark.parametrize("order", BOTH_ORDERS)
 def test_a_trial_grants_a_month_and_the_first_paid_month_another(now: datetime, order: tuple[int, ...]) -> None:
     trial_end = now + 14 * DAY
     trial = subscription("songs", ADA, "pro", anchor=trial_end, start=now, end=trial_end, status="trialing")

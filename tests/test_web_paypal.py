@@ -325,8 +325,8 @@ def test_the_sandbox_knows_its_own_signature(tmp_path):
 
 
 def test_a_payment_that_the_sandbox_sends_is_credited(client):
-    told = purchases.paid_capture(catalog.current()["clash-ai"], "ada & bo", "minutes_30", quantity=2)
+    told = purchases.paid_capture(catalog.current()["clash-ai"], "ada & bo", "minutes_30")
     assert post(client, json.dumps(told).encode(), path="/webhooks/paypal/clash-ai").status_code == 200
     while events.apply_pending(now=datetime.now(timezone.utc) + timedelta(minutes=1)):
         pass
-    assert balance("ada & bo", "clash-ai") == 60
+    assert balance("ada & bo", "clash-ai") == 30
