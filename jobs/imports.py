@@ -66,6 +66,8 @@ def import_balances(
 
     def work(conn: Connection) -> None:
         nonlocal report
+        # The tables grow within this transaction: a plan that was made while they were small would read them whole.
+        conn.execute("SET LOCAL plan_cache_mode = force_custom_plan")
         imports.lock(conn, app.slug)
         fresh, refused = _judged(conn, app, rows, now)
         bad = [*parsed.bad, *doubles, *refused]
