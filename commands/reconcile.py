@@ -29,13 +29,15 @@ TOLD = {
 @click.command("reconcile", short_help="Compare the payment providers with the ledger.")
 @click.argument("app", required=False)
 @click.option("--days", default=30, show_default=True, type=click.IntRange(1, MOST_DAYS), help="How far to look back.")
-@click.option("--from-before", is_flag=True, help="Also what was paid before the app's first customer was known here.")
+@click.option(
+    "--from-before", is_flag=True, help="Also what was paid before the app came here, or before its last import."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def command(app: str | None, days: int, from_before: bool, as_json: bool) -> None:
     """Apply what the providers have and we never heard of, for APP or for all apps, and report credits that no payment
     stands behind. Doing it again and again does no harm.
 
-    What was paid before the app's first customer was known here is left alone, for it may have been imported; after the
+    What was paid before the app's first customer was known here, or before its last import, is left alone; after the
     loss of a database --from-before credits that too.
 
     Exit code 1 if there is anything for a person to look at.

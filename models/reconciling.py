@@ -71,9 +71,9 @@ def known_events(app: str, provider: str, ids: Sequence[str]) -> set[str]:
 
 
 def first_trace(app: str) -> datetime | None:
-    """When the app's first customer came to be here; None before that.
+    """When the app's first customer or checkout came to be here, or its last import if that was later; None before that.
 
-    What was paid before is in no balance of ours, or came with an import.
+    What was paid before is in no balance of ours, or came with the import.
     """
     return database.fetch(FIRST_TRACE, {"app": app})[0][0]
 
