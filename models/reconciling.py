@@ -71,7 +71,7 @@ def known_events(app: str, provider: str, ids: Sequence[str]) -> set[str]:
 
 
 def first_trace(app: str) -> datetime | None:
-    """When the app's first customer or checkout came to be here, or its last import if that was later; None before that.
+    """When the app's first customer or checkout came to be, or its last import if that was later; None before that.
 
     What was paid before is in no balance of ours, or came with the import.
     """
