@@ -12,6 +12,10 @@ from settings import SettingsError
 
 def exit_code_of(error: Exception) -> int:
     """Say the error in one line where it was to be expected; anything else is a defect and shows its traceback."""
+    if isinstance(error, click.UsageError) and not isinstance(error, click.exceptions.NoArgsIsHelpError):
+        more = f" (more: {error.ctx.command_path} --help)" if error.ctx else ""
+        click.echo(f"Error: {error.format_message()}{more}", err=True)
+        return error.exit_code
     if isinstance(error, click.ClickException):
         error.show()
         return error.exit_code

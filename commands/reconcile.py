@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from jobs.reconcile import Finding
 
 MOST_DAYS = 365
+MOST_SHOWN = 100
 TOLD = {
     "unbacked": "credited without a payment at the provider; nothing was changed for them",
     "dead": "missed and could not be applied; mend what they say and replay them",
@@ -42,16 +43,26 @@ def command(app: str | None, days: int, from_before: bool, as_json: bool) -> Non
 
     Exit code 1 if there is anything for a person to look at.
     """
+    _check(app)
     with servers.database():
-        from models import catalog
-
-        counts, found = _run(catalog.current()[app].slug if app else None, days, from_before, as_json)
+        counts, found = _run(app, days, from_before, as_json)
     if as_json:
         click.echo(orjson.dumps({"counts": dict(counts), "found": [asdict(each) for each in found]}))
     else:
         _tell(counts, found)
     if any(each.kind != "skipped" for each in found):
         raise click.exceptions.Exit(1)
+
+
+def _check(app: str | None) -> None:
+    from models import catalog
+    from models.errors import UnknownApp
+
+    try:
+        if app is not None:
+            catalog.current()[app]
+    except UnknownApp as error:
+        raise click.UsageError(f"{error}, which has {', '.join(catalog.current().apps)}") from None
 
 
 def _run(app: str | None, days: int, from_before: bool, quiet: bool) -> tuple[Counter[str], list[Finding]]:
@@ -80,9 +91,11 @@ def _tell(counts: Counter[str], found: list[Finding]) -> None:
         mine = [each for each in found if each.kind == kind]
         if mine:
             click.echo(f"{len(mine):,} {told}:")
-        for each in mine:
+        for each in mine[:MOST_SHOWN]:
             parts = (f"{each.app} {each.provider}".strip(), each.reference, each.detail)
             click.echo("  " + ": ".join(part for part in parts if part))
+        if len(mine) > MOST_SHOWN:
+            click.echo(f"  and {len(mine) - MOST_SHOWN:,} more: --json names them all")
 
 
 def _counted(count: int, noun: str) -> str:

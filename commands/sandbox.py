@@ -1,19 +1,51 @@
-"""`manage.py sandbox`: be the payment provider."""
+"""`manage.py sandbox`: be the payment provider.
+
+Exit codes: 1 where the running sandbox or Scrip refuses or does not answer, 2 for a call that is wrong in itself.
+"""
 
 from __future__ import annotations
 
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 import click
 
 from commands import http
-from models import catalog
+from models import catalog, durations
 from sandbox import place, purchases, signing
 from settings import SANDBOX_WEBHOOK_SECRET, settings
 
+
+def _app(ctx: click.Context, param: click.Parameter, slug: str) -> str:
+    """An app of the catalog."""
+    known = catalog.current()
+    if slug not in known:
+        raise click.BadParameter(f"there is no app {slug!r}; there are {', '.join(app.slug for app in known)}")
+    return slug
+
+
+def _action(ctx: click.Context, param: click.Parameter, name: str) -> str:
+    """An action of the portal."""
+    from sandbox.actions import ACTIONS
+
+    if name not in ACTIONS:
+        raise click.BadParameter(f"there is no action {name!r}; there are {', '.join(ACTIONS)}")
+    return name
+
+
+def _duration(ctx: click.Context, param: click.Parameter, text: str) -> str:
+    """A duration, with or without a plus before it."""
+    try:
+        durations.parse(text.removeprefix("+"))
+    except ValueError as reason:
+        raise click.BadParameter(f"{text!r} {reason}") from None
+    return text.removeprefix("+")
+
+
 PROVIDERS = click.Choice(["stripe", "paypal"])
+FILE = click.Path(exists=True, dir_okay=False, readable=True, path_type=Path)
 PATIENCE_SECONDS = 15.0
 
 
@@ -26,8 +58,8 @@ def command() -> None:
 
 @command.command("sign")
 @click.argument("provider", type=PROVIDERS)
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--app", required=True, help="The app whose receiver will get it.")
+@click.argument("file", type=FILE)
+@click.option("--app", required=True, callback=_app, help="The app whose receiver will get it.")
 def sign(provider: str, file: Path, app: str) -> None:
     """Print, as JSON, the headers that make the bytes of FILE a genuine event of PROVIDER."""
     click.echo(json.dumps(_headers(provider, app, file.read_bytes())))
@@ -35,8 +67,8 @@ def sign(provider: str, file: Path, app: str) -> None:
 
 @command.command("send")
 @click.argument("provider", type=PROVIDERS)
-@click.argument("file", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--app", required=True, help="The app whose receiver gets it.")
+@click.argument("file", required=False, type=FILE)
+@click.option("--app", required=True, callback=_app, help="The app whose receiver gets it.")
 @click.option("--customer", help="Without FILE: who has paid.")
 @click.option("--pack", help="Without FILE: for which pack of the catalog.")
 @click.option("--quantity", default=1, show_default=True, type=click.IntRange(min=1), help="Without FILE: how many.")
@@ -54,6 +86,8 @@ def send(
 ) -> None:
     """Sign an event and send it to the running Scrip: the bytes of FILE, or a paid checkout of a pack.
 
+    Exit code 1 if it is refused, if it ends dead, or if nobody applies it in time.
+
     For example: sandbox send stripe --app clash-ai --customer ada --pack minutes_30
     """
     body = file.read_bytes() if file else _purchase(provider, app, customer, pack, quantity)
@@ -64,20 +98,30 @@ def send(
         if status >= 400:
             raise click.exceptions.Exit(1)
     if wait:
-        _tell_what_became_of(json.loads(body)["id"], app)
+        _tell_what_became_of(json.loads(body)["id"], app)  # the receiver takes nothing that has none
 
 
 def _tell_what_became_of(event_id: str, app: str) -> None:
+    event = _applied(event_id, app)
+    if event is None:
+        raise click.ClickException(f"still pending after {PATIENCE_SECONDS:.0f} s: do the workers run?")
+    click.echo(f"{event['state']}: {event['error']}" if event["error"] else event["state"])
+    if event["state"] == "dead":
+        raise click.exceptions.Exit(1)
+
+
+def _applied(event_id: str, app: str) -> dict[str, Any] | None:
+    """The event once it is no longer pending; None if that takes too long."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     headers = {"Authorization": f"Bearer sk_sandbox_{app}"}
     while time.monotonic() < deadline:
-        _, answer = http.send("GET", "/v1/events?limit=200", headers=headers)
-        event = next((event for event in answer["events"] if event["event_id"] == event_id), None)
+        status, answer = http.send("GET", "/v1/events?limit=200", headers=headers)
+        found = answer["events"] if status == 200 else []
+        event: dict[str, Any] | None = next((event for event in found if event["event_id"] == event_id), None)
         if event and event["state"] != "pending":
-            click.echo(f"{event['state']}: {event['error']}" if event["error"] else event["state"])
-            return
+            return event
         time.sleep(0.02)
-    click.echo("still pending: do the workers run?", err=True)
+    return None
 
 
 def _headers(provider: str, app: str, body: bytes) -> dict[str, str]:
@@ -86,7 +130,6 @@ def _headers(provider: str, app: str, body: bytes) -> dict[str, str]:
         return signing.stripe_headers(body, _secret(app))
     from sandbox import paypal_ca
 
-    catalog.current()[app]
     return paypal_ca.paypal_headers(body)
 
 
@@ -110,33 +153,35 @@ def _secret(app: str) -> str:
 
 
 @command.command("clock")
-@click.argument("advance")
+@click.argument("advance", callback=_duration)
 def clock(advance: str) -> None:
     """Move the sandbox's clock forward by ADVANCE, such as 31d, 10m or +2h. It never goes back."""
     app = next(iter(catalog.current())).slug
     headers = {"Authorization": f"Bearer sk_sandbox_{app}", "Content-Type": "application/json"}
-    body = json.dumps({"advance": advance.lstrip("+")}).encode()
+    body = json.dumps({"advance": advance}).encode()
     status, answer = http.send("POST", "/v1/sandbox/clock", body=body, headers=headers)
-    http.echo(answer)
     if status >= 400:
-        raise click.exceptions.Exit(1)
+        raise click.ClickException(answer["detail"] if isinstance(answer, dict) else str(answer))
+    http.echo(answer)
 
 
 @command.command("deliver")
 @click.argument("mode", type=click.Choice(["normal", "late", "twice", "shuffled", "swallow"]))
-@click.option("--app", required=True, help="The app whose events are meant.")
+@click.option("--app", required=True, callback=_app, help="The app whose events are meant.")
 @click.option("--late-seconds", type=click.FloatRange(0, 86400), help="With late: how late.")
 @click.option("--shape", type=click.Choice(["new", "old"]), help="Stripe's objects: today's, or before basil.")
 def deliver(mode: str, app: str, late_seconds: float | None, shape: str | None) -> None:
     """How the payment provider sends its events from now on."""
+    if late_seconds is not None and mode != "late":
+        raise click.UsageError(f"--late-seconds is for late, not for {mode}")
     given = {"late_seconds": late_seconds, "shape": shape}
     _control(app, deliver=mode, **{name: value for name, value in given.items() if value is not None})
 
 
 @command.command("do")
-@click.argument("action")
+@click.argument("action", callback=_action)
 @click.argument("id_", metavar="ID")
-@click.option("--app", required=True, help="The app whose account it is in.")
+@click.option("--app", required=True, callback=_app, help="The app whose account it is in.")
 @click.option("--amount", help="A part of it, such as 4.99; all of it if not given.")
 def do(action: str, id_: str, app: str, amount: str | None) -> None:
     """Let ACTION happen to ID at the payment provider, as the buttons of its portal do.
@@ -154,12 +199,17 @@ def do(action: str, id_: str, app: str, amount: str | None) -> None:
 
 
 def _control(app: str, **asked: object) -> None:
-    catalog.current()[app]
     url = place.known_url(settings)
     if url is None:
         raise click.ClickException("the sandbox's payment provider has not run yet; start Scrip with: make run")
     body = json.dumps({"app": app, **asked}).encode()
     status, answer = http.send("POST", "/control", body=body, base=url, headers={"Content-Type": "application/json"})
     if status >= 400:
-        raise click.ClickException(answer["error"] if isinstance(answer, dict) else str(answer))
+        raise click.ClickException(_refusal(status, answer, f"{url}/portal/{app}"))
     http.echo(answer)
+
+
+def _refusal(status: int, answer: Any, portal: str) -> str:
+    """Why the provider refuses, in one line; where the ids are to be found, if it does not know one."""
+    said = str(answer["error"]) if isinstance(answer, dict) and "error" in answer else f"{status} {answer}"
+    return f"{said}; {portal} shows what there is" if status == 404 else said

@@ -53,7 +53,7 @@ def start(app: App, body: dict[str, Any], *, now: datetime) -> tuple[dict[str, A
         checkout = _stored(app, checkout_id, content) or _promise(app, checkout_id, content, now)
         return _open(app, checkout, now)
     except ScripError as refusal:
-        details = {"id": checkout_id, **content}
+        details = {"key": f"checkout:{checkout_id}", "id": checkout_id, **content}
         requests.log_refusal(app.slug, OPERATION, body["customer"], details, refusal, now)
         raise
 

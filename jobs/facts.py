@@ -71,12 +71,16 @@ class SubscriptionChanged(Fact):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanLine:
-    """The line of an invoice that pays for a plan from `start` to `end`."""
+    """The line of an invoice that pays for a plan from `start` to `end`.
+
+    `is_prorated`: for the rest of a period, after a change to that plan within it.
+    """
 
     plan: str | None
     price_id: str | None
     start: datetime
     end: datetime
+    is_prorated: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,14 +160,14 @@ class PaymentKnownAs(Fact):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckoutEnded(Fact):
-    """A checkout of ours that no `PaymentSettled` tells of: a plan's was paid, or nobody can pay it any more.
+    """A checkout of ours that no `PaymentSettled` tells of: what became of a plan's, or nobody can pay it any more.
 
     `checkout` is our id of it, `reference` the provider's.
     """
 
     checkout: str
     reference: str
-    state: Literal["paid", "expired"]
+    state: Literal["expired", "pending", "failed", "paid"]
 
 
 AnyFact = (

@@ -13,6 +13,7 @@ from typing import Any
 
 import psycopg
 
+from jobs import plan_returns
 from jobs.steps import Step
 from models import catalog, database, ledger, outbox
 from models import subscriptions as stored
@@ -25,6 +26,7 @@ Connection = psycopg.Connection[tuple[Any, ...]]
 CHUNK = 500
 MOST_CYCLES_A_PASS = 24
 CYCLE_GRACE = timedelta(days=3)
+NOTHING: tuple[int, list[str]] = (0, [])
 
 
 def grant_monthly(*, now: datetime, app: str | None = None, after: Any = None) -> Step:
@@ -60,10 +62,10 @@ def grant_due(
         if it.plan not in app.plans:
             continue
         for cycle in _due_cycles(it, now):
-            already = before.get((it.id, cycle), 0)
-            movements += _movement(conn, app, it, cycle, already, now, None, event_id)
+            already = before.get((it.id, cycle), NOTHING)
+            movements += _movement(conn, app, it, it.plan, cycle, already, now, None, event_id)
             it.next_cycle = cycle + 1
-    return _post(conn, many, movements, now)
+    return _post(conn, app, many, movements, now, event_id)
 
 
 def grant_cycle(
@@ -73,15 +75,21 @@ def grant_cycle(
     cycle: int,
     *,
     now: datetime,
+    plan: str | None = None,
     payment_id: int | None = None,
     event_id: str | None = None,
+    only_more: bool = False,
 ) -> int:
-    """Grant what this cycle is still owed, even if it starts later. Returns the units."""
-    already = stored.granted(conn, [it.id]).get((it.id, cycle), 0)
-    movements = _movement(conn, app, it, cycle, already, now, payment_id, event_id)
+    """Grant what this cycle is still owed by a plan that was held in it (absent: the subscription's own), even if it
+    starts later. Returns the units. `only_more`: a month of which nothing was granted was passed over: it is owed none.
+    """
+    already = stored.granted(conn, [it.id]).get((it.id, cycle), NOTHING)
+    if only_more and already == NOTHING:
+        return 0
+    movements = _movement(conn, app, it, plan or it.plan, cycle, already, now, payment_id, event_id)
     if it.next_cycle == cycle:
         it.next_cycle = cycle + 1
-    return _post(conn, [it], movements, now)
+    return _post(conn, app, [it], movements, now, event_id)
 
 
 def _due_cycles(it: Subscription, now: datetime) -> list[int]:
@@ -93,7 +101,14 @@ def _due_cycles(it: Subscription, now: datetime) -> list[int]:
     return due
 
 
-def _post(conn: Connection, many: Sequence[Subscription], movements: Sequence[Grant], now: datetime) -> int:
+def _post(
+    conn: Connection,
+    app: App,
+    many: Sequence[Subscription],
+    movements: Sequence[Grant],
+    now: datetime,
+    event_id: str | None,
+) -> int:
     outcomes = ledger.post(conn, movements, now=now)
     applied = [
         (grant, outcome) for grant, outcome in zip(movements, outcomes, strict=True) if outcome.status == "applied"
@@ -104,6 +119,7 @@ def _post(conn: Connection, many: Sequence[Subscription], movements: Sequence[Gr
             it.granted_at = now
     stored.save_cycles(conn, many, parked={it.id for it in many if it.plan not in catalog.current()[it.app].plans})
     outbox.tell(conn, [_told(grant, outcome) for grant, outcome in applied], now=now)
+    plan_returns.follow(conn, app, [it for it in many if it.id in granted], now=now, event_id=event_id)
     return sum(outcome.units for _, outcome in applied)
 
 
@@ -123,15 +139,17 @@ def _movement(
     conn: Connection,
     app: App,
     it: Subscription,
+    plan_key: str | None,
     cycle: int,
-    already: int,
+    before: tuple[int, list[str]],
     now: datetime,
     payment_id: int | None,
     event_id: str | None,
 ) -> list[Grant]:
-    plan = app.plans.get(it.plan or "")
-    units = it.units_of(cycle, plan.units) if plan else 0
-    if plan is None or units <= already:
+    plan = app.plans.get(plan_key or "")
+    units = it.units_of(cycle, plan.key, plan.units) if plan else 0
+    already, sources = before
+    if plan is None or units <= already or f"plan:{plan.key}" in sources:
         return []
     lapses = plan.expires_after == "period"
     return [

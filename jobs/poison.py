@@ -17,15 +17,18 @@ from typing import Any
 
 import orjson
 import psycopg
+import structlog
 
 from models import database, outbox
 from models.errors import ProviderAway, ScripError, Unavailable, Unprocessable
 from models.outbox import Message
 
 Connection = psycopg.Connection[tuple[Any, ...]]
+log = structlog.get_logger()
 ATTEMPTS = 8
 FIRST_BACKOFF_SECONDS = 10
 LONGEST_BACKOFF_SECONDS = 3600
+DIED = "the worker died while it tried this alone: see its log, and replay it once that is mended"
 
 MARK = """
 INSERT INTO drain_marker (queue, ids, backend_start)
@@ -61,7 +64,7 @@ def _take_over(conn: Connection, queue: str, now: datetime) -> int:
     orphans = [ids for (ids,) in conn.execute(ORPHANS, [queue])]
     for ids in orphans:
         if len(ids) == 1:
-            QUEUES[queue].fail(conn, ids[0], "the worker died while it tried this alone", now)
+            QUEUES[queue].fail(conn, ids[0], DIED, now)
         else:
             QUEUES[queue].isolate(conn, ids)
     return len(orphans)
@@ -94,8 +97,15 @@ def count_failure(queue: str, row_id: int, error: Exception, *, now: datetime) -
     """
     final = isinstance(error, Unprocessable)
     patient = isinstance(error, ProviderAway)
-    text = error.detail if isinstance(error, ScripError) else f"{type(error).__name__}: {error}".partition("\n")[0]
+    text = error.detail if isinstance(error, ScripError) else _defect(queue, row_id, error)
     database.transact(lambda conn: QUEUES[queue].fail(conn, row_id, text, now, final=final, patient=patient))
+
+
+def _defect(queue: str, row_id: int, error: Exception) -> str:
+    """What to tell of an error that nobody meant; where it came from is in the log."""
+    log.error("failed", queue=queue, row=row_id, exc_info=error)
+    told = str(error).partition("\n")[0] or "without a word"
+    return f"Scrip itself failed on it: {told}; the workers' log says where. Replay it once that is mended"
 
 
 def backoff(attempts: int) -> timedelta:

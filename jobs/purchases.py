@@ -14,6 +14,7 @@ from models import accounts, checkouts, ledger, money, outbox, payments, returns
 from models.apps import App, Pack
 from models.checkouts import Checkout
 from models.errors import Unprocessable
+from models.events import MEND
 from models.movements import Grant
 from models.outbox import Message
 from models.payments import Payment
@@ -56,8 +57,8 @@ def settle(conn: Connection, app: App, fact: PaymentSettled, *, now: datetime) -
     )
     if payment.entry_id is None:
         _advance(conn, app, fact, pack, payment, now)
-    if promise is not None and fact.state == "settled":
-        checkouts.mark_paid(conn, promise.row_id, payment.id, now=now)
+    if promise is not None:
+        _note_at_checkout(conn, promise, fact, payment, now)
     reversals.settle(conn, app, fact.provider, ids, event_id=fact.event_id, now=now)
     return customer
 
@@ -67,8 +68,17 @@ def end_checkout(conn: Connection, app: App, fact: CheckoutEnded, *, now: dateti
     found = checkouts.promised(conn, app.slug, fact.provider, fact.checkout, (fact.reference,))
     if found is None:
         return None
-    checkouts.end(conn, found.row_id, fact.state, now=now)
+    checkouts.advance(conn, found.row_id, fact.state, now=now)
     return found.customer
+
+
+def _note_at_checkout(
+    conn: Connection, promise: Checkout, fact: PaymentSettled, payment: Payment, now: datetime
+) -> None:
+    if fact.state == "settled":
+        checkouts.mark_paid(conn, promise.row_id, payment.id, now=now)
+    else:
+        checkouts.advance(conn, promise.row_id, fact.state, now=now)
 
 
 def _names(fact: PaymentSettled) -> tuple[str, ...]:
@@ -96,18 +106,22 @@ def _check_paid(fact: PaymentSettled, pack: Pack) -> None:
     if known and fact.state == "settled" and (fact.amount_minor or 0) < pack.price_minor * fact.quantity:
         raise Unprocessable(
             f"{fact.amount_minor} {fact.currency} (minor units) were paid for {fact.quantity} × {pack.key}, which cost "
-            f"{pack.price_minor * fact.quantity}: refund it, or lower the price in the catalog and replay the event"
+            f"{pack.price_minor * fact.quantity}: refund it; or if the price is wrong, {MEND}"
         )
 
 
 def _advance(conn: Connection, app: App, fact: PaymentSettled, pack: Pack, payment: Payment, now: datetime) -> None:
     if fact.state != "settled":
-        payments.set_state(conn, payment.id, fact.state, now=now)
+        if payment.state != "failed":  # a late "it is on its way" undoes no end
+            payments.set_state(conn, payment.id, fact.state, now=now)
         return
     owner = accounts.customer_of(conn, payment.account_id)
     (outcome,) = ledger.post(conn, [_grant(app, fact, pack, payment, owner)], now=now)
     if outcome.status == "refused":
-        raise Unprocessable(f"the balance of {owner!r} would grow beyond what an account can hold")
+        raise Unprocessable(
+            f"the balance of {owner!r} would grow beyond what an account can hold: take units from it, and replay the "
+            "event (POST /v1/events/{id}/replay), or refund the payment"
+        )
     payments.settle(conn, payment.id, units=outcome.units, entry_id=outcome.entry_id, now=now)
     data = {"pack": pack.key, "quantity": fact.quantity, "units": outcome.units, "entry": outcome.entry_id}
     tell_settled(conn, app, owner, fact, payment, data, now=now)
@@ -166,7 +180,7 @@ def _pack(app: App, fact: PaymentSettled) -> Pack:
             if fact.price_id
             else "pack named"
         )
-        raise Unprocessable(f"no {named}: the catalog of {app.slug} has {', '.join(app.packs) or 'no packs'}")
+        raise Unprocessable(f"no {named}: the catalog of {app.slug} has {', '.join(app.packs) or 'no packs'}; {MEND}")
     if pack.units * fact.quantity > MOST_UNITS:
-        raise Unprocessable(f"{fact.quantity} × {pack.key} is more than {MOST_UNITS} units")
+        raise Unprocessable(f"{fact.quantity} × {pack.key} is more than {MOST_UNITS} units: refund the payment")
     return pack

@@ -8,7 +8,7 @@ whatever comes late, and however often this runs. It asks in pages, outside of a
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta, timezone
 from typing import Any, Protocol
 
@@ -58,13 +58,19 @@ SOURCES: dict[str, Source] = {source.NAME: source for source in (stripe_reconcil
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something for a person to look at. `kind` is `unbacked`, `dead`, `unreachable` or `skipped`."""
+    """Something for a person to look at. `kind` is `unbacked`, `dead`, `unreachable` or `skipped`.
+
+    An unbacked credit has its `customer`, its `units` and our id of its `payment`.
+    """
 
     app: str
     provider: str
     kind: str
     reference: str
     detail: str
+    customer: str | None = None
+    units: int | None = None
+    payment: int | None = None
 
 
 @dataclass(slots=True)
@@ -104,10 +110,11 @@ def whole(*, now: datetime, app: str | None = None, after: Any = None) -> Step:
 
 
 def _step(it: Chunk) -> Step:
-    for finding in it.found:
-        if finding.kind != "skipped":
-            log.warning("reconciliation", **{name: getattr(finding, name) for name in Finding.__slots__})
-    return Step(it.counts, it.after)
+    found = [asdict(finding) for finding in it.found]
+    for finding in found:
+        if finding["kind"] != "skipped":
+            log.warning("reconciliation", **finding)
+    return Step(it.counts, it.after, found)
 
 
 def chunk(
@@ -288,6 +295,7 @@ def _look_at_credits(
             continue
         it.counts["unbacked"] += 1
         detail = f"payment {row.id} of {row.customer!r} credited {row.units} units, but {reason}"
-        it.found.append(Finding(app.slug, source.NAME, "unbacked", row.reference, detail))
+        who: dict[str, Any] = {"customer": row.customer, "units": row.units, "payment": row.id}
+        it.found.append(Finding(app.slug, source.NAME, "unbacked", row.reference, detail, **who))
     it.counts["looked_at"] += len(rows)
     return str(rows[-1].id) if len(rows) == CREDITS_AT_ONCE else None

@@ -32,7 +32,7 @@ def is_news(fact: AnyFact) -> bool:
     if isinstance(fact, CustomerKnown):
         return not reconciling.knows_customer(app, provider, fact.provider_customer)
     if isinstance(fact, CheckoutEnded):
-        return checkouts.is_open(app, fact.checkout)
+        return checkouts.is_news(app, fact.checkout, fact.state)
     return False
 
 

@@ -18,19 +18,21 @@ from jobs.providers import paypal_refunds, stripe_refunds
 from models import checkouts, database, money, refund_requests
 from models.apps import App
 from models.errors import Conflict, Invalid, NotFound, ProviderRefused, ScripError
-from models.refund_requests import Payment, Request
+from models.refund_requests import Payment, Request, State
 
 OPERATION = "PAYMENT_REVERSAL"
-# Asks for the refund: (the refund's id there, the provider's word for its state, minor units or None).
-REFUNDERS: dict[str, Callable[[App, Payment, Request], tuple[str, str, int | None]]] = {
+# Asks for the refund: (the refund's id there, its state, minor units or None).
+REFUNDERS: dict[str, Callable[[App, Payment, Request], tuple[str, State, int | None]]] = {
     "stripe": stripe_refunds.refund,
     "paypal": paypal_refunds.refund,
 }
 
 
-def refund(app: App, payment_id: int, body: dict[str, Any], *, now: datetime) -> tuple[dict[str, Any], bool]:
+def refund(
+    app: App, payment_id: int, body: dict[str, Any], *, actor: str = "operator", now: datetime
+) -> tuple[dict[str, Any], bool]:
     """Ask the provider to refund `amount` (absent: all that is left). Returns (`{"id", "payment", "money", "state",
-    "reference"}`, whether it is new).
+    "reference"}`, whether it is new). `actor` is who asks, for the operation log.
 
     Raises:
         NotFound: the app has no such payment.
@@ -40,16 +42,16 @@ def refund(app: App, payment_id: int, body: dict[str, Any], *, now: datetime) ->
         ProviderAway: the same request again is right.
     """
     payment = refund_requests.payment(app.slug, payment_id)
-    details = {"id": body["id"], "payment": payment_id, "amount": body.get("amount"), "reason": body["reason"]}
     try:
         wanted = Request(body["id"], payment_id, _amount_minor(payment, body.get("amount")), body["reason"], None)
-        stored = _stored(app, wanted) or _judged(app, payment, wanted, now)
+        stored = _stored(app, wanted) or _judged(app, payment, wanted, actor, now)
         if stored.answer is not None:
             return stored.answer, False
-        return _ask(app, payment, stored)
+        return _ask(app, payment, stored, now)
     except NotFound:
         raise
     except ScripError as refusal:
+        details = {"key": f"payment-refund:{body['id']}", "payment": payment_id, "actor": actor, **body}
         requests.log_refusal(app.slug, OPERATION, payment.customer, details, refusal, now)
         raise
 
@@ -83,14 +85,14 @@ def _stored(app: App, wanted: Request) -> Request | None:
     return known
 
 
-def _judged(app: App, payment: Payment, wanted: Request, now: datetime) -> Request:
+def _judged(app: App, payment: Payment, wanted: Request, actor: str, now: datetime) -> Request:
     """The request, stored, once nothing that we know speaks against it."""
     if payment.state in ("pending", "failed"):
         raise Conflict(f"payment {payment.id} is {payment.state}: no money has come", state=payment.state)
     if not _is_refundable(app, payment):
         raise Conflict(f"{payment.pack} was sold as not refundable", refundable=False)
     _check_left(payment, wanted.amount_minor)
-    refund_requests.store(app.slug, wanted, now=now)
+    refund_requests.store(app.slug, wanted, customer=payment.customer, actor=actor, now=now)
     crashpoint("refund-stored")
     return _stored(app, wanted) or wanted
 
@@ -117,7 +119,7 @@ def _left_minor(payment: Payment) -> int:
     return (payment.amount_minor or 0) - payment.refunded_minor - payment.disputed_minor
 
 
-def _ask(app: App, payment: Payment, wanted: Request) -> tuple[dict[str, Any], bool]:
+def _ask(app: App, payment: Payment, wanted: Request, now: datetime) -> tuple[dict[str, Any], bool]:
     database.release()
     if wanted.amount_minor is None and payment.disputed_minor:
         # All that is left: the provider's own idea of that leaves the dispute out.
@@ -132,4 +134,4 @@ def _ask(app: App, payment: Payment, wanted: Request) -> tuple[dict[str, Any], b
     crashpoint("refund-asked")
     told = None if amount_minor is None or payment.currency is None else money.as_json(amount_minor, payment.currency)
     answer = {"id": wanted.id, "payment": payment.id, "money": told, "state": state, "reference": reference}
-    return answer, refund_requests.answered(app.slug, wanted.id, answer)
+    return answer, refund_requests.answered(app.slug, wanted.id, answer, now=now)

@@ -11,19 +11,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
+from operator import attrgetter
 from typing import Any
 
 import psycopg
 
-from jobs import grants
+from jobs import grants, plan_returns
 from jobs.facts import Dispute, PaymentKnownAs, PaymentReversed
-from models import accounts, ledger, outbox, payments, returns
+from models import accounts, ledger, outbox, payments, plan_shares, returns
 from models import subscriptions as stored
 from models.apps import App
-from models.movements import Clawback, Freeze, Movement
+from models.movements import Clawback, Freeze
 from models.outbox import Message
 from models.payments import Returnable
 from models.returns import Returned
+from models.subscriptions import Subscription
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
@@ -31,7 +33,7 @@ Connection = psycopg.Connection[tuple[Any, ...]]
 def reverse(conn: Connection, app: App, fact: PaymentReversed, *, now: datetime) -> str | None:
     """Store what went back, and settle the payment if it is known. Returns its customer."""
     ids = fact.payment
-    for refund in fact.refunds:
+    for refund in sorted(fact.refunds, key=attrgetter("reference")):
         returns.store_refund(
             conn, app.slug, fact.provider, ids, refund.reference, refund.amount_minor, refund.failed, now=now
         )
@@ -74,18 +76,17 @@ def settle(
     payment = payments.find(conn, app.slug, provider, known)
     if payment is None:
         return None
-    # What went back is known by any of its ids, and this event may have named but one of them.
-    known = returns.lock(conn, app.slug, provider, {*known, payment.reference, *payment.aliases})
     customer = accounts.customer_of(conn, payment.account_id)
-    before = (payment.refunded_minor, payment.disputed_minor, payment.state)
+    before = (payment.refunded_minor, payment.disputed_minor, payment.frozen, payment.state)
     back = returns.of_payment(conn, app.slug, provider, known)
     payment.aliases = sorted({*payment.aliases, *known} - {payment.reference})
     _cap(payment, back)
+    payment.frozen = back.frozen
     if payment.state not in ("pending", "failed"):
-        payment.state = _state(payment, back)
+        payment.state = _state(payment)
     payments.save_returns(conn, payment, now=now)
-    if (payment.refunded_minor, payment.disputed_minor, payment.state) != before:
-        units = _claw(conn, app, customer, payment, back, event_id, now)
+    if (payment.refunded_minor, payment.disputed_minor, payment.frozen, payment.state) != before:
+        units = _claw(conn, app, customer, payment, event_id, now)
         _tell(conn, app, customer, payment, units, now)
     return customer
 
@@ -97,35 +98,37 @@ def _cap(payment: Returnable, back: Returned) -> None:
     payment.disputed_minor = min(back.disputed_minor, paid - payment.refunded_minor)
 
 
-def _state(payment: Returnable, back: Returned) -> str:
-    if payment.disputed_minor or back.frozen:
+def _state(payment: Returnable) -> str:
+    if payment.disputed_minor or payment.frozen:
         return "disputed"
     if not payment.refunded_minor:
         return "settled"
     return "refunded" if payment.refunded_minor == payment.amount_minor else "partly_refunded"
 
 
-def _claw(
-    conn: Connection, app: App, customer: str, payment: Returnable, back: Returned, event_id: str, now: datetime
-) -> int:
-    """Bring what was clawed of the payment's grants to their targets. Returns the units of all targets."""
+def _claw(conn: Connection, app: App, customer: str, payment: Returnable, event_id: str, now: datetime) -> int:
+    """Bring what the payment granted to its target. Returns the units that its returned money stands for."""
     if payment.subscription_id is not None:
-        _stop_or_go_on(conn, app, payment, now)
-        granted = payments.cycle_grants(conn, payment)
-    else:
-        granted = [(payment.entry_id, payment.units_granted)] if payment.entry_id else []
-    common: dict[str, Any] = {
+        it = stored.lock_by_id(conn, payment.subscription_id)
+        _stop_or_go_on(conn, app, payment, it, now)
+        plan_returns.bring(conn, app, [it], now=now, event_id=event_id)
+        return plan_shares.units_back(conn, it.id, payment.id)
+    if payment.entry_id is None:
+        return 0
+    told: dict[str, Any] = {
         "app": app.slug,
         "customer": customer,
         "reason": f"{payment.state.replace('_', ' ')}: {payment.reference}",
         "actor": payment.provider,
         "meta": {"event": event_id, "payment": payment.reference, "provider": payment.provider},
     }
-    targets = [(entry, _target(payment, units)) for entry, units in granted]
-    movements: list[Movement] = [Freeze(**common, payment_id=payment.id, frozen=back.frozen)]
-    movements += [Clawback(**common, entry_id=entry, target_units=units) for entry, units in targets]
+    target = _target(payment, payment.units_granted)
+    movements = [
+        Freeze(**told, entry_ids=[payment.entry_id], frozen=payment.frozen),
+        Clawback(**told, entry_id=payment.entry_id, target_units=target),
+    ]
     ledger.post(conn, movements, now=now)
-    return sum(units for _, units in targets)
+    return target
 
 
 def _target(payment: Returnable, units: int) -> int:
@@ -134,23 +137,24 @@ def _target(payment: Returnable, units: int) -> int:
     return units * (payment.refunded_minor + payment.disputed_minor) // payment.amount_minor
 
 
-def _stop_or_go_on(conn: Connection, app: App, payment: Returnable, now: datetime) -> None:
+def _stop_or_go_on(conn: Connection, app: App, payment: Returnable, it: Subscription, now: datetime) -> None:
     """Cycles that a plan's payment would have paid for are owed no more once it went back whole, or again if it came
-    back after all.
+    back after all. A change of the plan alone pays for no cycle.
     """
-    assert payment.subscription_id is not None
-    it = stored.lock_by_id(conn, payment.subscription_id)
     returned = f"returned:{payment.reference}"
     others = [name for name in it.unpaid_invoices if name != returned]
-    whole = bool(payment.amount_minor) and payment.refunded_minor + payment.disputed_minor >= (
-        payment.amount_minor or 0
-    )
-    whole = whole and payment.period_end is not None
-    whole = whole and not (it.current_period_end and payment.period_end and payment.period_end < it.current_period_end)
-    it.unpaid_invoices = [*others, returned] if whole else others
+    it.unpaid_invoices = [*others, returned] if _is_unpaid_now(payment, it) else others
     it.paid_until = payments.paid_until(conn, it.id)
     stored.save(conn, it, now=now)
     grants.grant_due(conn, app, [it], now=now)
+
+
+def _is_unpaid_now(payment: Returnable, it: Subscription) -> bool:
+    """Whether the latest period that we know of was paid for by money that went back whole."""
+    if not payment.amount_minor or payment.period_end is None or payment.change_cycle is not None:
+        return False
+    is_latest = it.current_period_end is None or payment.period_end >= it.current_period_end
+    return is_latest and payment.refunded_minor + payment.disputed_minor >= payment.amount_minor
 
 
 def _tell(conn: Connection, app: App, customer: str, payment: Returnable, units: int, now: datetime) -> None:

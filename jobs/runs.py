@@ -15,6 +15,7 @@ from jobs import alerts, expiry, grants, holds, housekeeping, reconcile, session
 from jobs.steps import Step
 from models.errors import NotFound
 
+MOST_FOUND = 100
 Job = Callable[..., Step]
 
 JOBS: dict[str, Job] = {
@@ -51,7 +52,8 @@ def steps(job: str, *, now: datetime, app: str | None = None, after: Any = None)
 
 
 def run(app: str | None, job: str, *, now: datetime) -> dict[str, Any]:
-    """Run a job to its end, for one app or for all. Returns `{"job", "counts"}`; a person may run those in `BY_HAND`.
+    """Run a job to its end, for one app or for all. Returns `{"job", "counts", "found", "more"}`: the first
+    `MOST_FOUND` things that a person should look at, and how many others there are. By hand: `BY_HAND`.
 
     Raises:
         NotFound: there is no such job.
@@ -59,6 +61,11 @@ def run(app: str | None, job: str, *, now: datetime) -> dict[str, Any]:
     if job not in BY_HAND:
         raise NotFound(f"no job {job!r}; there are {', '.join(BY_HAND)}")
     counts: Counter[str] = Counter()
+    found: list[dict[str, Any]] = []
+    more = 0
     for step in steps(job, now=now, app=app):
         counts.update(step.counts)
-    return {"job": job, "counts": dict(counts)}
+        room = MOST_FOUND - len(found)
+        found += step.found[:room]
+        more += len(step.found[room:])
+    return {"job": job, "counts": dict(counts), "found": found, "more": more}

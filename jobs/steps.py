@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What one chunk did. `after` is where the next chunk goes on; None when the job is finished."""
+    """What one chunk did. `after` is where the next chunk goes on; None when the job is finished.
+
+    `found`: what a person should look at, ready for an answer.
+    """
 
     counts: dict[str, int]
     after: Any = None
+    found: list[dict[str, Any]] = field(default_factory=list)

@@ -11,13 +11,14 @@ from typing import Any
 
 import psycopg
 
-from jobs import grants, reversals
+from jobs import grants, plan_returns, reversals
 from jobs.facts import CustomerKnown, PeriodPaid, PlanLine, SubscriptionChanged
 from jobs.purchases import tell_settled
 from models import accounts, activation, checkouts, cycles, payments, returns
 from models import subscriptions as stored
 from models.apps import App
-from models.errors import Unprocessable
+from models.errors import TooEarly, Unprocessable
+from models.events import MEND
 from models.payments import Payment
 from models.subscriptions import ENDED, PAUSED, PAYING, Subscription
 
@@ -38,24 +39,45 @@ def change(conn: Connection, app: App, fact: SubscriptionChanged, *, now: dateti
     """Take over the state of a subscription, unless a newer one is known, and grant what is owed."""
     known = stored.lock(conn, app.slug, fact.provider, fact.subscription)
     it, is_new = known or _begin(conn, app, fact, now), known is None
-    is_older = fact.changed_at < it.changed_at or (fact.is_first and fact.changed_at == it.changed_at)
-    if it.status in ENDED or (is_older and not is_new):
+    if it.status in ENDED:
         return it.customer
+    is_older = fact.changed_at < it.changed_at or (fact.is_first and fact.changed_at == it.changed_at)
+    if is_new or not is_older:
+        _take_over(conn, app, fact, it, now)
+    _grant_change(conn, app, fact, it, now)
+    grants.grant_due(conn, app, [it], now=now, event_id=fact.event_id)
+    return it.customer
+
+
+def _take_over(conn: Connection, app: App, fact: SubscriptionChanged, it: Subscription, now: datetime) -> None:
     if fact.anchor != it.anchor:
         _count_anew(it, fact.anchor)
     paused_since = it.changed_at if it.status == PAUSED else None
-    plan_before, it.plan = it.plan, _plan(app, fact.plan, fact.price_id) or it.plan
+    _hold(it, _plan(app, fact.plan, fact.price_id), fact.changed_at)
     it.status, it.changed_at = fact.status, fact.changed_at
     it.current_period_end = fact.period_end or it.current_period_end
     if paused_since is not None and it.status in PAYING:
         _pass_over(it, paused_since, fact.changed_at)
     stored.save(conn, it, now=now)
     activation.ensure(conn, app, it, now=now)
-    running = it.cycle_at(now)
-    if it.plan != plan_before and it.next_cycle > running and it.is_due(running, now):
-        grants.grant_cycle(conn, app, it, running, now=now, event_id=fact.event_id)
-    grants.grant_due(conn, app, [it], now=now, event_id=fact.event_id)
-    return it.customer
+
+
+def _hold(it: Subscription, plan: str | None, at: datetime) -> None:
+    """The subscription had this plan then; what is told of an earlier time does not change the plan that it has."""
+    if plan is not None and at >= it.plan_at:
+        it.plan, it.plan_at = plan, at
+
+
+def _grant_change(conn: Connection, app: App, fact: SubscriptionChanged, it: Subscription, now: datetime) -> None:
+    """Grant what the month of the change is still owed by the plan that it had then, though we hear of it late.
+
+    The event is no older than the period that it tells of; its object may have been fetched anew since.
+    """
+    plan = _plan(app, fact.plan, fact.price_id)
+    period_start = fact.period_start + SLACK if fact.period_start else fact.changed_at
+    cycle = it.cycle_at(min(max(fact.changed_at, period_start), now))
+    if plan and fact.status in PAYING and cycle < it.next_cycle and it.is_due(cycle, now):
+        grants.grant_cycle(conn, app, it, cycle, plan=plan, only_more=True, now=now, event_id=fact.event_id)
 
 
 def _count_anew(it: Subscription, anchor: datetime) -> None:
@@ -82,7 +104,7 @@ def _begin(conn: Connection, app: App, fact: SubscriptionChanged, now: datetime)
     if plan is None:
         raise Unprocessable(f"no plan: {_unknown_plan(app, fact.plan, fact.price_id)}")
     it = _new(conn, app, fact, customer, plan, fact.anchor, now)
-    it.status, it.changed_at = fact.status, fact.changed_at
+    it.status, it.changed_at, it.plan_at = fact.status, fact.changed_at, fact.changed_at
     running = min(fact.changed_at, now)
     it.next_cycle = it.cycle_at(max(fact.period_start or running, running))
     _promise(conn, app, fact, it)
@@ -97,37 +119,46 @@ def pay_period(conn: Connection, app: App, fact: PeriodPaid, *, now: datetime) -
     if not fact.paid:
         _note_unpaid(conn, app, fact, it, now)
         return it.customer
-    payment = _record(conn, app, fact, it, ids, now)
     it.unpaid_invoices = [invoice for invoice in it.unpaid_invoices if invoice != fact.invoice]
+    plan = _plan(app, fact.line.plan, fact.line.price_id) if fact.line else None
     if fact.line:
-        if fact.changes and _is_a_new_count(it, fact.line):
+        if fact.changes and not fact.line.is_prorated and _is_a_new_count(it, fact.line):
             _count_anew(it, fact.line.start)
-        it.plan = _plan(app, fact.line.plan, fact.line.price_id) or it.plan
-        it.paid_until = payments.paid_until(conn, it.id)
+        _hold(it, plan, fact.line.start)
+    plan, cycle = plan or it.plan, _paid_cycle(it, fact, now)
+    payment = _record(conn, app, fact, it, plan, cycle, ids, now)
+    it.paid_until = payments.paid_until(conn, it.id)
     stored.save(conn, it, now=now)
     activation.ensure(conn, app, it, now=now)
     if payment.is_new:
-        paid_for = {"plan": it.plan, "subscription": it.provider_id}
+        paid_for = {"plan": plan, "subscription": it.provider_id}
         tell_settled(conn, app, it.customer, fact, payment, paid_for, now=now)
-    cycle = _paid_cycle(it, fact, now)
-    if cycle is not None:
-        grants.grant_cycle(conn, app, it, cycle, now=now, payment_id=payment.id, event_id=fact.event_id)
+    if cycle is not None and (fact.renews or it.is_due(cycle, now)):
+        for held in _plans_held(it, cycle, plan):
+            grants.grant_cycle(
+                conn, app, it, cycle, plan=held, only_more=bool(fact.line and fact.line.is_prorated), now=now,
+                payment_id=payment.id, event_id=fact.event_id,
+            )  # fmt: skip
     grants.grant_due(conn, app, [it], now=now, event_id=fact.event_id)
     reversals.settle(conn, app, fact.provider, ids, event_id=fact.event_id, now=now)
+    plan_returns.follow(conn, app, [it], now=now, event_id=fact.event_id)
     return it.customer
 
 
 def _paid_cycle(it: Subscription, fact: PeriodPaid, now: datetime) -> int | None:
-    """The cycle that the invoice grants at once. A trial's own, of nothing, is the one before all others; a change of
-    the plan grants what the running month owes, if it owes anything.
+    """The cycle that the invoice pays for. A trial's own, of nothing, is the one before all others; a change of the
+    plan pays for what the month in which it was made still owes.
     """
     if fact.renews and fact.line:
         is_trial = fact.amount_minor == 0 and fact.line.end <= it.anchor + SLACK
         return it.cycle_base - 1 if is_trial else it.nearest_cycle(fact.line.start)
-    if not fact.changes:
-        return None
-    cycle = it.cycle_at(fact.line.start if fact.line else now)
-    return cycle if it.is_due(cycle, now) else None
+    return it.cycle_at(fact.line.start if fact.line else now) if fact.changes else None
+
+
+def _plans_held(it: Subscription, cycle: int, paid: str | None) -> list[str | None]:
+    """The plan that was paid for, and the one that it was changed to within the same month."""
+    changed_within = it.plan != paid and it.cycle_at(it.plan_at) == cycle
+    return [paid, it.plan] if changed_within else [paid]
 
 
 def _is_a_new_count(it: Subscription, line: PlanLine) -> bool:
@@ -139,13 +170,18 @@ def _is_a_new_count(it: Subscription, line: PlanLine) -> bool:
 def _begin_with(conn: Connection, app: App, fact: PeriodPaid, now: datetime) -> Subscription:
     """An invoice came before its subscription: it is anchored at the period that was paid."""
     line = fact.line
-    plan = _plan(app, line.plan, line.price_id) if line else None
-    if line is None or plan is None:
-        named = _unknown_plan(app, line.plan, line.price_id) if line else "the invoice has no line for a plan"
+    if line is None or line.is_prorated:
+        raise TooEarly(
+            f"invoice of an unknown subscription {fact.subscription!r}: it has no line for a plan's whole period, so it"
+            " cannot begin one; replay it (POST /v1/events/{id}/replay) once the subscription is known"
+        )
+    plan = _plan(app, line.plan, line.price_id)
+    if plan is None:
+        named = _unknown_plan(app, line.plan, line.price_id)
         raise Unprocessable(f"invoice of an unknown subscription {fact.subscription!r}: {named}")
     customer = _customer(conn, app, fact.provider, fact.customer, fact.provider_customer)
     it = _new(conn, app, fact, customer, plan, line.start, now)
-    it.status = "active" if fact.paid else "incomplete"
+    it.status, it.plan_at = "active" if fact.paid else "incomplete", line.start
     _promise(conn, app, fact, it)
     return stored.insert(conn, it, now=now)
 
@@ -174,8 +210,17 @@ def _promise(conn: Connection, app: App, fact: SubscriptionChanged | PeriodPaid,
         it.promised_plan, it.promised_units, it.promised_cycle = sold.plan, sold.units, it.next_cycle
 
 
-def _record(conn: Connection, app: App, fact: PeriodPaid, it: Subscription, ids: list[str], now: datetime) -> Payment:
-    line = fact.line
+def _record(
+    conn: Connection,
+    app: App,
+    fact: PeriodPaid,
+    it: Subscription,
+    plan_key: str | None,
+    cycle: int | None,
+    ids: list[str],
+    now: datetime,
+) -> Payment:
+    line, plan = fact.line, app.plans.get(plan_key or "")
     return payments.record(
         conn,
         app=app.slug,
@@ -183,13 +228,15 @@ def _record(conn: Connection, app: App, fact: PeriodPaid, it: Subscription, ids:
         provider=fact.provider,
         reference=payments.reference_of(conn, app.slug, fact.provider, ids) or fact.invoice,
         aliases=ids,
-        plan=it.plan,
+        plan=plan_key,
         amount_minor=fact.amount_minor,
         currency=fact.currency,
         state="settled",
         subscription_id=it.id,
         period_start=line.start if line else None,
         period_end=line.end if line else None,
+        monthly_units=it.units_of(cycle or 0, plan.key, plan.units) if plan else None,
+        change_cycle=cycle if line and line.is_prorated else None,
         now=now,
     )
 
@@ -203,10 +250,15 @@ def _note_unpaid(conn: Connection, app: App, fact: PeriodPaid, it: Subscription,
 
 
 def _customer(conn: Connection, app: App, provider: str, customer: str | None, provider_customer: str | None) -> str:
+    """Raises TooEarly: only a checkout, which comes with another event, can name the provider's customer."""
     found = customer or stored.customer_by_provider_id(conn, app.slug, provider, provider_customer)
-    return accounts.known(
-        found, "metadata.customer of the subscription, and no checkout named its provider's customer:"
-    )
+    if not found and provider_customer:
+        raise TooEarly(
+            f"no customer: metadata.customer of the subscription is empty, and no checkout that came so far names"
+            f" {provider_customer!r}; put metadata.customer on the subscription, and replay this"
+            " (POST /v1/events/{id}/replay)"
+        )
+    return accounts.known(found, "metadata.customer of the subscription")
 
 
 def _plan(app: App, plan: str | None, price_id: str | None) -> str | None:
@@ -218,7 +270,7 @@ def _plan(app: App, plan: str | None, price_id: str | None) -> str | None:
 
 def _unknown_plan(app: App, plan: str | None, price_id: str | None) -> str:
     known = ", ".join(app.plans) or "no plans"
-    return f"neither price {price_id!r} nor plan {plan!r} is in the catalog of {app.slug}: {known}"
+    return f"neither price {price_id!r} nor plan {plan!r} is in the catalog of {app.slug}, which has {known}; {MEND}"
 
 
 __all__ = ["PlanLine", "change", "know_customer", "pay_period"]

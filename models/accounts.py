@@ -11,6 +11,8 @@ import psycopg
 from models.errors import Unprocessable
 
 Connection = psycopg.Connection[tuple[Any, ...]]
+# The next step where nobody can tell whose payment it is.
+BY_HAND = "refund the payment, or give its units by hand (POST /v1/adjustments)"
 # No slash or backslash, no control character, no lone surrogate.
 _NAME = re.compile(r"[^/\\\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,120}")
 
@@ -45,7 +47,9 @@ def known(customer: str | None, where: str) -> str:
         Unprocessable: it names none, or one that cannot be; `where` says where it was looked for.
     """
     if not customer:
-        raise Unprocessable(f"no customer: {where} is empty")
+        raise Unprocessable(f"no customer: {where} is empty; {BY_HAND}")
     if not is_name(customer):
-        raise Unprocessable(f"{customer[:200]!r} in {where} cannot be a customer: 1 to 120 characters without / and \\")
+        raise Unprocessable(
+            f"{customer[:200]!r} in {where} cannot be a customer: 1 to 120 characters without / and \\; {BY_HAND}"
+        )
     return customer

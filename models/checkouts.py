@@ -36,6 +36,12 @@ PAID = """
 UPDATE checkout SET state = 'paid', payment_id = coalesce(payment_id, %s), updated_at = %s
 WHERE id = %s AND (state <> 'paid' OR payment_id IS NULL)
 """
+# What is further along stays so, whatever is told later: so any order of events ends the same.
+STATES = ("new", "open", "expired", "pending", "failed", "paid")
+ADVANCE = """
+UPDATE checkout SET state = %(state)s, updated_at = %(now)s
+WHERE id = %(id)s AND array_position(%(states)s::text[], state) < array_position(%(states)s::text[], %(state)s)
+"""
 PROMISED = f"""
 SELECT {COLUMNS} FROM checkout
 WHERE app = %(app)s AND (external_id = %(id)s OR (provider = %(provider)s AND provider_id = ANY(%(ids)s::text[])))
@@ -104,10 +110,10 @@ def promised(conn: Connection, app: str, provider: str, checkout_id: str | None,
     return Checkout(*row) if row else None
 
 
-def is_open(app: str, checkout_id: str) -> bool:
-    """Whether there is such a checkout, and we know of no end of it."""
+def is_news(app: str, checkout_id: str, state: str) -> bool:
+    """Whether there is such a checkout, and it is not as far along as `state`."""
     it = find(app, checkout_id)
-    return it is not None and it.state in ("new", "open")
+    return it is not None and STATES.index(it.state) < STATES.index(state)
 
 
 def of_payment(payment_id: int) -> Checkout | None:
@@ -131,18 +137,16 @@ def mark_paid(conn: Connection, row_id: int, payment_id: int | None, *, now: dat
     conn.execute(PAID, [payment_id, now, row_id])
 
 
-def end(conn: Connection, row_id: int, state: str, *, now: datetime) -> None:
-    """A checkout is `paid`, or has `expired`; what is paid stays paid."""
-    conn.execute(
-        "UPDATE checkout SET state = %s, updated_at = %s WHERE id = %s AND state <> 'paid'", [state, now, row_id]
-    )
+def advance(conn: Connection, row_id: int, state: str, *, now: datetime) -> None:
+    """Bring a checkout to a state, unless it is further along."""
+    conn.execute(ADVANCE, {"id": row_id, "state": state, "states": list(STATES), "now": now})
 
 
 def open_at(app: str, provider: str, *, since: datetime, after: int, limit: int) -> list[Checkout]:
-    """Checkouts that were opened since then and not paid as far as we know, beyond the row `after`."""
+    """Checkouts that were opened since then and are not decided as far as we know, beyond the row `after`."""
     rows = database.fetch(
-        f"SELECT {COLUMNS} FROM checkout WHERE app = %s AND provider = %s AND state = 'open' AND created_at >= %s"
-        " AND id > %s ORDER BY id LIMIT %s",
+        f"SELECT {COLUMNS} FROM checkout WHERE app = %s AND provider = %s AND state IN ('open', 'pending')"
+        " AND created_at >= %s AND id > %s ORDER BY id LIMIT %s",
         [app, provider, since, after, limit],
     )
     return [Checkout(*row) for row in rows]

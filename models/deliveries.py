@@ -199,13 +199,15 @@ def page(
     cursor: str | None = None,
 ) -> tuple[list[dict[str, Any]], str | None]:
     """Deliveries of the app, newest first, and the cursor of the next page."""
-    where, values = ["d.app = %s", "m.app = %s"], [app, app]
-    filters = {"e.external_id": endpoint, "m.type": type, "d.state": state, "m.customer": customer}
-    for column, value in filters.items():
-        if value is not None:
-            where.append(f"{column} = %s")
-            values.append(value)
-    return keyset.by_id("deliveries", SHOWN, "d.id", where, values, limit, cursor, _shown)
+    filters = {
+        "d.app = %s": app,
+        "m.app = %s": app,
+        "e.external_id = %s": endpoint,
+        "m.type = %s": type,
+        "d.state = %s": state,
+        "m.customer = %s": customer,
+    }
+    return keyset.by_id("deliveries", SHOWN, "d.id", filters, limit, cursor, _shown)
 
 
 def prune(conn: Connection, *, before: datetime, limit: int, now: datetime) -> int:

@@ -90,8 +90,8 @@ def lock(conn: Connection, app: str, endpoint_id: str) -> Endpoint:
 
 def page(app: str, *, limit: int = 50, cursor: str | None = None) -> tuple[list[dict[str, Any]], str | None]:
     """Endpoints of the app, newest first, without their secrets, and the cursor of the next page."""
-    where = ["app = %s", "state <> 'deleted'"]
-    return keyset.by_id("endpoints", f"SELECT {COLUMNS} FROM endpoint", "id", where, [app], limit, cursor, _row_shown)
+    filters = {"app = %s": app, "state <> %s": "deleted"}
+    return keyset.by_id("endpoints", f"SELECT {COLUMNS} FROM endpoint", "id", filters, limit, cursor, _row_shown)
 
 
 def rotate(conn: Connection, it: Endpoint, secret: str, *, old_until: datetime, now: datetime) -> Endpoint:

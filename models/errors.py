@@ -108,5 +108,9 @@ class Unprocessable(ScripError):
     """A stored event that no retry will mend until a person does something; it ends dead with this reason."""
 
 
+class TooEarly(ScripError):
+    """A stored event that builds on one that has not come yet: it waits, and is dead only if that one never comes."""
+
+
 class NotOurs(ScripError):
     """A stored event that is none of this app's business; it ends ignored with this reason."""

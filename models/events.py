@@ -14,6 +14,9 @@ from models.errors import NotFound
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
+# The next step where it is the catalog's fault that an event is dead.
+MEND = "mend the catalog, restart, and replay the event (POST /v1/events/{id}/replay)"
+
 STORE = """
 INSERT INTO inbox_event (app, provider, event_id, type, payload, received_at, next_attempt_at)
 VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT (app, provider, event_id) DO NOTHING
@@ -120,7 +123,7 @@ def get(app: str, event_id: int) -> dict[str, Any]:
         raise NotFound(f"no event {event_id}")
     shown = _shown(rows[0][:10])
     entries = database.fetch(ENTRIES, [app, shown["event_id"]])
-    shown["payload"] = orjson.loads(rows[0][10])
+    shown["payload"] = orjson.Fragment(rows[0][10])  # as it came: reading it would round numbers beyond 64 bits
     shown["entries"] = [
         dict(zip(("id", "amount", "type", "key", "created_at"), entry, strict=True)) for entry in entries
     ]
@@ -137,12 +140,8 @@ def page(
     cursor: str | None = None,
 ) -> tuple[list[dict[str, Any]], str | None]:
     """Events of the app, newest first, and the cursor of the next page."""
-    where, values = ["app = %s"], [app]
-    for condition, value in (("state = %s", state), ("provider = %s", provider), ("type = %s", type)):
-        if value is not None:
-            where.append(condition)
-            values.append(value)
-    return keyset.by_id("events", SHOWN, "id", where, values, limit, cursor, _shown)
+    filters = {"app = %s": app, "state = %s": state, "provider = %s": provider, "type = %s": type}
+    return keyset.by_id("events", SHOWN, "id", filters, limit, cursor, _shown)
 
 
 def replay(app: str, event_id: int, *, now: datetime) -> None:

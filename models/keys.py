@@ -28,6 +28,7 @@ class Key:
     app: str
     scopes: frozenset[str]
     rate_limit_per_minute: int | None
+    name: str = ""
 
 
 def create(
@@ -58,13 +59,13 @@ def create(
 def find(text: str) -> Key | None:
     """The key with this text; None if there is none, or it was revoked."""
     rows = database.fetch(
-        "SELECT id, app, scopes, rate_limit_per_minute FROM api_key WHERE hash = %s AND revoked_at IS NULL",
+        "SELECT id, app, scopes, rate_limit_per_minute, name FROM api_key WHERE hash = %s AND revoked_at IS NULL",
         [_hash(text)],
     )
     if not rows:
         return None
-    key_id, app, scopes, limit = rows[0]
-    return Key(key_id, app, frozenset(scopes), limit)
+    key_id, app, scopes, limit, name = rows[0]
+    return Key(key_id, app, frozenset(scopes), limit, name)
 
 
 def revoke(key_id: int, *, now: datetime) -> None:

@@ -30,7 +30,6 @@ FROM lot WHERE account_id = ANY(%s::bigint[]) AND """
 OPEN_LOTS = LOTS + "open"
 NAMED_LOTS = LOTS + "id = ANY(%s::bigint[])"
 GRANTED_LOTS = LOTS + "entry_id = ANY(%s::bigint[])"
-PAID_LOTS = LOTS + "payment_id = ANY(%s::bigint[])"
 SPENT_CYCLES = LOTS + "subscription_id = ANY(%s::bigint[]) AND per_period AND NOT open AND expires_at > %s"
 HOLDS = """
 SELECT h.id, h.app, h.account_id, h.key, h.units, h.state, h.lots, h.captured, h.entry_id, h.expires_at,
@@ -136,16 +135,14 @@ def _load_closed_lots(
     """The lots that movements may open again or must mark though nothing is left in them."""
     of = list(accounts)
     touched = _touched_lots(state)
-    clawed = [m.entry_id for m in movements if isinstance(m, Clawback)]
-    paid = [m.payment_id for m in movements if isinstance(m, Freeze)]
+    named = [m.entry_id for m in movements if isinstance(m, Clawback)]
+    named += [entry_id for m in movements if isinstance(m, Freeze) for entry_id in m.entry_ids]
     renewed = [m.subscription_id for m in movements if isinstance(m, Grant) and m.per_period]
     rows: list[tuple[Any, ...]] = []
     if touched:
         rows += conn.execute(NAMED_LOTS, [of, touched])
-    if clawed:
-        rows += conn.execute(GRANTED_LOTS, [of, clawed])
-    if paid:
-        rows += conn.execute(PAID_LOTS, [of, paid])
+    if named:
+        rows += conn.execute(GRANTED_LOTS, [of, named])
     if renewed:
         rows += conn.execute(SPENT_CYCLES, [of, renewed, now])
     for row in rows:

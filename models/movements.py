@@ -9,6 +9,7 @@ Not frozen: a batch makes thousands of them, and freezing costs three times the 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
@@ -119,9 +120,9 @@ class Clawback(Movement):
 
 @dataclass(slots=True, kw_only=True)
 class Freeze(Movement):
-    """Freeze (or thaw) the lots of a payment: a frozen lot pays nothing and still counts in the balance."""
+    """Freeze (or thaw) the lots of these grants: a frozen lot pays nothing and still counts in the balance."""
 
-    payment_id: int
+    entry_ids: Sequence[int]
     frozen: bool
 
 

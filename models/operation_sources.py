@@ -197,6 +197,25 @@ SOURCES = (
         recorded_at="t.created_at",
         owner=("t.app = %(app)s AND t.customer = %(customer)s", "t.app = %(app)s"),
     ),
+    Source(
+        name="refund_request",
+        table="refund_request",
+        operations=frozenset({"PAYMENT_REVERSAL"}),
+        statuses=frozenset(STATUSES),
+        operation="'PAYMENT_REVERSAL'",
+        details="""jsonb_build_object('key', 'payment-refund:' || t.external_id, 'id', t.external_id, 'payment',
+            t.payment_id, 'amount_minor', t.amount_minor, 'reason', t.reason, 'actor', t.actor) || s.details""",
+        error="s.error",
+        lines="""(0, 'STARTED', t.created_at, '{}'::jsonb, NULL::jsonb),
+            (1, CASE WHEN t.answer ->> 'state' = 'failed' THEN 'ERROR' WHEN t.answer IS NOT NULL THEN 'SUCCESS' END,
+             t.answered_at, jsonb_build_object('state', t.answer -> 'state', 'money', t.answer -> 'money',
+             'reference', t.answer -> 'reference'),
+             CASE WHEN t.answer ->> 'state' = 'failed'
+                  THEN jsonb_build_object('message', 'the provider took the refund, and it failed') END))
+            AS s(part, status, at, details, error)""",
+        recorded_at="t.created_at",
+        owner=("t.app = %(app)s AND t.customer = %(customer)s", "t.app = %(app)s"),
+    ),
     # What came of an event is told by the event, what was captured by its hold, what was talked about by its session.
     Source(
         name="entry",

@@ -34,28 +34,29 @@ ORDER BY p.id DESC LIMIT %(limit)s
 ONE = """
 SELECT p.*, a.customer FROM payment p JOIN account a ON a.id = p.account_id WHERE p.app = %(app)s AND p.id = %(id)s
 """
-# What the schedule granted before its payment was known names only the subscription: it is of the payment whose period
-# its cycle starts in, with a day to spare, since a period may start seconds after the anchor.
 LOTS = """
-SELECT l.* FROM lot l WHERE l.payment_id = p.id
+SELECT l.*, l.granted AS units FROM lot l WHERE l.payment_id = p.id AND l.subscription_id IS NULL
 UNION ALL
-SELECT l.* FROM lot l JOIN entry e ON e.app = p.app AND e.id = l.entry_id
-WHERE l.subscription_id = p.subscription_id AND l.payment_id IS NULL
-  AND (e.meta ->> 'cycle_start')::timestamptz >= p.period_start - interval '1 day'
-  AND (e.meta ->> 'cycle_start')::timestamptz < p.period_end - interval '1 day'
+SELECT l.*, s.units FROM shares s JOIN lot l ON l.id = s.lot_id WHERE s.payment_id = p.id
 """
 CLAWED = """
 SELECT -sum(x.amount) AS clawed, -sum(x.amount) FILTER (WHERE x.lot_id = l.id) AS clawed_here
 FROM entry e JOIN allocation x ON x.entry_id = e.id WHERE e.app = p.app AND e.reverses_id = l.entry_id
 """
 WITH_CREDIT = """
+WITH page AS ({payments}),
+shares AS MATERIALIZED (
+    SELECT * FROM plan_share WHERE units > 0
+    AND subscription_id = ANY(ARRAY(SELECT DISTINCT subscription_id FROM page WHERE subscription_id IS NOT NULL))
+)
 SELECT p.id, p.customer, p.provider, p.reference, p.aliases, p.pack, p.plan, p.quantity, p.amount_minor, p.currency,
        p.refunded_minor, p.disputed_minor, p.state, s.provider_id, p.created_at, p.updated_at,
-       coalesce(p.entry_id, c.entry_id), c.granted, c.left_over, c.lapsed, c.clawed, c.clawed_here
-FROM ({payments}) AS p
+       coalesce(p.entry_id, c.entry_id), c.granted, c.left_over, c.lapsed, c.clawed, c.clawed_here,
+       c.units
+FROM page AS p
 LEFT JOIN subscription s ON s.id = p.subscription_id
 LEFT JOIN LATERAL (
-    SELECT min(l.entry_id) AS entry_id, sum(l.granted)::bigint AS granted,
+    SELECT min(l.entry_id) AS entry_id, sum(l.granted)::bigint AS granted, sum(l.units)::bigint AS units,
            sum(l.held + CASE WHEN l.expires_at <= %(now)s THEN 0 ELSE l.remaining END)::bigint AS left_over,
            sum(l.lapsed + CASE WHEN l.expires_at <= %(now)s THEN l.remaining ELSE 0 END)::bigint AS lapsed,
            coalesce(sum(r.clawed), 0)::bigint AS clawed, coalesce(sum(r.clawed_here), 0)::bigint AS clawed_here
@@ -119,7 +120,7 @@ def _fetch(payments: str, values: dict[str, Any]) -> list[tuple[Any, ...]]:
 
 def _shown(row: Sequence[Any]) -> dict[str, Any]:
     id_, customer, provider, reference, aliases, pack, plan, quantity, amount, currency, refunded, disputed, *more = row
-    state, subscription, created_at, updated_at, entry_id, granted, left_over, lapsed, clawed, clawed_here = more
+    state, subscription, created_at, updated_at, entry_id, granted, left_over, lapsed, clawed, clawed_here, units = more
     return {
         "id": id_,
         "customer": customer,
@@ -132,7 +133,7 @@ def _shown(row: Sequence[Any]) -> dict[str, Any]:
         "money": _money(amount, currency),
         "refunded": _money(refunded, currency),
         "disputed": _money(disputed, currency),
-        "units": granted or 0,
+        "units": units or 0,
         "state": state,
         "credit": credit(state, granted, left_over, lapsed, clawed, clawed_here),
         "entry": entry_id,

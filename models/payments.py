@@ -13,10 +13,10 @@ Connection = psycopg.Connection[tuple[Any, ...]]
 
 RECORD = """
 INSERT INTO payment (app, account_id, provider, reference, aliases, pack, plan, quantity, amount_minor, currency, state,
-                     subscription_id, period_start, period_end, created_at, updated_at)
+                     subscription_id, period_start, period_end, monthly_units, change_cycle, created_at, updated_at)
 VALUES (%(app)s, %(account_id)s, %(provider)s, %(reference)s, %(aliases)s, %(pack)s, %(plan)s, %(quantity)s,
         %(amount_minor)s, %(currency)s, %(state)s, %(subscription_id)s, %(period_start)s,
-        %(period_end)s, %(now)s, %(now)s)
+        %(period_end)s, %(monthly_units)s, %(change_cycle)s, %(now)s, %(now)s)
 ON CONFLICT (app, provider, reference) DO UPDATE SET
     aliases = ARRAY(SELECT DISTINCT alias FROM unnest(payment.aliases || excluded.aliases) AS alias ORDER BY alias),
     updated_at = excluded.updated_at
@@ -54,8 +54,14 @@ def record(
     subscription_id: int | None = None,
     period_start: datetime | None = None,
     period_end: datetime | None = None,
+    monthly_units: int | None = None,
+    change_cycle: int | None = None,
 ) -> Payment:
-    """The payment's row, made if it is new, and locked until the end of the transaction."""
+    """The payment's row, made if it is new, and locked until the end of the transaction.
+
+    `monthly_units` is what the plan that it pays for grants a month. `change_cycle`: it pays for a change to that plan
+    within this cycle.
+    """
     values = {**locals(), "aliases": sorted({*aliases} - {reference})}
     del values["conn"]
     row = conn.execute(RECORD, values).fetchone()
@@ -74,7 +80,7 @@ def settle(conn: Connection, payment_id: int, *, units: int, entry_id: int | Non
 
 FIND = """
 SELECT id, account_id, provider, reference, aliases, pack, plan, amount_minor, units_granted, refunded_minor,
-       disputed_minor, state, entry_id, subscription_id, period_start, period_end
+       disputed_minor, state, entry_id, subscription_id, period_start, period_end, change_cycle, frozen
 FROM payment WHERE app = %s AND provider = %s AND (reference = ANY(%s::text[]) OR aliases && %s::text[])
 ORDER BY entry_id IS NULL, id LIMIT 1 FOR UPDATE
 """
@@ -100,6 +106,8 @@ class Returnable:
     subscription_id: int | None
     period_start: datetime | None
     period_end: datetime | None
+    change_cycle: int | None
+    frozen: bool
 
 
 def find(conn: Connection, app: str, provider: str, ids: Sequence[str]) -> Returnable | None:
@@ -122,31 +130,21 @@ def reference_of(conn: Connection, app: str, provider: str, ids: Sequence[str]) 
 def save_returns(conn: Connection, it: Returnable, *, now: datetime) -> None:
     """Write down what went back of the payment, and the ids that it turned out to go by."""
     conn.execute(
-        """UPDATE payment SET refunded_minor = %s, disputed_minor = %s, state = %s, aliases = %s, updated_at = %s
-        WHERE id = %s""",
-        [it.refunded_minor, it.disputed_minor, it.state, it.aliases, now, it.id],
+        """UPDATE payment SET refunded_minor = %s, disputed_minor = %s, frozen = %s, state = %s, aliases = %s,
+        updated_at = %s WHERE id = %s""",
+        [it.refunded_minor, it.disputed_minor, it.frozen, it.state, it.aliases, now, it.id],
     )
 
 
 def paid_until(conn: Connection, subscription_id: int) -> datetime | None:
     """Until when a subscription is paid by payments that did not go back whole."""
     row = conn.execute(
-        """SELECT max(period_end) FROM payment WHERE subscription_id = %s AND state NOT IN ('pending', 'failed')
+        """SELECT max(period_end) FROM payment
+        WHERE subscription_id = %s AND change_cycle IS NULL AND state NOT IN ('pending', 'failed')
         AND (coalesce(amount_minor, 0) = 0 OR refunded_minor + disputed_minor < amount_minor)""",
         [subscription_id],
     ).fetchone()
     return row[0] if row else None
-
-
-def cycle_grants(conn: Connection, it: Returnable) -> list[tuple[int, int]]:
-    """(entry, units) of the cycles that a plan's payment paid for: those that name it, and those in its period."""
-    return conn.execute(
-        """SELECT l.entry_id, l.granted FROM lot l JOIN entry e ON e.id = l.entry_id
-        WHERE l.subscription_id = %(subscription)s AND (l.payment_id = %(id)s OR (l.payment_id IS NULL
-          AND (e.meta ->> 'cycle_start')::timestamptz >= %(start)s
-          AND (e.meta ->> 'cycle_start')::timestamptz < %(end)s)) ORDER BY l.entry_id""",
-        {"subscription": it.subscription_id, "id": it.id, "start": it.period_start, "end": it.period_end},
-    ).fetchall()
 
 
 def set_state(conn: Connection, payment_id: int, state: str, *, now: datetime) -> None:

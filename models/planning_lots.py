@@ -31,10 +31,10 @@ def new_lot(it: Plan, account: Account, units: int, expires_at: datetime, grant:
 
 
 def freeze(it: Plan, account: Account, movement: Freeze) -> Outcome:
-    """Freeze or thaw the payment's lots. Thawed lots repay debt, the oldest first."""
+    """Freeze or thaw the grants' lots. Thawed lots repay debt, the oldest first."""
     changed = 0
     for lot in sorted(account.lots, key=attrgetter("id")):
-        if lot.payment_id == movement.payment_id and lot.frozen != movement.frozen:
+        if lot.entry_id in movement.entry_ids and lot.frozen != movement.frozen:
             lot.frozen = movement.frozen
             mark_altered(it, account, lot)
             changed += lot.remaining

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 import orjson
 
 from models import database
 from models.errors import NotFound
 
+State = Literal["pending", "succeeded", "failed"]
 # The provider's sums of a payment as they are now; the account's customer for the operation log.
 PAYMENT = """
 SELECT p.id, a.customer, p.provider, p.reference, p.aliases, p.pack, p.plan, p.amount_minor, p.currency,
@@ -18,8 +19,8 @@ SELECT p.id, a.customer, p.provider, p.reference, p.aliases, p.pack, p.plan, p.a
 FROM payment p JOIN account a ON a.id = p.account_id WHERE p.app = %s AND p.id = %s
 """
 STORE = """
-INSERT INTO refund_request (app, external_id, payment_id, amount_minor, reason, created_at)
-VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT (app, external_id) DO NOTHING
+INSERT INTO refund_request (app, external_id, payment_id, customer, amount_minor, reason, actor, created_at)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT (app, external_id) DO NOTHING
 """
 
 
@@ -79,18 +80,19 @@ def find(app: str, request_id: str) -> Request | None:
     return Request(*rows[0]) if rows else None
 
 
-def store(app: str, request: Request, *, now: datetime) -> None:
-    """Store a request before its provider is asked, unless its id is taken."""
-    values = [app, request.id, request.payment_id, request.amount_minor, request.reason, now]
+def store(app: str, request: Request, *, customer: str, actor: str, now: datetime) -> None:
+    """Store a request before its provider is asked, unless its id is taken. `actor` asked for it, for the log."""
+    values = [app, request.id, request.payment_id, customer, request.amount_minor, request.reason, actor, now]
     database.run(STORE, values)
 
 
-def answered(app: str, request_id: str, answer: dict[str, Any]) -> bool:
+def answered(app: str, request_id: str, answer: dict[str, Any], *, now: datetime) -> bool:
     """Keep the provider's answer; False if there is one."""
     return (
         database.run(
-            "UPDATE refund_request SET answer = %s::json WHERE app = %s AND external_id = %s AND answer IS NULL",
-            [orjson.dumps(answer).decode(), app, request_id],
+            "UPDATE refund_request SET answer = %s::json, answered_at = %s"
+            " WHERE app = %s AND external_id = %s AND answer IS NULL",
+            [orjson.dumps(answer).decode(), now, app, request_id],
         ).rowcount
         == 1
     )

@@ -34,8 +34,18 @@ ON CONFLICT (app, provider, kind, reference) DO UPDATE SET
     updated_at = excluded.updated_at
 """
 OF_PAYMENT = """
-SELECT kind, payment, amount_minor, failed, stage, withdrawn_minor, reinstated_minor, moves FROM payment_return
-WHERE app = %s AND provider = %s AND payment && %s::text[]
+SELECT kind, reference, payment, amount_minor, failed, stage, withdrawn_minor, reinstated_minor, moves
+FROM payment_return WHERE app = %s AND provider = %s AND payment && %s::text[]
+"""
+LOCK = """
+SELECT pg_advisory_xact_lock(hashtextextended(%s || id, 7))
+FROM (SELECT id FROM unnest(%s::text[]) AS id ORDER BY id COLLATE "C") AS ids
+"""
+KNOWN_AS = """
+SELECT payment FROM payment_return WHERE app = %(app)s AND provider = %(provider)s AND payment && %(ids)s::text[]
+UNION ALL
+SELECT aliases || reference FROM payment
+WHERE app = %(app)s AND provider = %(provider)s AND (reference = ANY(%(ids)s::text[]) OR aliases && %(ids)s::text[])
 """
 
 
@@ -82,32 +92,67 @@ def store_alias(conn: Connection, app: str, provider: str, payment: Iterable[str
 
 
 def lock(conn: Connection, app: str, provider: str, payment: Iterable[str]) -> list[str]:
-    """Lock a payment by its ids until the end of the transaction. Returns all ids that it is known by."""
-    locked: set[str] = set()
-    wanted = set(payment)
-    while wanted - locked:
-        for name in sorted(wanted - locked):
-            conn.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 7))", [f"{app} {provider} {name}"])
-        locked |= wanted
-        # Read after the lock: who held it may have told of further ids.
-        wanted = locked.union(*(ids for _, ids, *_ in _rows(conn, app, provider, locked)))
-    return sorted(locked)
+    """Lock a payment by its ids until the end of the transaction. Returns all ids that it is known by.
+
+    All of them are locked in their order, whichever an event named, so two that name different ones do not cross. Who
+    held the lock may have told of further ids: then the locks are given back, and all taken anew in their order.
+    """
+    wanted = _known(conn, app, provider, set(payment))
+    while (known := _lock_these(conn, app, provider, wanted)) != wanted:
+        wanted = known
+    return sorted(known)
+
+
+def _lock_these(conn: Connection, app: str, provider: str, ids: set[str]) -> set[str]:
+    """Lock the ids; where the payment is known by more of them meanwhile, lock none. Returns all of them."""
+    with conn.transaction() as attempt:
+        conn.execute(LOCK, [f"{app} {provider} ", sorted(ids)], prepare=True)
+        known = _known(conn, app, provider, ids)
+        if known != ids:
+            raise psycopg.Rollback(attempt)
+    return known
+
+
+def _known(conn: Connection, app: str, provider: str, ids: set[str]) -> set[str]:
+    """All ids that are known to be of the payment of these."""
+    while True:
+        named = sorted(ids)
+        rows = conn.execute(KNOWN_AS, {"app": app, "provider": provider, "ids": named}, prepare=True)
+        found = ids.union(*(more for (more,) in rows))
+        if found == ids:
+            return ids
+        ids = found
 
 
 def of_payment(conn: Connection, app: str, provider: str, payment: Iterable[str]) -> Returned:
     """What went back of the payment of these ids, all of them, under their lock."""
     rows = _rows(conn, app, provider, payment)
-    refunds = [(amount, failed) for kind, _, amount, failed, *_ in rows if kind == "refund"]
-    alive = sum(amount for amount, failed in refunds if not failed)
-    failed = sum(amount for amount, failed in refunds if failed)
-    # The provider's sum may still count a refund that failed after it was told.
-    told = max((amount for kind, _, amount, *_ in rows if kind == "refunded"), default=0) - failed
     disputes = [row for row in rows if row[0] == "dispute"]
     return Returned(
-        refunded_minor=max(alive, told),
-        disputed_minor=sum(_taken(*row[5:]) for row in disputes),
-        frozen=any(STAGES[row[4]] == "inquiry" for row in disputes),
+        refunded_minor=_refunded(rows),
+        disputed_minor=sum(_taken(*row[6:]) for row in disputes),
+        frozen=any(STAGES[row[5]] == "inquiry" for row in disputes),
     )
+
+
+def _refunded(rows: list[tuple[Any, ...]]) -> int:
+    """What was refunded: of each charge the larger of the single refunds and of the provider's own sum, which may still
+    count a refund that failed after it was told. An invoice may be paid by several charges.
+    """
+    told = {reference: (set(ids), amount) for kind, reference, ids, amount, *_ in rows if kind == "refunded"}
+    alive, failed = dict.fromkeys([*told, ""], 0), dict.fromkeys([*told, ""], 0)
+    for kind, _, ids, amount, has_failed, *_ in rows:
+        if kind == "refund":
+            sums = failed if has_failed else alive
+            sums[_charge_of(ids, told)] += amount
+    return alive[""] + sum(max(alive[charge], amount - failed[charge]) for charge, (_, amount) in told.items())
+
+
+def _charge_of(ids: list[str], told: dict[str, tuple[set[str], int]]) -> str:
+    """The charge that a refund is of, of those whose sum was told: one that it names, or that shares an id with it."""
+    named = [charge for charge in sorted(told) if charge in ids]
+    sharing = [charge for charge in sorted(told) if told[charge][0] & set(ids)]
+    return next(iter([*named, *sharing]), "")
 
 
 def _taken(withdrawn_minor: int, reinstated_minor: int, moves: dict[str, int]) -> int:

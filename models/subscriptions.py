@@ -22,12 +22,14 @@ ENDED = ("canceled", "incomplete_expired")
 
 COLUMNS = """s.id, s.app, a.customer, s.account_id, s.provider, s.provider_id, s.plan, s.status, s.anchor,
 s.current_period_end, s.paid_until, s.unpaid_invoices, s.cycle_base, s.next_cycle, s.next_cycle_at, s.granted_at,
-s.changed_at, s.promised_plan, s.promised_units, s.promised_cycle"""
+s.changed_at, s.plan_at, s.promised_plan, s.promised_units, s.promised_cycle"""
 
 
 @dataclass(slots=True)
 class Subscription:
-    """A subscription while its row is locked."""
+    """A subscription while its row is locked. `changed_at`: when its state was told, `plan_at`: since when it has its
+    plan, by the provider's clock.
+    """
 
     id: int
     app: str
@@ -46,13 +48,14 @@ class Subscription:
     next_cycle_at: datetime | None = None
     granted_at: datetime | None = None
     changed_at: datetime = cycles.LONG_AGO
+    plan_at: datetime = cycles.LONG_AGO
     promised_plan: str | None = None
     promised_units: int | None = None
     promised_cycle: int | None = None
 
-    def units_of(self, cycle: int, catalogs: int) -> int:
-        """What the cycle grants: what was promised for it when its plan was sold, else what the catalog says."""
-        promised = self.promised_units if (cycle, self.plan) == (self.promised_cycle, self.promised_plan) else None
+    def units_of(self, cycle: int, plan: str, catalogs: int) -> int:
+        """What the plan grants for the cycle: what was promised when it was sold, else what the catalog says."""
+        promised = self.promised_units if (cycle, plan) == (self.promised_cycle, self.promised_plan) else None
         return catalogs if promised is None else promised
 
     def start_of(self, cycle: int) -> datetime:
@@ -128,9 +131,9 @@ def insert(conn: Connection, it: Subscription, *, now: datetime) -> Subscription
     """
     row = conn.execute(
         """INSERT INTO subscription (app, account_id, provider, provider_id, plan, status, anchor, current_period_end,
-            paid_until, cycle_base, next_cycle, changed_at, promised_plan, promised_units, promised_cycle,
+            paid_until, cycle_base, next_cycle, changed_at, plan_at, promised_plan, promised_units, promised_cycle,
             created_at, updated_at)
-        VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+        VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
         ON CONFLICT (app, provider, provider_id) DO NOTHING RETURNING id""",
         [
             it.app,
@@ -145,6 +148,7 @@ def insert(conn: Connection, it: Subscription, *, now: datetime) -> Subscription
             it.cycle_base,
             it.next_cycle,
             it.changed_at,
+            it.plan_at,
             it.promised_plan,
             it.promised_units,
             it.promised_cycle,
@@ -164,7 +168,7 @@ def save(conn: Connection, it: Subscription, *, now: datetime) -> None:
     """Write back what a provider's event changed."""
     conn.execute(
         """UPDATE subscription SET plan = %s, status = %s, anchor = %s, current_period_end = %s, paid_until = %s,
-            unpaid_invoices = %s, cycle_base = %s, changed_at = %s, updated_at = %s WHERE id = %s""",
+            unpaid_invoices = %s, cycle_base = %s, changed_at = %s, plan_at = %s, updated_at = %s WHERE id = %s""",
         [
             it.plan,
             it.status,
@@ -174,6 +178,7 @@ def save(conn: Connection, it: Subscription, *, now: datetime) -> None:
             it.unpaid_invoices,
             it.cycle_base,
             it.changed_at,
+            it.plan_at,
             now,
             it.id,
         ],
@@ -207,21 +212,21 @@ def save_cycles(conn: Connection, many: Sequence[Subscription], *, parked: set[i
     )
 
 
-def granted(conn: Connection, ids: Iterable[int]) -> dict[tuple[int, int], int]:
-    """Units granted so far, by (subscription, cycle)."""
+def granted(conn: Connection, ids: Iterable[int]) -> dict[tuple[int, int], tuple[int, list[str]]]:
+    """(Units granted so far, the sources that granted them: `plan:pro`), by (subscription, cycle)."""
     rows = conn.execute(
-        """SELECT subscription_id, cycle, sum(granted)::bigint FROM lot
+        """SELECT subscription_id, cycle, sum(granted)::bigint, array_agg(source) FROM lot
         WHERE subscription_id = ANY(%s::bigint[]) GROUP BY subscription_id, cycle""",
         [arrays.ints(ids)],
     )
-    return {(subscription, cycle): units for subscription, cycle, units in rows}
+    return {(subscription, cycle): (units, sources) for subscription, cycle, units, sources in rows}
 
 
 def payment_for(conn: Connection, subscription_id: int, moment: datetime) -> int | None:
     """The payment whose period covers the moment."""
     row = conn.execute(
-        """SELECT id FROM payment WHERE subscription_id = %s AND period_start <= %s AND %s < period_end
-        ORDER BY period_start DESC LIMIT 1""",
+        """SELECT id FROM payment WHERE subscription_id = %s AND change_cycle IS NULL
+        AND period_start <= %s AND %s < period_end ORDER BY period_start DESC LIMIT 1""",
         [subscription_id, moment, moment],
     ).fetchone()
     return row[0] if row else None

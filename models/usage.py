@@ -233,21 +233,9 @@ def page(
     app: str, *, customer: str | None = None, state: str | None = None, limit: int = 50, cursor: str | None = None
 ) -> tuple[list[dict[str, Any]], str | None]:
     """Reports of the app, newest first, and the cursor of the next page."""
-    where, values = ["r.app = %s"], [app]
-    for condition, value in (("r.customer = %s", customer), ("r.state = %s", state)):
-        if value is not None:
-            where.append(condition)
-            values.append(value)
-    return keyset.by_id(
-        "usage reports",
-        f"SELECT {COLUMNS} FROM usage_report r LEFT JOIN usage_queue q ON q.report_id = r.id",
-        "r.id",
-        where,
-        values,
-        limit,
-        cursor,
-        _shown,
-    )
+    select = f"SELECT {COLUMNS} FROM usage_report r LEFT JOIN usage_queue q ON q.report_id = r.id"
+    filters = {"r.app = %s": app, "r.customer = %s": customer, "r.state = %s": state}
+    return keyset.by_id("usage reports", select, "r.id", filters, limit, cursor, _shown)
 
 
 def replay(app: str, external_id: str, *, now: datetime) -> None:

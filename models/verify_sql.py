@@ -74,11 +74,13 @@ WHERE a.debt IS DISTINCT FROM -x.units
 
 # The target is the part of the price that went back, of the units; at most all of them, none of what was free.
 PAYMENTS = """
-SELECT format('payment %%s (%%s): names entry %%s of %%s purchases, granted %%s; clawed %%s, target %%s, lapsed %%s',
-              id, state, entry_id, purchases, units_granted, clawed, target, lapsed)
+SELECT format('payment %%s (%%s): names entry %%s of %%s purchases, granted %%s; clawed %%s, target %%s, lapsed %%s;'
+              ' frozen %%s, asked about %%s',
+              id, state, entry_id, purchases, units_granted, clawed, target, lapsed, frozen, asked_about)
 FROM (
     SELECT p.id, p.state, p.entry_id, p.units_granted, coalesce(l.purchases, 0) AS purchases,
-           l.entry_ids, l.granted, coalesce(l.lapsed, 0) AS lapsed, coalesce(c.units, 0) AS clawed,
+           l.frozen, p.frozen AS asked_about, l.entry_ids, l.granted, coalesce(l.lapsed, 0) AS lapsed,
+           coalesce(c.units, 0) AS clawed,
            CASE WHEN coalesce(p.amount_minor, 0) <= 0 THEN 0
                 ELSE least(p.units_granted, div(
                     p.units_granted::numeric * (p.refunded_minor + p.disputed_minor), p.amount_minor))
@@ -86,7 +88,7 @@ FROM (
     FROM {payment} AS p
     LEFT JOIN (
         SELECT l.payment_id, count(*) AS purchases, min(l.granted) AS granted, min(l.lapsed) AS lapsed,
-               array_agg(l.entry_id) AS entry_ids
+               bool_or(l.frozen) AS frozen, array_agg(l.entry_id) AS entry_ids
         FROM {lot} AS l JOIN {entry} AS e ON e.id = l.entry_id
         WHERE l.payment_id IS NOT NULL AND e.type = 'purchase' GROUP BY l.payment_id
     ) AS l ON l.payment_id = p.id
@@ -99,7 +101,27 @@ FROM (
 WHERE purchases > 1
    OR (purchases = 0 AND (state = 'settled' OR entry_id IS NOT NULL))
    OR (purchases = 1 AND (entry_ids[1], granted) IS DISTINCT FROM (entry_id, units_granted))
-   OR (purchases = 1 AND clawed NOT BETWEEN greatest(0, target - lapsed) AND target)
+   OR (purchases = 1 AND (clawed NOT BETWEEN greatest(0, target - lapsed) AND target OR frozen <> asked_about))
+"""
+
+# What a plan granted follows whoever paid for it. It can be off only where money went back, or something was undone.
+PLANS = """
+SELECT format('entry %%s of subscription %%s: clawed %%s, target %%s, lapsed %%s; frozen %%s, asked about %%s',
+              l.entry_id, l.subscription_id, l.clawed, t.target, l.lapsed, l.frozen, t.frozen)
+FROM (
+    SELECT l.id, l.entry_id, l.subscription_id, l.lapsed, l.frozen, coalesce(c.units, 0) AS clawed
+    FROM {lot} AS l
+    LEFT JOIN (
+        SELECT reverses_id, -sum(amount) AS units FROM {entry} AS e
+        WHERE reverses_id IS NOT NULL AND type IN ('clawback', 'reinstatement') GROUP BY reverses_id
+    ) AS c ON c.reverses_id = l.entry_id
+    WHERE l.subscription_id IS NOT NULL AND (c.units IS NOT NULL OR l.frozen OR l.subscription_id IN (
+        SELECT subscription_id FROM payment WHERE refunded_minor + disputed_minor > 0 OR frozen))
+) AS l
+CROSS JOIN LATERAL (
+    SELECT target, frozen FROM plan_target AS t WHERE t.subscription_id = l.subscription_id AND t.lot_id = l.id
+) AS t
+WHERE t.frozen <> l.frozen OR l.clawed NOT BETWEEN greatest(0, t.target - l.lapsed) AND t.target
 """
 
 SETTLED = """
@@ -208,7 +230,11 @@ CHECKS: list[tuple[str, str, list[str]]] = [
     ("balances agree with lots, debt and entries", "{account} AS a", [BALANCES]),
     ("lots agree with their allocations", "{lot} AS l", [LOTS, LAPSED]),
     ("entries agree with their allocations and form a chain", "{entry} AS e", [ALLOCATED, CHAIN, DEBTS]),
-    ("packs were granted once and clawed back to their target", "{payment} AS p WHERE pack IS NOT NULL", [PAYMENTS]),
+    (
+        "packs were granted once, and what went back was clawed back",
+        "{payment} AS p WHERE pack IS NOT NULL",
+        [PAYMENTS, PLANS],
+    ),
     ("usage reports were charged once or wait", "{usage_report} AS r", [SETTLED, UNCHARGED, WAITING]),
     (
         "cycles granted no more than their largest plan",

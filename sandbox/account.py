@@ -18,11 +18,16 @@ SHUFFLED_SECONDS = 3.0
 
 
 class Refused(Exception):
-    """The provider's API refuses a call. `status` is HTTP's; the rest is what the provider says."""
+    """The provider's API refuses a call. `status` is HTTP's; the rest is what the provider says.
 
-    def __init__(self, message: str, *, status: int = 400, code: str | None = None, param: str | None = None) -> None:
+    `hint` is the sandbox's own: what a person may do now.
+    """
+
+    def __init__(
+        self, message: str, *, status: int = 400, code: str | None = None, param: str | None = None, hint: str = ""
+    ) -> None:
         super().__init__(message)
-        self.message, self.status, self.code, self.param = message, status, code, param
+        self.message, self.status, self.code, self.param, self.hint = message, status, code, param, hint
 
 
 class Account:

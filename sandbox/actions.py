@@ -33,8 +33,14 @@ def act(account: Account, name: str, id_: str, amount: str | None = None) -> Thi
     if name not in ACTIONS:
         raise Refused(f"No such action: {name}. There are {', '.join(ACTIONS)}.", param="action")
     action = ACTIONS[name]
-    thing: Thing = action.do(account, account.need(action.kind, id_), amount or None) or {}
-    return thing
+    if not isinstance(amount, (str, type(None))):
+        raise Refused('The amount must be a text such as "4.99".', param="amount")
+    if amount and not action.takes_amount:
+        raise Refused(f"{name} takes no amount.", param="amount")
+    # Some deeds tell nothing: then the object that they were done to.
+    thing = account.need(action.kind, id_)
+    done: Thing = action.do(account, thing, amount or None) or thing
+    return done
 
 
 def offered(kind: str, thing: Thing) -> list[tuple[str, Action]]:
@@ -69,6 +75,7 @@ def _dispute(inquiry: bool) -> Deed:
 def _paypal_refund(reversal: bool) -> Deed:
     def do(account: Account, capture: Thing, amount: str | None) -> Thing:
         currency = capture["amount"]["currency_code"]
+        _minor(amount, currency)  # said as people say it, before PayPal says it
         wanted = {"value": amount, "currency_code": currency} if amount else None
         return paypal_payments.refund(account, capture, wanted, reversal=reversal)
 
@@ -96,11 +103,12 @@ def _is(*states: str) -> Callable[[Thing], bool]:
 
 
 def _has_money(charge: Thing) -> bool:
-    return bool(charge["status"] == "succeeded" and charge["amount_refunded"] < charge["amount"])
+    is_paid = charge["status"] == "succeeded" and not stripe_disputes.is_charged_back(charge)
+    return bool(is_paid and charge["amount_refunded"] < charge["amount"])
 
 
-def _is_undisputed(charge: Thing) -> bool:
-    return bool(charge["status"] == "succeeded" and not charge["disputed"])
+def _may_be_disputed_at_paypal(capture: Thing) -> bool:
+    return capture["status"] in PAID and not capture.get("_dispute")
 
 
 def _waits_for_transfer(session: Thing) -> bool:
@@ -125,8 +133,10 @@ ACTIONS: dict[str, Action] = {
     "refund": Action("Refund", "charge", _has_money, _refund("succeeded"), takes_amount=True),
     "refund-pending": Action("Refund that takes its time", "charge", _has_money, _refund("pending"), takes_amount=True),
     "refund-that-fails": Action("Refund that fails", "charge", _has_money, _refund("failed"), takes_amount=True),
-    "inquiry": Action("The bank asks (inquiry)", "charge", _is_undisputed, _dispute(True)),
-    "dispute": Action("Dispute: money withdrawn", "charge", _is_undisputed, _dispute(False), takes_amount=True),
+    "inquiry": Action("The bank asks (inquiry)", "charge", stripe_disputes.may_be_disputed, _dispute(True)),
+    "dispute": Action(
+        "Dispute: money withdrawn", "charge", stripe_disputes.may_be_disputed, _dispute(False), takes_amount=True
+    ),
     "refund-arrives": Action(
         "The refund arrives", "refund", _is("pending"), _without_amount(stripe_payments.settle_refund)
     ),
@@ -176,7 +186,9 @@ ACTIONS: dict[str, Action] = {
     "echeck-bounces": Action("The eCheck bounces", CAPTURE, _is("PENDING"), _settle_paypal(False)),
     "paypal-refund": Action("Refund", CAPTURE, _is(*PAID), _paypal_refund(False), takes_amount=True),
     "paypal-reverse": Action("Reverse", CAPTURE, _is(*PAID), _paypal_refund(True), takes_amount=True),
-    "paypal-dispute": Action("Open a dispute", CAPTURE, _is(*PAID), _without_amount(paypal_payments.dispute)),
+    "paypal-dispute": Action(
+        "Open a dispute", CAPTURE, _may_be_disputed_at_paypal, _without_amount(paypal_payments.dispute)
+    ),
     "paypal-lose": Action("The buyer is right", DISPUTE, _is("OPEN"), _resolve(True)),
     "paypal-win": Action("The seller is right", DISPUTE, _is("OPEN"), _resolve(False)),
 }

@@ -10,6 +10,7 @@ from flask import Blueprint, Response, current_app, request
 
 from sandbox.account import DELIVERIES, Account, Refused
 from sandbox.actions import act
+from sandbox.shapes import rendered
 from sandbox.store import Thing
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def _control(asked: Thing) -> Thing:
         done = act(account, asked["action"], str(asked.get("id")), asked.get("amount")) if "action" in asked else None
         if "send" in asked:
             send_event_again(account, str(asked["send"]))
-        return {"app": app, **vars(account.ways), "done": done}
+        return {"app": app, **vars(account.ways), "done": rendered(done, account.ways.shape)}
 
 
 def _json(status: int, body: Thing) -> Response:
@@ -57,7 +58,9 @@ def _json(status: int, body: Thing) -> Response:
 
 
 def send_event_again(account: Account, id_: str) -> None:
-    """Have an event sent again, or one that was swallowed for the first time."""
+    """Have an event sent again, or one that was swallowed for the first time. Raises Refused for an unknown one."""
+    if not account.store.rows("SELECT 1 FROM event WHERE id = ? AND account = ?", id_, account.name):
+        raise Refused(f"No such event: '{id_}'", status=404, param="send")
     account.store.rows(
         "UPDATE event SET state = 'waiting', due_at = 0, tries = 0, copies = 1 WHERE id = ? AND account = ?",
         *(id_, account.name),

@@ -1,4 +1,4 @@
-"""The sandbox's pages: the start, the providers' payment pages, and the portal where things go wrong.
+"""The sandbox's pages: the start, the providers' payment pages, and the clock.
 
 Plain forms: they work without JavaScript. Every page says that no money moves.
 """
@@ -7,25 +7,22 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import urlencode, urlsplit
 
 from flask import Blueprint, Response, abort, current_app, redirect, render_template, request
 from werkzeug.wrappers import Response as AnyResponse
 
-from models import clock, durations, money
-from sandbox import paypal_payments, stripe_checkout
-from sandbox.account import DELIVERIES, Account, Refused
-from sandbox.actions import act, offered
-from sandbox.control import SHAPES, send_event_again, set_ways
-from sandbox.paypal_payments import CAPTURE, DISPUTE, ORDER
+from models import clock, durations
+from sandbox import errors, paypal_payments, stripe_checkout, wording
+from sandbox.account import Refused
+from sandbox.paypal_payments import ORDER
+from sandbox.store import Thing
 
 if TYPE_CHECKING:
     from sandbox.server import Sandbox
 
 blueprint = Blueprint("pages", __name__)
 LATEST = datetime(2200, 1, 1, tzinfo=timezone.utc)
-MOST_SHOWN = 50
-KINDS = ("charge", "subscription", "invoice", "refund", "dispute", CAPTURE, DISPUTE)
 
 
 def _sandbox() -> Sandbox:
@@ -33,28 +30,11 @@ def _sandbox() -> Sandbox:
     return sandbox
 
 
-@blueprint.app_template_filter("price")
-def price(minor: int, currency: str) -> str:
-    """9.99 USD"""
-    return f"{money.to_amount(minor, currency)} {currency.upper()}"
-
-
-@blueprint.app_template_filter("moment")
-def moment(seconds: float) -> str:
-    """A time of the sandbox as people read it."""
-    return f"{datetime.fromtimestamp(seconds, timezone.utc):%d %b %Y, %H:%M} UTC"
-
-
 @blueprint.app_context_processor
 def common() -> dict[str, Any]:
     """What every page shows."""
-    return {"sandbox_time": clock.now().timestamp(), "scrip": _sandbox().receiver, "offered": offered}
-
-
-@blueprint.app_errorhandler(Refused)
-def refused(error: Refused) -> tuple[str, int]:
-    """What cannot be done is said on a page of its own."""
-    return render_template("message.html", title="That did not work", text=error.message), error.status
+    sandbox = _sandbox()
+    return {"sandbox_time": clock.now().timestamp(), "scrip": sandbox.receiver, "app_name": sandbox.name_of}
 
 
 @blueprint.get("/")
@@ -71,7 +51,20 @@ def checkout(id_: str) -> str:
     """What is bought, and the ways to pay."""
     with _account_of("checkout.session", id_) as account:
         session = account.need("checkout.session", id_)
-        return render_template("checkout.html", app=account.name, session=session, said=request.args.get("said"))
+        return render_template(
+            "checkout.html",
+            app=account.name,
+            session=session,
+            lines=[_worded(line) for line in session["_lines"]],
+            said=request.args.get("said"),
+        )
+
+
+def _worded(line: Thing) -> Thing:
+    """A line for people: what it is, what it costs, how often."""
+    recurring = line["price"]["recurring"]
+    often = wording.every(recurring["interval"], recurring["interval_count"]) if recurring else ""
+    return {"sold": stripe_checkout.worded_line(line), "minor": line["amount_total"], "often": often}
 
 
 @blueprint.post("/checkout/<id_>")
@@ -95,7 +88,7 @@ def pay(id_: str) -> AnyResponse:
 def _leave(address: str | None, session_id: str) -> AnyResponse:
     """Back to the app's site; only to where a browser may be sent."""
     if not address or urlsplit(address).scheme not in ("http", "https"):
-        return Response(render_template("message.html", title="Done", text="You can close this page."))
+        return Response(render_template("message.html", title="Done", text="You can close this page.", back="/"))
     return redirect(address.replace("{CHECKOUT_SESSION_ID}", session_id), 303)
 
 
@@ -113,7 +106,9 @@ def _account_of(kind: str, id_: str) -> Any:
 def approval(id_: str) -> str:
     """What is bought, and whether the buyer agrees."""
     with _account_of(ORDER, id_) as account:
-        return render_template("approve.html", app=account.name, order=account.need(ORDER, id_))
+        order = account.need(ORDER, id_)
+        back = _paypal_address(order["_return_url"], {"token": id_})
+        return render_template("approve.html", app=account.name, order=order, back=back)
 
 
 @blueprint.post("/paypal/approve/<id_>")
@@ -131,77 +126,23 @@ def approve(id_: str) -> AnyResponse:
 
 
 def _leave_paypal(address: str | None, told: dict[str, str]) -> AnyResponse:
+    return _leave(_paypal_address(address, told), "")
+
+
+def _paypal_address(address: str | None, told: dict[str, str]) -> str | None:
+    """The app's address with what PayPal adds to it."""
     joint = "&" if address and urlsplit(address).query else "?"
-    return _leave(f"{address}{joint}{urlencode(told)}" if address else None, "")
+    return f"{address}{joint}{urlencode(told)}" if address else None
 
 
-# --- the portal
-
-
-@blueprint.get("/portal")
-def portals() -> str:
-    """The accounts."""
-    return render_template("portals.html", apps=_sandbox().apps())
-
-
-@blueprint.get("/portal/<app>")
-def portal(app: str) -> str:
-    """All of an account, and what can happen to it."""
-    with _sandbox().account(app) as account:
-        shown = {kind: account.each(kind)[:MOST_SHOWN] for kind in KINDS}
-        transfers = [it for it in account.each("checkout.session") if "_settles_at" in it]
-        events = _events(account)
-        return render_template(
-            "portal.html",
-            app=app,
-            shown=shown,
-            transfers=transfers,
-            events=events,
-            ways=account.ways,
-            deliveries=DELIVERIES,
-            shapes=SHAPES,
-        )
-
-
-def _events(account: Account) -> list[dict[str, Any]]:
-    columns = ("number", "id", "type", "created", "state", "tries", "answer")
-    rows = account.store.rows(
-        f"SELECT {', '.join(columns)} FROM event WHERE account = ? ORDER BY number DESC LIMIT ?",
-        *(account.name, MOST_SHOWN),
-    )
-    return [dict(zip(columns, row, strict=True)) for row in rows]
-
-
-@blueprint.post("/portal/<app>")
-def do(app: str) -> AnyResponse:
-    """One button of the portal."""
-    form = request.form
-    with _sandbox().account(app) as account:
-        act(account, form.get("action", ""), form.get("id", ""), form.get("amount", "").strip())
-    return redirect(f"/portal/{quote(app)}", 303)
-
-
-@blueprint.post("/portal/<app>/deliver")
-def deliver(app: str) -> AnyResponse:
-    """How the account's events go out from now on."""
-    set_ways(app, request.form.to_dict())
-    return redirect(f"/portal/{quote(app)}", 303)
-
-
-@blueprint.post("/portal/<app>/send")
-def send_again(app: str) -> AnyResponse:
-    """Send an event again, or one that was swallowed."""
-    with _sandbox().account(app) as account:
-        send_event_again(account, request.form.get("id", ""))
-    return redirect(f"/portal/{quote(app)}", 303)
+# --- the clock
 
 
 @blueprint.post("/clock")
 def move_clock() -> AnyResponse:
     """Move the sandbox's time forward, as `manage.py sandbox clock` does."""
     _advance(request.form.get("advance", ""))
-    back = request.form.get("back", "/")
-    return redirect(back if back.startswith("/") and not back.startswith("//") else "/", 303)
+    return redirect(errors.came_from(), 303)
 
 
 def _advance(text: str) -> datetime:

@@ -214,3 +214,10 @@ def _publish(method: str, rule: str, handler: Handler) -> None:
 
 for _call in CALLS:
     _publish(*_call)
+
+
+@blueprint.route("/v1/<path:rest>", methods=["GET", "POST", "PATCH", "DELETE"])
+@blueprint.route("/v2/<path:rest>", methods=["GET", "POST", "PATCH", "DELETE"])
+def unknown(rest: str) -> Response:
+    """What the sandbox does not have is said as PayPal says it."""
+    return _refusal(Refused(f"The sandbox has no {request.method} {request.path}.", status=404))

@@ -9,11 +9,19 @@ import secrets
 from decimal import Decimal, InvalidOperation
 from urllib.parse import urlsplit
 
+from models import money
+from sandbox import wording
 from sandbox.account import Account, Refused, written
 from sandbox.store import Thing
 
 ORDER, CAPTURE, REFUND, DISPUTE = "paypal.order", "paypal.capture", "paypal.refund", "paypal.dispute"
 ECHECK_SECONDS = 3 * 86400
+# https://developer.paypal.com/docs/api/reference/currency-codes/
+CURRENCIES = frozenset(
+    """
+    AUD BRL CAD CHF CNY CZK DKK EUR GBP HKD HUF ILS JPY MXN MYR NOK NZD PHP PLN SEK SGD THB TWD USD
+    """.split()
+)
 
 
 def word() -> str:
@@ -73,6 +81,10 @@ def _amount(given: object) -> Thing:
         assert len(currency) == 3
     except (AssertionError, KeyError, TypeError, InvalidOperation):
         raise Unprocessable("INVALID_PARAMETER_VALUE", f"amount is {given!r}") from None
+    if currency not in CURRENCIES:
+        raise Unprocessable("CURRENCY_NOT_SUPPORTED", f"Currency code {currency} is not currently supported.")
+    if value % 1 and currency.lower() in money.WHOLE_AT_PAYPAL:
+        raise Unprocessable("DECIMALS_NOT_SUPPORTED", f"Currency {currency} does not support decimals.")
     return {**given, "value": str(given["value"]), "currency_code": currency}
 
 
@@ -135,6 +147,7 @@ def _capture(account: Account, order: Thing) -> Thing:
     }
     if unit.get("custom_id"):
         capture["custom_id"] = unit["custom_id"]
+    capture["_sold"] = unit.get("description")
     if order["_outcome"] == "PENDING":
         capture.update(status_details={"reason": "ECHECK"}, _settles_at=account.now + ECHECK_SECONDS)
     return capture
@@ -184,7 +197,11 @@ def refund(
     if wanted["currency_code"] != currency:
         raise Unprocessable("REFUND_CAPTURE_CURRENCY_MISMATCH", "Refund must be in the same currency as the capture.")
     if Decimal(wanted["value"]) > left:
-        raise Unprocessable("REFUND_AMOUNT_EXCEEDED", "The refund amount must be less than what is left to refund.")
+        most = wording.decimal_price(str(left), currency)
+        raise Unprocessable("REFUND_AMOUNT_EXCEEDED", f"The refund amount is more than what is left to refund: {most}.")
+    if Decimal(wanted["value"]) < left and not reversal and capture.get("_dispute"):
+        message = "Partial refunds cannot be offered at this time because there is an open case on this transaction."
+        raise Unprocessable("TRANSACTION_DISPUTED", message)
     it = account.save(_refund(account, capture, wanted, note), REFUND)
     capture["status"] = "REFUNDED" if Decimal(wanted["value"]) == left else "PARTIALLY_REFUNDED"
     _save_capture(account, capture)
@@ -215,7 +232,9 @@ def _refund(account: Account, capture: Thing, amount: Thing, note: str) -> Thing
 
 
 def dispute(account: Account, capture: Thing) -> Thing:
-    """The buyer complains; PayPal holds the money until it is resolved."""
+    """The buyer complains; PayPal holds the money until it is resolved. Raises Refused: there is a dispute."""
+    if capture.get("_dispute"):
+        raise Refused(f"The dispute {capture['_dispute']} about this payment is open.")
     it = {
         "dispute_id": f"PP-D-{secrets.randbelow(90000) + 10000}-{word()[:5]}",
         "create_time": written(account.moment),
@@ -239,6 +258,8 @@ def dispute(account: Account, capture: Thing) -> Thing:
     }
     it["id"] = it["dispute_id"]
     account.save(it, DISPUTE)
+    capture["_dispute"] = it["id"]
+    account.save(capture, CAPTURE)
     _tell_dispute(account, it, "CREATED", "A new dispute opened")
     return it
 
@@ -254,6 +275,8 @@ def resolve(account: Account, it: Thing, *, for_buyer: bool) -> Thing:
         del it["dispute_outcome"]["amount_refunded"]
     account.save(it, DISPUTE)
     capture = need(account, CAPTURE, it["_capture"])
+    capture.pop("_dispute", None)
+    account.save(capture, CAPTURE)
     if for_buyer and capture["status"] in ("COMPLETED", "PARTIALLY_REFUNDED"):
         refund(account, capture, reversal=True)
     _tell_dispute(account, it, "RESOLVED", "A dispute was resolved")

@@ -19,8 +19,8 @@ from urllib.parse import urlsplit
 from flask import Flask
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
-from models import clock
-from sandbox import control, pages, paypal_api, place, shop, stripe_api
+from models import catalog, clock
+from sandbox import control, errors, pages, paypal_api, place, portal, shop, stripe_api, wording
 from sandbox.account import Account
 from sandbox.delivery import Headers, Sender
 from sandbox.store import Store
@@ -51,6 +51,11 @@ class Sandbox:
         declared = {path.stem for path in self.settings.catalog_dir.glob("*.toml")}
         return sorted(declared | set(self.store.accounts()))
 
+    def name_of(self, app: str) -> str:
+        """What people call the app; its slug if the catalog does not know it."""
+        known = catalog.current()
+        return known[app].name if app in known else app
+
     def _sign_paypal(self, body: bytes) -> Headers:
         # Cryptography needs some megabytes: not before an event of PayPal is sent.
         from sandbox import paypal_ca
@@ -67,8 +72,10 @@ def create_app(sandbox: Sandbox) -> Flask:
     app = Flask(__name__)
     app.config["SANDBOX"] = sandbox
     app.config["MAX_CONTENT_LENGTH"] = LARGEST_BODY_BYTES
-    for blueprint in (stripe_api.blueprint, paypal_api.blueprint, pages.blueprint, shop.blueprint, control.blueprint):
-        app.register_blueprint(blueprint)
+    app.jinja_env.filters.update(wording.FILTERS)
+    app.jinja_env.globals.update(wording.GLOBALS)
+    for module in (stripe_api, paypal_api, pages, portal, shop, control, errors):
+        app.register_blueprint(module.blueprint)
     return app
 
 

@@ -45,6 +45,12 @@ ORDER BY number
 """
 
 
+PAYMENTS = """
+account = ? AND (kind IN ('charge', ?)
+    OR (kind = 'checkout.session' AND json_extract(body, '$._settles_at') IS NOT NULL))
+"""
+
+
 @dataclass(frozen=True)
 class Ways:
     """How an account's events are delivered, and the shape that its objects have: "new", or "old" as before basil."""
@@ -121,6 +127,26 @@ class Store:
             "SELECT body FROM thing WHERE account = ? AND kind = ? AND created >= ? AND created < ?"
             " ORDER BY number DESC",
             *(account, kind, since, before),
+        )
+        return [json.loads(body) for (body,) in found]
+
+    def payments(self, account: str, capture: str, start: int, size: int) -> list[tuple[str, Thing]]:
+        """Charges, `capture`s, and the sessions whose money is on its way, each with its kind, the newest first."""
+        found = self.rows(
+            f"SELECT kind, body FROM thing WHERE {PAYMENTS} ORDER BY number DESC LIMIT ? OFFSET ?",
+            *(account, capture, size, start),
+        )
+        return [(kind, json.loads(body)) for kind, body in found]
+
+    def count_payments(self, account: str, capture: str) -> int:
+        """How many `payments` there are in all."""
+        return int(self.rows(f"SELECT count(*) FROM thing WHERE {PAYMENTS}", account, capture)[0][0])
+
+    def parts(self, account: str, kind: str, field: str, id_: str) -> list[Thing]:
+        """The objects of a kind that name another one in a field ("charge", or "a.b"), the oldest first."""
+        found = self.rows(
+            "SELECT body FROM thing WHERE account = ? AND kind = ? AND json_extract(body, ?) = ? ORDER BY number",
+            *(account, kind, f"$.{field}", id_),
         )
         return [json.loads(body) for (body,) in found]
 

@@ -108,6 +108,11 @@ def _address(params: Thing, name: str) -> str | None:
     return address
 
 
+def worded_line(line: Thing) -> str:
+    """What a line sells, for people: how many only where it is more than one."""
+    return str(line["description"]) if line["quantity"] == 1 else f"{line['quantity']} × {line['description']}"
+
+
 def line_items(session: Thing) -> list[Thing]:
     """What the session sells."""
     return list(session["_lines"])
@@ -213,6 +218,7 @@ def _intent(account: Account, session: Thing) -> Thing:
         intent = stripe_payments.new_intent(account, session["amount_total"], session["currency"], meta)
     email = (session["customer_details"] or {}).get("email")
     intent.update(amount=session["amount_total"], customer=session["customer"], receipt_email=email)
+    intent["_sold"] = ", ".join(worded_line(line) for line in session["_lines"])
     session["payment_intent"] = intent["id"]
     account.save(session)
     return account.save(intent)

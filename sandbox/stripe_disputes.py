@@ -2,19 +2,56 @@
 
 from __future__ import annotations
 
+from sandbox import wording
 from sandbox.account import Account, Refused, new_id
 from sandbox.store import Thing
 
 DISPUTE_FEE_MINOR = 1500
 INQUIRY, OPEN, WON, LOST = "warning_needs_response", "needs_response", "won", "lost"
+INQUIRY_CLOSED = "warning_closed"
+
+
+def is_charged_back(charge: Thing) -> bool:
+    """Whether a dispute has taken the money of the charge, so that Stripe refunds nothing of it."""
+    return _state_of(charge) in (OPEN, LOST)
+
+
+def may_be_disputed(charge: Thing) -> bool:
+    """Whether the buyer's bank has nothing to say about the charge yet, or has been answered."""
+    return charge["status"] == "succeeded" and _state_of(charge) in (None, WON, INQUIRY_CLOSED)
+
+
+def why_not_refundable(charge: Thing) -> str:
+    """For people: what a refund of the charge waits for, if anything. Empty if nothing is in its way."""
+    if not is_charged_back(charge):
+        return ""
+    if _state_of(charge) == LOST:
+        return "Not refundable: the dispute is lost, the buyer has the money."
+    return "Not refundable while the dispute is open: the buyer's bank has the money until it is won or lost."
+
+
+def _state_of(charge: Thing) -> str | None:
+    state: str | None = (charge.get("_dispute") or {}).get("status")
+    return state
 
 
 def dispute(account: Account, charge: Thing, *, inquiry: bool = False, amount_minor: int | None = None) -> Thing:
-    """The buyer's bank asks (an inquiry), or takes the money away (a dispute)."""
+    """The buyer's bank asks (an inquiry), or takes the money away (a dispute): of a part, or of what is left.
+
+    Raises Refused: nothing to dispute, more than was paid, or the bank has the charge in hand already.
+    """
+    if not may_be_disputed(charge):
+        raise Refused(f"Charge {charge['id']} cannot be disputed: it is {_state_of(charge) or charge['status']}.")
+    # A bank may also take back what has been refunded: then all of it.
+    left = charge["amount"] - charge["amount_refunded"] or charge["amount"]
+    amount = left if amount_minor is None else amount_minor
+    if not 0 < amount <= charge["amount"]:
+        most = wording.price(charge["amount"], charge["currency"])
+        raise Refused(f"The amount must be more than nothing, and at most the charge's ({most}).", param="amount")
     it = {
         "id": new_id("du"),
         "object": "dispute",
-        "amount": charge["amount"] if amount_minor is None else amount_minor,
+        "amount": amount,
         "balance_transactions": [],
         "charge": charge["id"],
         "created": account.now,
@@ -30,9 +67,9 @@ def dispute(account: Account, charge: Thing, *, inquiry: bool = False, amount_mi
         "status": INQUIRY if inquiry else OPEN,
     }
     charge["disputed"] = True
-    account.save(charge)
+    _keep(account, it, charge)
     if inquiry:
-        account.tell("charge.dispute.created", account.save(it))
+        account.tell("charge.dispute.created", it)
         return it
     _move(account, it, -it["amount"])
     account.tell("charge.dispute.created", it)
@@ -44,6 +81,7 @@ def escalate(account: Account, it: Thing) -> Thing:
     """The inquiry becomes a dispute: the money goes."""
     _expect(it, INQUIRY)
     it.update(status=OPEN, is_charge_refundable=False)
+    _keep(account, it)
     _move(account, it, -it["amount"])
     account.tell("charge.dispute.updated", it)
     account.tell("charge.dispute.funds_withdrawn", it)
@@ -53,15 +91,22 @@ def escalate(account: Account, it: Thing) -> Thing:
 def close_inquiry(account: Account, it: Thing) -> Thing:
     """The bank is content, and no money has moved."""
     _expect(it, INQUIRY)
-    it["status"] = "warning_closed"
-    account.tell("charge.dispute.closed", account.save(it))
+    it["status"] = INQUIRY_CLOSED
+    account.tell("charge.dispute.closed", _keep(account, it))
     return it
+
+
+def close_inquiry_of(account: Account, charge: Thing) -> None:
+    """Who has all of the money back has nothing left to ask."""
+    if _state_of(charge) == INQUIRY:
+        close_inquiry(account, account.need("dispute", charge["_dispute"]["id"]))
 
 
 def win(account: Account, it: Thing) -> Thing:
     """The seller is in the right: the money comes back."""
     _expect(it, OPEN)
-    it["status"] = WON
+    it.update(status=WON, is_charge_refundable=True)
+    _keep(account, it)
     _move(account, it, it["amount"])
     account.tell("charge.dispute.closed", it)
     account.tell("charge.dispute.funds_reinstated", it)
@@ -72,13 +117,21 @@ def lose(account: Account, it: Thing) -> Thing:
     """The buyer is in the right: the money stays away."""
     _expect(it, OPEN)
     it["status"] = LOST
-    account.tell("charge.dispute.closed", account.save(it))
+    account.tell("charge.dispute.closed", _keep(account, it))
     return it
 
 
 def _expect(it: Thing, status: str) -> None:
     if it["status"] != status:
         raise Refused(f"This dispute is {it['status']}.")
+
+
+def _keep(account: Account, it: Thing, charge: Thing | None = None) -> Thing:
+    """The dispute, and a note of it on its charge."""
+    charge = charge or account.need("charge", it["charge"])
+    charge["_dispute"] = {"id": it["id"], "status": it["status"]}
+    account.save(charge)
+    return account.save(it)
 
 
 def _move(account: Account, it: Thing, amount_minor: int) -> None:

@@ -119,6 +119,7 @@ def _intent_of(account: Account, invoice: Thing) -> Thing:
         customer=invoice["customer"],
         description="Subscription " + ("creation" if invoice["billing_reason"] == "subscription_create" else "update"),
         _invoice=invoice["id"],
+        _sold=invoice["lines"]["data"][0]["_price"]["_name"],
     )
 
 

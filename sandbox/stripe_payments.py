@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from sandbox import stripe_disputes, wording
 from sandbox.account import Account, Refused, new_id
 from sandbox.store import Thing
 
@@ -88,6 +89,7 @@ def _charge(account: Account, intent: Thing) -> Thing:
         "refunded": False,
         "status": "pending",
         "_invoice": intent.get("_invoice"),
+        "_sold": intent.get("_sold"),
     }
 
 
@@ -116,14 +118,18 @@ def refund(
 ) -> Thing:
     """Give back a part, or what is left. `status` may also be pending or failed: then it comes back later, or now.
 
-    Raises Refused: more than what is left.
+    Raises Refused: more than what is left, or a dispute has the money.
     """
+    if stripe_disputes.is_charged_back(charge):
+        message = f"Charge {charge['id']} has been charged back; cannot issue a refund."
+        raise Refused(message, code="charge_disputed")
     left = charge["amount_captured"] - charge["amount_refunded"]
     if left <= 0:
         raise Refused(f"Charge {charge['id']} has already been refunded.", code="charge_already_refunded")
     amount = left if amount_minor is None else amount_minor
     if not 0 < amount <= left:
-        raise Refused(f"Refund amount ({amount}) is greater than unrefunded amount on charge ({left})", param="amount")
+        wanted, most = (wording.price(minor, charge["currency"]) for minor in (amount, left))
+        raise Refused(f"Refund amount ({wanted}) is greater than unrefunded amount on charge ({most})", param="amount")
     it = {
         "id": new_id("re"),
         "object": "refund",
@@ -146,7 +152,11 @@ def refund(
     account.tell("refund.created", it)
     account.tell("charge.refunded", charge)
     account.tell("refund.updated", it)
-    return fail_refund(account, it) if status == "failed" else it
+    if status == "failed":
+        return fail_refund(account, it)
+    if charge["refunded"]:
+        stripe_disputes.close_inquiry_of(account, charge)
+    return it
 
 
 def fail_refund(account: Account, it: Thing) -> Thing:
@@ -165,6 +175,8 @@ def fail_refund(account: Account, it: Thing) -> Thing:
 
 def settle_refund(account: Account, it: Thing) -> Thing:
     """A pending refund has arrived."""
+    if it["status"] != "pending":
+        raise Refused(f"This refund is {it['status']}.")
     it["status"] = "succeeded"
     account.save(it)
     account.tell("refund.updated", it)

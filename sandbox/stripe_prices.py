@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from models import catalog
+from sandbox import wording
 from sandbox.account import Account, Refused, new_id
 from sandbox.forms import whole
 from sandbox.store import Thing
@@ -65,8 +66,9 @@ def _of_catalog(account: Account, id_: str) -> Thing | None:
         return None
     pack, plan = app.pack_by_stripe_price(id_), app.plan_by_stripe_price(id_)
     if pack:
-        return account.save(_made(account, id_, pack.key, pack.price_minor, pack.currency, None))
+        name = f"{app.name}: {wording.count(pack.units, app.unit)}"
+        return account.save(_made(account, id_, name, pack.price_minor, pack.currency, None))
     if plan:
-        monthly = {"interval": "month"}
-        return account.save(_made(account, id_, plan.key, plan.price_minor, plan.currency, monthly))
+        name, monthly = f"{app.name}: {wording.count(plan.units, app.unit)} a month", {"interval": "month"}
+        return account.save(_made(account, id_, name, plan.price_minor, plan.currency, monthly))
     return None

@@ -120,3 +120,12 @@ def system() -> Iterator[Running]:
         yield instance.start()
     finally:
         instance.close()
+
+
+@pytest.fixture(scope="session")
+def stories() -> Iterator[Running]:
+    """Another one, with the catalog of the stories, shared by their files."""
+    from stories import running_stories
+
+    with running_stories() as instance:
+        yield instance

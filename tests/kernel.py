@@ -131,9 +131,9 @@ def claw(entry: int, target: int, *, of: str = ADA, app: str = APP, at: datetime
     return post(Clawback(app=app, customer=of, entry_id=entry, target_units=target), at=at)[0]
 
 
-def freeze(payment: int, frozen: bool = True, *, of: str = ADA, app: str = APP, at: datetime = START) -> Outcome:
-    """Freeze or thaw the lots of a payment."""
-    return post(Freeze(app=app, customer=of, payment_id=payment, frozen=frozen), at=at)[0]
+def freeze(*entries: int, frozen: bool = True, of: str = ADA, app: str = APP, at: datetime = START) -> Outcome:
+    """Freeze or thaw the lots of these grants."""
+    return post(Freeze(app=app, customer=of, entry_ids=entries, frozen=frozen), at=at)[0]
 
 
 def lapse(*, of: str = ADA, app: str = APP, at: datetime = START) -> Outcome:

@@ -54,6 +54,6 @@ def sweep(customer: str, *, now: datetime) -> Outcome:
     return post(Lapse(app=APP, customer=customer), now=now)[0]
 
 
-def freeze(customer: str, payment_id: int, *, now: datetime) -> Outcome:
-    """Freeze the lots of a payment."""
-    return post(Freeze(app=APP, customer=customer, payment_id=payment_id, frozen=True), now=now)[0]
+def freeze(customer: str, entry_id: int, *, now: datetime) -> Outcome:
+    """Freeze the lot of a grant."""
+    return post(Freeze(app=APP, customer=customer, entry_ids=[entry_id], frozen=True), now=now)[0]

@@ -73,9 +73,9 @@ def test_units_held_before_their_lot_expired_still_count(db, now):
 
 
 def test_a_frozen_lot_counts_in_the_balance_and_pays_nothing(db, now):
-    grant("ada", 10, key="purchase:1", now=now, payment_id=7)
+    bought = grant("ada", 10, key="purchase:1", now=now).entry_id
     grant("ada", 5, key="bonus:1", now=now)
-    freeze("ada", 7, now=now)
+    freeze("ada", bought or 0, now=now)
     seen = balance("ada", now)
     assert (seen["balance"], seen["available"]) == (15, 5)
     assert {lot["granted"]: lot["frozen"] for lot in seen["lots"]} == {10: True, 5: False}

@@ -124,12 +124,12 @@ def test_a_refund_between_two_takes_revives_its_lot_where_it_now_belongs() -> No
 
 
 def test_a_freeze_between_two_takes_stops_the_second() -> None:
-    grant(10, payment_id=1)
+    bought = [grant(10)]
     outcomes = post(
         _take(1),
-        Freeze(app=APP, customer=ADA, payment_id=1, frozen=True),
+        Freeze(app=APP, customer=ADA, entry_ids=bought, frozen=True),
         _take(1),
-        Freeze(app=APP, customer=ADA, payment_id=1, frozen=False),
+        Freeze(app=APP, customer=ADA, entry_ids=bought, frozen=False),
         _take(1),
     )
     assert [(outcome.units, outcome.available) for outcome in outcomes] == [(1, 9), (9, 0), (0, 0), (9, 9), (1, 8)]

@@ -167,9 +167,9 @@ def test_held_units_are_left_alone() -> None:
 
 
 def test_a_frozen_lot_can_be_clawed_back_itself_and_pays_for_no_other() -> None:
-    bought = grant(100, payment_id=1)
+    bought = grant(100)
     other = grant(50)
-    freeze(1)
+    freeze(bought)
     assert claw(bought, 100).units == 100
     assert remaining() == [0, 50]
     assert claw(other, 50).units == 50

@@ -249,13 +249,13 @@ def test_expired_units_that_are_released_repay_nothing() -> None:
 
 
 def test_frozen_units_that_are_released_repay_only_when_thawed() -> None:
-    grant(10, app=DEBTORS, payment_id=1)
+    bought = grant(10, app=DEBTORS)
     place(10, app=DEBTORS)
-    freeze(1, app=DEBTORS)
+    freeze(bought, app=DEBTORS)
     take(3, app=DEBTORS)
     assert release(app=DEBTORS).available == 0
     assert account(app=DEBTORS).debt == 3
-    assert freeze(1, frozen=False, app=DEBTORS).available == 7
+    assert freeze(bought, frozen=False, app=DEBTORS).available == 7
     assert failures() == {}
 
 

@@ -146,29 +146,29 @@ def test_a_take_may_have_a_rule_of_its_own() -> None:
 
 
 def test_a_frozen_lot_pays_nothing_and_still_counts() -> None:
-    grant(10, payment_id=1)
-    grant(10, payment_id=2)
-    assert freeze(1).units == 10
+    frozen = grant(10)
+    grant(10)
+    assert freeze(frozen).units == 10
     outcome = take(15)
     assert (outcome.units, outcome.balance, outcome.available) == (10, 10, 0)
     assert remaining() == [10, 0]
 
 
 def test_a_thawed_lot_pays_again() -> None:
-    grant(10, payment_id=1)
-    freeze(1)
-    assert freeze(1, frozen=False).available == 10
+    bought = grant(10)
+    freeze(bought)
+    assert freeze(bought, frozen=False).available == 10
     assert take(4).units == 4
 
 
 def test_a_thawed_lot_repays_debt_made_meanwhile() -> None:
     app = slug(shortfall="debt")
-    grant(10, app=app, payment_id=1)
-    freeze(1, app=app)
+    bought = grant(10, app=app)
+    freeze(bought, app=app)
     take(4, app=app)
     assert account(app=app) == Account(balance=6, held=0, debt=4)
     assert failures() == {}
-    thawed = freeze(1, frozen=False, app=app)
+    thawed = freeze(bought, frozen=False, app=app)
     assert (thawed.balance, thawed.available) == (6, 6)
     assert account(app=app) == Account(balance=6, held=0, debt=0)
     assert entries(app=app)[-1] == ("clawback", 0)
@@ -176,27 +176,26 @@ def test_a_thawed_lot_repays_debt_made_meanwhile() -> None:
 
 
 def test_of_several_thawed_lots_the_oldest_repays_first() -> None:
-    grant(10, payment_id=1)
-    grant(10, payment_id=1, expires_at=day(1))
-    freeze(1)
+    lots = [grant(10), grant(10, expires_at=day(1))]
+    freeze(*lots)
     post(
         Take(app=APP, customer=ADA, units=4, on_shortfall="debt"),
-        Freeze(app=APP, customer=ADA, payment_id=1, frozen=False),
+        Freeze(app=APP, customer=ADA, entry_ids=lots, frozen=False),
     )
     assert remaining() == [6, 10]
 
 
 def test_a_lot_that_is_spent_is_frozen_as_well() -> None:
-    grant(10, payment_id=1)
+    bought = grant(10)
     spent = take(10)
-    freeze(1)
+    freeze(bought)
     assert refund(applied(spent)).available == 0
     assert remaining() == [10]
 
 
-def test_a_payments_freeze_is_no_other_customers() -> None:
-    grant(10, to="bo", payment_id=1)
-    assert freeze(1).units == 0
+def test_a_freeze_reaches_no_other_customers_grant() -> None:
+    bought = grant(10, to="bo")
+    assert freeze(bought).units == 0
     assert take(10, of="bo").units == 10
 
 

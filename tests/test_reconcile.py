@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import pty
+import subprocess
+import sys
+from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -12,11 +17,12 @@ import pytest
 import requests
 
 from cast import ADA, BO, app, balance, deliver, entries, event_states, give
+from commands import reconcile as command
 from jobs import events, reconcile, runs
 from jobs.providers import paypal_api, stripe_reconcile
 from models import catalog, clock, database
 from models.errors import ProviderAway
-from running import Running
+from running import ROOT, Running
 from sandboxes import Provider
 from shop import PAGES, begin, bought, change, open_shop
 from stripe_events import event, paid_session
@@ -351,6 +357,38 @@ def test_a_run_by_hand_tells_its_counts_and_is_for_one_app(provider: Provider, n
     assert (balance(ADA), balance(ADA, "songs")) == (100, 0)
 
 
+def test_a_run_by_hand_names_the_credits_that_nothing_stands_behind(provider: Provider, now: datetime) -> None:
+    deliver(APP, event("checkout.session.completed", paid_session(APP, ADA, "starter"), created=now), now=now)
+    done = runs.run(APP, "reconcile", now=now)
+    ((payment,),) = database.fetch("SELECT id FROM payment")
+    assert done["counts"]["unbacked"] == 1
+    assert done["found"] == [
+        {
+            "app": APP,
+            "provider": "stripe",
+            "kind": "unbacked",
+            "reference": "pi_1",
+            "detail": f"payment {payment} of 'ada' credited 100 units, but Stripe does not know pi_1",
+            "customer": ADA,
+            "units": 100,
+            "payment": payment,
+        }
+    ]
+    assert done["more"] == 0
+
+
+def test_a_run_by_hand_names_so_many_and_counts_the_rest(
+    provider: Provider, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(5):
+        session = paid_session(APP, ADA, "starter", number=str(number))
+        deliver(APP, event("checkout.session.completed", session, created=now), now=now)
+    monkeypatch.setattr(runs, "MOST_FOUND", 3)
+    done = runs.run(APP, "reconcile", now=now)
+    assert [it["reference"] for it in done["found"]] == ["pi_0", "pi_1", "pi_2"]
+    assert (done["counts"]["unbacked"], done["more"]) == (5, 2)
+
+
 def test_the_schedule_looks_back_some_hours_every_few_minutes(provider: Provider, now: datetime) -> None:
     from jobs import schedule
     from models import schedule as recorded
@@ -455,3 +493,58 @@ def test_the_report_is_for_people_and_its_exit_code_for_programs(system: Running
     assert shown.returncode == 1
     assert "credited without a payment at the provider" in shown.stdout
     assert "'forger' credited 100 units" in shown.stdout
+    told = orjson.loads(system.manage("reconcile", "songs", "--json").stdout)
+    unbacked = [it for it in told["found"] if it["kind"] == "unbacked"]
+    assert [(it["customer"], it["units"]) for it in unbacked] == [("forger", 100)]
+    run = system.post("/v1/runs/reconcile", {}, app="songs", status=200)
+    assert [it for it in run["found"] if it["kind"] == "unbacked"] == unbacked
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["dance"], 'there is no app "dance" in the catalog, which has ai-services'),
+        (["songs", "--days", "0"], "0 is not in the range 1<=x<=365"),
+        (["songs", "--dance"], "No such option"),
+    ],
+    ids=str,
+)
+def test_a_wrong_call_is_said_with_exit_code_2(arguments: list[str], said: str, system: Running) -> None:
+    shown = system.manage("reconcile", *arguments)
+    assert (shown.returncode, shown.stdout) == (2, "")
+    assert said in shown.stderr.splitlines()[-1]
+
+
+def test_the_report_shows_so_many_and_counts_the_rest(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(command, "MOST_SHOWN", 2)
+    found = [reconcile.Finding(APP, "stripe", "unbacked", f"pi_{number}", "no payment") for number in range(5)]
+    command._tell(Counter(reconcile.COUNTS), found)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].startswith("5 credited without a payment")
+    assert lines[2:] == [
+        "  ai-services stripe: pi_0: no payment",
+        "  ai-services stripe: pi_1: no payment",
+        "  and 3 more: --json names them all",
+    ]
+
+
+def test_a_terminal_sees_how_far_it_is_and_a_pipe_the_report_alone(system: Running) -> None:
+    piped = system.manage("reconcile", "voice-therapy")
+    assert (piped.returncode, piped.stderr) == (0, "")
+    assert piped.stdout == "looked at 0 objects; applied 0 missed events, 0 missed objects\n"
+    terminal, end = pty.openpty()
+    shown = subprocess.run(
+        [sys.executable, "manage.py", "reconcile", "voice-therapy"],
+        cwd=ROOT,
+        env={**system.env, "TERM": "xterm"},
+        stdout=subprocess.PIPE,
+        stderr=end,
+        timeout=120,
+    )
+    os.close(end)
+    drawn = os.read(terminal, 65_536).decode()
+    os.close(terminal)
+    assert shown.stdout.decode() == piped.stdout
+    assert "reconciling" in drawn

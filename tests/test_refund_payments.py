@@ -8,16 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 
 import crashpoints
-from cast import ADA, app, balance, entries
+from cast import ADA, BO, app, balance, entries
 from jobs import events, reconcile, refund_payments
-from jobs.providers import paypal_api
-from models import clock, database
+from jobs.providers import paypal_api, stripe_api
+from models import clock, database, keys
 from models.errors import Conflict, Invalid, NotFound, ProviderAway
 from sandboxes import Provider
 from shop import begin, bought, open_shop, repack
-from tests.web_calls import KEY, OTHER_KEY, fields, problem, send
+from tests.web_calls import KEY, OTHER_KEY, bearer, fields, problem, send
 
 pytestmark = pytest.mark.usefixtures("db")
 APP = "ai-services"
@@ -192,14 +193,19 @@ def test_a_plans_payment_is_found_by_its_invoice(provider: Provider, now: dateti
     assert len(refunds(provider, "songs")) == 1
 
 
-def test_a_capture_of_paypal_is_refunded_there(provider: Provider, now: datetime) -> None:
-    import requests
-
+def captured(provider: Provider, now: datetime) -> int:
+    """A payment of two sessions by PayPal."""
     answer = begin(now=now, slug="echomind", pack="session", quantity=2)
     requests.post(answer["url"], data={"how": "COMPLETED"}, allow_redirects=False, timeout=30)
     hear(now, "echomind")
     hear(now, "echomind")
-    ((payment, capture),) = database.fetch("SELECT id, reference FROM payment")
+    ((payment,),) = database.fetch("SELECT id FROM payment")
+    return int(payment)
+
+
+def test_a_capture_of_paypal_is_refunded_there(provider: Provider, now: datetime) -> None:
+    payment = captured(provider, now)
+    ((capture,),) = database.fetch("SELECT reference FROM payment")
     told, _ = ask(payment, now, slug="echomind", amount="5.99")
     assert told["money"] == {"amount": "5.99", "currency": "usd"}
     assert paypal_api.client(app("echomind")).get_capture(capture)["status"] == "PARTIALLY_REFUNDED"
@@ -207,6 +213,100 @@ def test_a_capture_of_paypal_is_refunded_there(provider: Provider, now: datetime
     while events.apply_pending(now=now):
         pass
     assert balance(ADA, "echomind") == 1
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours"), [("requires_action", "pending"), ("canceled", "failed"), ("succeeded", "succeeded")]
+)
+def test_stripes_words_for_a_refunds_state_become_ours(
+    theirs: str, ours: str, provider: Provider, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    payment = paid(provider, now)
+    made = {"id": "re_1", "status": theirs, "amount": 1000}
+    monkeypatch.setattr(stripe_api, "call", lambda *_: made)
+    assert ask(payment, now)[0]["state"] == ours
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours"), [("COMPLETED", "succeeded"), ("PENDING", "pending"), ("CANCELLED", "failed"), (None, "pending")]
+)
+def test_paypals_words_for_a_refunds_state_become_ours(
+    theirs: str | None, ours: str, provider: Provider, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    payment = captured(provider, now)
+    monkeypatch.setattr(paypal_api.PayPal, "refund_capture", lambda *_, **__: {"id": "R1", "status": theirs})
+    assert ask(payment, now, slug="echomind")[0]["state"] == ours
+
+
+# --- the operation log
+
+
+def log(client: Any, **filters: str) -> list[dict[str, Any]]:
+    answer = client.get("/v1/operations", query_string={"operation": "PAYMENT_REVERSAL", **filters}, headers=KEY)
+    lines: list[dict[str, Any]] = answer.json["operations"]
+    return [line for line in lines if not line["id"].startswith("event:")]
+
+
+def test_a_refund_is_in_the_operation_log_with_who_asked_and_why(client, provider: Provider, now: datetime) -> None:
+    payment = paid(provider, now)
+    key = keys.create(APP, ["admin"], "support desk", now=now)
+    body = {"id": "r-1", "amount": "5.00", "reason": "it did not help"}
+    answer = send(client, f"/v1/payments/{payment}/refund", body, key=bearer(key)).json
+    success, started = log(client, customer=ADA)
+    assert (started["status"], success["status"]) == ("STARTED", "SUCCESS")
+    asked = {
+        "key": "payment-refund:r-1",
+        "id": "r-1",
+        "payment": payment,
+        "amount_minor": 500,
+        "reason": "it did not help",
+        "actor": "support desk",
+    }
+    assert started["details"] == asked
+    done = {"state": "succeeded", "money": answer["money"], "reference": answer["reference"]}
+    assert success["details"] == {**asked, **done}
+    send(client, f"/v1/payments/{payment}/refund", body, key=bearer(key))
+    assert len(log(client)) == 2, "the same request again asks for nothing"
+    assert log(client, customer=BO) == []
+
+
+@pytest.mark.parametrize(("name", "actor"), [("", "key 1"), ("nightly job", "nightly job")])
+def test_a_key_without_a_name_is_named_by_its_number(
+    name: str, actor: str, client, provider: Provider, now: datetime
+) -> None:
+    payment = paid(provider, now)
+    key = keys.create(APP, ["admin"], name, now=now)
+    send(client, f"/v1/payments/{payment}/refund", {"id": "r-1", "reason": "too much", "amount": "99"}, key=bearer(key))
+    assert {line["details"]["actor"] for line in log(client)} == {actor}
+
+
+def test_a_refund_that_got_no_answer_is_started_and_its_attempt_is_an_error(
+    client, provider: Provider, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: Any) -> Any:
+        raise ProviderAway("no answer")
+
+    payment = paid(provider, now)
+    with monkeypatch.context() as patched:
+        patched.setitem(refund_payments.REFUNDERS, "stripe", away)
+        with pytest.raises(ProviderAway):
+            ask(payment, now)
+    assert sorted(line["status"] for line in log(client)) == ["ERROR", "STARTED", "STARTED"]
+    ask(payment, now)
+    assert sorted(line["status"] for line in log(client)) == ["ERROR", "STARTED", "STARTED", "SUCCESS"]
+    assert {line["details"]["key"] for line in log(client)} == {"payment-refund:r-1"}
+
+
+def test_a_refund_that_the_provider_could_not_make_is_an_error(
+    client, provider: Provider, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    payment = paid(provider, now)
+    monkeypatch.setitem(refund_payments.REFUNDERS, "stripe", lambda *_: ("re_1", "failed", 1000))
+    ask(payment, now)
+    failed, started = log(client)
+    assert (started["status"], failed["status"]) == ("STARTED", "ERROR")
+    assert failed["details"]["reference"] == "re_1"
+    assert "failed" in failed["error"]["message"]
 
 
 # --- over HTTP

@@ -99,6 +99,26 @@ def test_an_order_is_captured_once_whatever_the_request_id(provider, paypal):
     assert len(provider.sandbox.store.each(APP, "paypal.capture")) == 1
 
 
+@pytest.mark.parametrize(
+    ("currency", "value", "issue"),
+    [
+        ("ISK", "1500", "CURRENCY_NOT_SUPPORTED"),
+        ("KWD", "1.50", "CURRENCY_NOT_SUPPORTED"),
+        ("JPY", "1500.50", "DECIMALS_NOT_SUPPORTED"),
+        ("USD", "-1", "INVALID_PARAMETER_VALUE"),
+    ],
+)
+def test_what_paypal_does_not_take_is_refused(provider, currency, value, issue):
+    unit = {"amount": {"currency_code": currency, "value": value}}
+    answer = requests.post(
+        f"{provider.url}/paypal/v2/checkout/orders",
+        json={"intent": "CAPTURE", "purchase_units": [unit]},
+        headers={"Authorization": f"Bearer A21-sandbox_{APP}"},
+        timeout=9,
+    )
+    assert (answer.status_code, answer.json()["details"][0]["issue"]) == (422, issue)
+
+
 def test_what_nobody_approved_cannot_be_captured(paypal):
     with pytest.raises(ProviderRefused) as refusal:
         paypal.capture_order(order(paypal))
@@ -145,6 +165,23 @@ def test_a_dispute_that_the_buyer_wins_reverses_the_capture(provider, paypal):
     (dispute,) = paypal.list_disputes(clock.now() - timedelta(days=1))
     assert dispute["disputed_transactions"][0]["seller_transaction_id"] == capture["id"]
     assert dispute["dispute_outcome"]["outcome_code"] == "RESOLVED_BUYER_FAVOUR"
+
+
+def test_what_is_disputed_is_refunded_whole_or_not_at_all(provider, paypal):
+    capture = captured(provider, paypal)
+    opened = provider.control(APP, action="paypal-dispute", id=capture["id"])["done"]
+    with pytest.raises(ProviderRefused) as refusal:
+        paypal.refund_capture(capture["id"], key="r-1", amount_minor=100, currency="usd")
+    assert (refusal.value.status, refusal.value.code) == (422, "TRANSACTION_DISPUTED")
+    provider.control(APP, action="paypal-win", id=opened["dispute_id"])
+    paypal.refund_capture(capture["id"], key="r-2", amount_minor=100, currency="usd")
+    provider.control(APP, action="paypal-dispute", id=capture["id"])
+    assert paypal.refund_capture(capture["id"], key="r-3")["amount"]["value"] == "4.99"
+
+
+def test_what_the_sandbox_does_not_have_is_said_as_paypal_says_it(provider):
+    answer = requests.get(f"{provider.url}/paypal/v2/invoicing/invoices", timeout=9)
+    assert (answer.status_code, answer.json()["name"]) == (404, "RESOURCE_NOT_FOUND")
 
 
 def test_events_are_listed_page_by_page(provider, paypal, monkeypatch):

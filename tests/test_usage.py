@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 from cast import ADA, BO, app, balance, entries, give, settle_all
-from jobs import usage
+from jobs import poison, usage
 from models import catalog, database
 from models import usage as stored
 from models.errors import Conflict, Invalid, NotFound
@@ -152,7 +152,8 @@ def test_one_poisoned_report_among_a_thousand_dies_alone(now: datetime, monkeypa
         later += timedelta(hours=2)
     states = dict(database.fetch("SELECT state, count(*) FROM usage_report GROUP BY state"))
     assert states == {"settled": 999, "dead": 1}
-    assert stored.get("ai-services", "call-500")["error"] == "RuntimeError: poison"
+    told = stored.get("ai-services", "call-500")["error"]
+    assert told.startswith("Scrip itself failed on it: poison; the workers' log says where")
     assert database.fetch("SELECT attempts FROM usage_queue") == [(8,)]
     assert balance(ADA) == 10_000 - 998 * 3 - 123
 
@@ -220,7 +221,7 @@ def test_only_a_death_alone_counts_against_a_report(now: datetime) -> None:
     _leave_a_marker([report_id])
     assert usage.settle(now=now) == 0
     ((attempts, error),) = database.fetch("SELECT attempts, error FROM usage_queue")
-    assert (attempts, error) == (1, "the worker died while it tried this alone")
+    assert (attempts, error) == (1, poison.DIED)
     assert settle_all(now=now + timedelta(minutes=1)) == 1
 
 

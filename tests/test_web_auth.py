@@ -90,7 +90,7 @@ def test_only_the_hash_of_a_key_is_stored(db):
     assert len(text) > 40
     (stored,) = database.fetch("SELECT row_to_json(api_key)::text FROM api_key")
     assert text not in stored[0]
-    assert keys.find(text) == keys.Key(1, APP, frozenset({"read"}), None)
+    assert keys.find(text) == keys.Key(1, APP, frozenset({"read"}), None, "ci")
     (shown,) = keys.page(APP)
     assert (shown["name"], shown["prefix"], shown["scopes"]) == ("ci", text[: keys.SHOWN_CHARACTERS], ["read"])
 

@@ -53,6 +53,14 @@ def test_an_event_shows_its_payload_and_entries(client):
     assert (shown["event_id"], shown["state"], shown["attempts"], shown["error"]) == ("evt_1", "pending", 0, None)
 
 
+def test_an_events_payload_is_shown_as_it_came_digit_by_digit(client):
+    big = b'{"id": "evt_9", "type": "nothing.used", "amount": 123456789012345678901234, "rate": 0.10, "a": 1, "a": 2}'
+    headers = {"Stripe-Signature": signature(big)}
+    assert client.post("/webhooks/stripe/ai-services", data=big, headers=headers).status_code == 200
+    assert b'"payload":' + big in client.get("/v1/events/1", headers=KEY).data
+    assert b'"payload":' + big in send(client, "/v1/events/1/replay", {}).data
+
+
 @pytest.mark.parametrize(
     "id", ["2", "0", "-1", "x", "1.0", "9223372036854775808", "99999999999999999999", "²", "evt_1"]
 )

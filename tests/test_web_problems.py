@@ -21,7 +21,7 @@ def test_every_error_that_a_request_can_meet_has_a_status_of_its_own_kind():
         and issubclass(error, errors.ScripError)
         and problems._problem_of(error.__new__(error)) is problems.INTERNAL
     }
-    assert unmapped == {errors.ScripError, errors.CatalogError, errors.Unprocessable, errors.NotOurs}
+    assert unmapped == {errors.ScripError, errors.CatalogError, errors.Unprocessable, errors.TooEarly, errors.NotOurs}
 
 
 def test_kinds_of_problems_have_names_of_their_own():

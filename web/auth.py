@@ -32,13 +32,17 @@ SCOPES = frozenset(keys.SCOPES)
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Whose request this is. `customer` is set for a customer's token, which has no scopes."""
+    """Whose request this is. `customer` is set for a customer's token, which has no scopes.
+
+    `actor` is whom the operation log names: a key by its name, or by its number where it has none.
+    """
 
     app: str
     scopes: frozenset[str] = frozenset()
     key_id: int | None = None
     rate_limit_per_minute: int | None = None
     customer: str | None = None
+    actor: str = "sandbox"
 
 
 class Auth:
@@ -98,14 +102,14 @@ def _holder_of_key(secret: str) -> Caller:
         raise Unauthorized("the key is not known")
     if key.app not in catalog.current():
         raise Unauthorized("the key's app is not in the catalog")
-    return Caller(key.app, key.scopes, key.id, key.rate_limit_per_minute)
+    return Caller(key.app, key.scopes, key.id, key.rate_limit_per_minute, actor=key.name or f"key {key.id}")
 
 
 def _bearer_of_token(secret: str) -> Caller:
     token = tokens.read(secret, now=datetime.now(timezone.utc))
     if token is None or token.app not in catalog.current():
         raise Unauthorized("the token is not valid, or no longer")
-    return Caller(token.app, customer=token.customer)
+    return Caller(token.app, customer=token.customer, actor="customer")
 
 
 def _judge_token(caller: Caller, route: Route, parts: dict[str, Any]) -> None:

@@ -20,6 +20,7 @@ from web.fields import NAME_RULE, Body, Query
 MOST_BODY_BYTES = 1024 * 1024
 MOST_DRAINED_BYTES = 8 * MOST_BODY_BYTES
 MOST_ERRORS = 100
+LONGEST_NAME = 100
 NOT_AN_OBJECT = "must be a JSON object"
 CUT_OFF = "the body ended early"
 TOO_LARGE = f"the body may have {MOST_BODY_BYTES} bytes"
@@ -184,12 +185,16 @@ def _without_nulls(model: type[Body], content: dict[str, Any]) -> dict[str, Any]
 
 
 def query(request: Request, model: type[Q]) -> Q:
-    """The query, checked. Raises Invalid."""
+    """The query, checked: no parameter that is not known; an empty value is as good as none. Raises Invalid."""
     given = {name: value for name, value in request.args.items() if value}
-    known = {field.alias or name for name, field in model.model_fields.items()}
-    bad = [name for name in given if name in known and not _storable(given[name])]
+    known = [field.alias or name for name, field in model.model_fields.items()]
+    there_are = f"there are {', '.join(known)}" if known else "there are none here"
+    bad = [
+        (name[:LONGEST_NAME], f"is not a known parameter; {there_are}") for name in request.args if name not in known
+    ]
+    bad += [(name, UNREADABLE) for name, value in given.items() if name in known and not _storable(value)]
     if bad:
-        raise Invalid([(name, UNREADABLE) for name in bad])
+        raise Invalid(bad[:MOST_ERRORS])
     try:
         return model.model_validate(given)
     except ValidationError as error:

@@ -149,9 +149,9 @@ class Priced(Body):
 
 
 class Query(BaseModel):
-    """The query of a request. What is not known is ignored; an empty value is as good as none."""
+    """The query of a request: no parameter that is not known; an empty value is as good as none."""
 
-    model_config = ConfigDict(strict=True, extra="ignore", populate_by_name=True)
+    model_config = ConfigDict(strict=True, extra="forbid", populate_by_name=True)
 
 
 class Page(Query):

@@ -120,7 +120,7 @@ def _query_parameters(model: type[Query] | None) -> list[Schema]:
         return []
     schema = model.model_json_schema(by_alias=True, ref_template=REF)
     required = schema.get("required", [])
-    return [_query_parameter(name, given, name in required) for name, given in schema["properties"].items()]
+    return [_query_parameter(name, given, name in required) for name, given in schema.get("properties", {}).items()]
 
 
 def _query_parameter(name: str, given: Schema, required: bool) -> Schema:

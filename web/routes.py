@@ -34,7 +34,7 @@ from models.errors import Forbidden, NotFound
 from web import bodies, meters, problems
 from web.answers import respond
 from web.auth import Auth, Caller
-from web.fields import HIGHEST_ID, Body, Query, Shape
+from web.fields import HIGHEST_ID, Body, NoBody, Query, Shape
 
 log = structlog.get_logger()
 
@@ -62,6 +62,12 @@ class Call:
         """The app that the caller's key belongs to."""
         assert self.caller is not None, "a route without a scope has no app"
         return catalog.current()[self.caller.app]
+
+    @property
+    def actor(self) -> str:
+        """Who calls, for the operation log."""
+        assert self.caller is not None
+        return self.caller.actor
 
     def only(self, customer: str) -> None:
         """Let a customer's token see what is that customer's, and nobody else's.
@@ -124,7 +130,9 @@ class Routes:
         self.table: list[Route] = []
 
     def get(self, path: str, **options: Any) -> Callable[[View], View]:
-        """GET; see `route`."""
+        """GET; see `route`. With a scope it has a query, if only an empty one: what is not known is refused."""
+        if options.get("scope"):
+            options.setdefault("query", Query)
         return self.route("GET", path, **options)
 
     def post(self, path: str, *, status: int = 201, **options: Any) -> Callable[[View], View]:
@@ -158,7 +166,8 @@ class Routes:
         scope: what the key must have; None needs no key.
         customer_token: a customer's token will do too, where the path's `customer` is that one. A path without one
         leaves it to the view, which must ask `call.only`.
-        body, query: the models that check them. answer: the shape of the answer with `status`.
+        body, query: the models that check them; a `NoBody` need not be there. answer: the shape of the answer with
+        `status`.
         again: the same request again is answered 200 with the stored answer.
         more: the shapes of answers with other statuses that are no errors.
         errors: statuses beside those that every route of its kind can give. also: other media types of the answer.
@@ -170,8 +179,8 @@ class Routes:
             numbers = frozenset(name for name in inspect.signature(view).parameters if hints.get(name) is int)
             self.table.append(
                 Route(
-                    method, path, self.tag, view, scope, customer_token, body, body_required, query, answer, status,
-                    again, more or {}, errors, also, describe or {}, numbers,
+                    method, path, self.tag, view, scope, customer_token, body, body_required and body is not NoBody,
+                    query, answer, status, again, more or {}, errors, also, describe or {}, numbers,
                 )
             )  # fmt: skip
             return view

@@ -15,6 +15,8 @@ from jobs.providers import paypal_api, paypal_fields
 from jobs.providers.paypal_capture import asks, prepare
 from jobs.providers.paypal_fields import Object, Sold, get, objects, text
 from jobs.providers.paypal_signature import CannotVerify, verify_signature
+from jobs.providers.unreadable import Unreadable, malformed
+from models.accounts import BY_HAND
 from models.apps import App
 from models.errors import NotOurs, Unprocessable
 from models.events import Event
@@ -48,13 +50,13 @@ def facts_of(app: App, event: Event) -> Iterator[AnyFact]:
         raise NotOurs(f"{event.type} is not used")
     resource = event.payload.get("resource")
     if not isinstance(resource, dict):
-        raise Unprocessable("malformed event: resource is missing")
+        raise malformed(event, Unreadable(resource, "an object, which resource should be"))
     if paypal_api.environment_of(app) == "live" and paypal_fields.is_of_sandbox(event.payload):
         raise NotOurs("it is an event of PayPal's sandbox and this is live")
     try:
         yield from handler(app, event, resource)
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        raise Unprocessable(f"malformed {event.type}: {type(error).__name__} {error}"[:500]) from error
+        raise malformed(event, error) from error
 
 
 # --- captures: the payment itself
@@ -91,7 +93,7 @@ def _state(capture: Object) -> State | None:
 def _settled(app: App, event: Event, capture: Object, state: State) -> PaymentSettled:
     sold = _sold(app, capture.get("custom_id"))
     if sold.customer is None and sold.checkout is None and sold.app is None:
-        raise Unprocessable("no customer: custom_id is not of the form customer=...&pack=...")
+        raise Unprocessable(f"no customer: resource.custom_id is not of the form customer=...&pack=...; {BY_HAND}")
     order = get(capture, "supplementary_data", "related_ids", "order_id")
     reference = text(capture["id"])
     amount_minor, currency = paypal_fields.money(capture["amount"])
@@ -144,7 +146,7 @@ def _payment_of(refund: Object) -> tuple[str, ...]:
     related = get(refund, "supplementary_data", "related_ids")
     capture = paypal_fields.id_of_link(refund, "up") or get(related, "capture_id")
     if capture is None:
-        raise ValueError("no link leads up to the capture")
+        raise ValueError("none of resource.links leads up to the capture")
     return tuple(dict.fromkeys((text(capture), *_ids(get(related, "order_id")))))
 
 
@@ -180,7 +182,7 @@ def _disputed_transactions(app: App, dispute: Object) -> list[str]:
     """The captures, other apps' left out."""
     listed = objects(dispute["disputed_transactions"])
     if not listed:
-        raise ValueError("no disputed_transactions")
+        raise ValueError("resource.disputed_transactions has none")
     foreign = [one for one in listed if paypal_fields.app_named(one.get("custom")) not in (None, app.slug)]
     if len(foreign) == len(listed):
         raise NotOurs("it belongs to another app")

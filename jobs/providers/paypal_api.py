@@ -71,13 +71,13 @@ def client(app: App) -> PayPal:
         return _clients.setdefault(account, PayPal(account))
 
 
-def write_custom_id(*, app: str, customer: str, pack: str, checkout: str, quantity: int = 1) -> str:
+def write_custom_id(*, app: str, customer: str, pack: str, checkout: str) -> str:
     """The `custom_id` that tells a capture's receiver what was bought, in at most 127 characters.
 
-    `customer=<url-encoded>&pack=<key>[&quantity=<n>]&checkout=<id>&app=<slug>`, or as much of it as fits: the
+    `customer=<url-encoded>&pack=<key>&checkout=<id>&app=<slug>`, or as much of it as fits: the
     checkout, or the app alone, which leaves the order's id to find the checkout by.
     """
-    bought = {"customer": customer, "pack": pack, **({"quantity": quantity} if quantity != 1 else {})}
+    bought = {"customer": customer, "pack": pack}
     named = {"checkout": checkout, "app": app}
     for parts in ({**bought, **named}, named, {**bought, "app": app}):
         written = urlencode(parts, quote_via=quote, safe="")

@@ -10,7 +10,7 @@ import structlog
 from jobs.providers import paypal_api, paypal_fields
 from models.apps import App
 from models.errors import ProviderAway, ProviderRefused, Unprocessable
-from models.events import Event
+from models.events import MEND, Event
 
 log = structlog.get_logger()
 Object = dict[str, Any]
@@ -85,7 +85,9 @@ def _is_ours(app: App, order: Object) -> bool:
     if sold.app not in (None, app.slug) or not (sold.checkout or sold.app or (sold.customer and sold.pack)):
         return False
     if sold.pack and not sold.checkout and sold.pack not in app.packs:
-        raise Unprocessable(f"no pack {sold.pack[:120]!r} in the catalog of {app.slug}: the order was not captured")
+        raise Unprocessable(
+            f"no pack {sold.pack[:120]!r} in the catalog of {app.slug}, so the order was not captured: {MEND}"
+        )
     return True
 
 

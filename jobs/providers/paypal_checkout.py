@@ -29,7 +29,6 @@ def open_order(app: App, checkout: Checkout) -> tuple[str, str]:
         customer=checkout.customer,
         pack=checkout.pack,
         checkout=checkout.id,
-        quantity=checkout.quantity,
     )
     return paypal_api.client(app).create_order(
         f"{app.slug}:{checkout.id}",

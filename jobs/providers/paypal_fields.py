@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+from jobs.providers.unreadable import Unreadable
 from models import money as books
 
 Object = dict[str, Any]
 LONGEST_TEXT = 255
-MOST_QUANTITY = 10**9
 _ID = re.compile(r"[A-Za-z0-9_-]{1,255}")
 
 
@@ -22,27 +22,25 @@ class Sold:
 
     customer: str | None = None
     pack: str | None = None
-    quantity: int = 1
     checkout: str | None = None
     app: str | None = None
 
 
 def read_custom_id(value: Any) -> Sold:
-    """`customer=<url-encoded>&pack=<key>[&quantity=<n>][&checkout=<id>][&app=<slug>]`, in any order.
+    """`customer=<url-encoded>&pack=<key>[&checkout=<id>][&app=<slug>]`, in any order; other names mean nothing.
 
     One that is not of this form, as a shop of somebody else's may use it, names nothing. Raises ValueError for one
     that is ambiguous.
     """
     if not isinstance(value, str) or "\0" in value:
         return Sold()
-    pairs = [pair for pair in parse_qsl(value) if pair[0] in ("customer", "pack", "quantity", "checkout", "app")]
+    pairs = [pair for pair in parse_qsl(value) if pair[0] in ("customer", "pack", "checkout", "app")]
     named = dict(pairs)
     if len(named) != len(pairs):
         raise ValueError(f"custom_id names something twice: {value[:127]!r}")
     return Sold(
         customer=named.get("customer"),
         pack=named.get("pack"),
-        quantity=_quantity(named.get("quantity", "1")),
         checkout=named.get("checkout"),
         app=named.get("app"),
     )
@@ -62,14 +60,14 @@ def money(amount: Any) -> tuple[int, str]:
     Raises ValueError where it is no amount of 0 or more in a currency that there is.
     """
     if not isinstance(amount, dict):
-        raise ValueError(f"expected an amount, got {str(amount)[:60]!r}")
+        raise Unreadable(amount, "an amount with a value and a currency_code")
     value, code = text(amount["value"]), text(amount["currency_code"]).lower()
     if code not in books.CURRENCIES:
-        raise ValueError(f"{code[:20]!r} is no currency")
+        raise Unreadable(amount["currency_code"], "a currency that there is")
     minor = books.to_minor(value, code)
     books.check_chargeable(minor, code, "paypal")
     if not 0 <= minor < 2**53:
-        raise ValueError(f"an amount of {value}")
+        raise Unreadable(value, "an amount that can be paid")
     return minor, code
 
 
@@ -112,13 +110,7 @@ def objects(things: Any) -> list[Object]:
 
 
 def text(value: Any) -> str:
-    """A text of 1 to 255 characters that PostgreSQL can keep. Raises ValueError."""
+    """A text of 1 to 255 characters that PostgreSQL can keep. Raises Unreadable."""
     if not isinstance(value, str) or not 0 < len(value) <= LONGEST_TEXT or "\x00" in value:
-        raise ValueError(f"expected a short text, got {str(value)[:60]!r}")
+        raise Unreadable(value, "a text of 1 to 255 characters")
     return value
-
-
-def _quantity(written: str) -> int:
-    if not (written.isascii() and written.isdigit() and len(written) <= 10 and 1 <= int(written) <= MOST_QUANTITY):
-        raise ValueError(f"a quantity of {written[:20]!r}")
-    return int(written)

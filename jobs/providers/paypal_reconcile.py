@@ -49,7 +49,7 @@ def _as_listed(event: Object) -> Told:
 
 
 def _orders(app: App, window: Window, cursor: str | None) -> tuple[list[Told], str | None]:
-    """The orders of checkouts that are open as far as we know."""
+    """The orders of checkouts that are open or pending as far as we know."""
     since = window.since + (clock.now() - now_there(app, clock.now()))
     rows = checkouts.open_at(app.slug, NAME, since=since, after=int(cursor or 0), limit=ORDERS_AT_ONCE)
     told = [_order(app, row.provider_id, window) for row in rows if row.provider_id]
@@ -67,8 +67,13 @@ def _order(app: App, order_id: str, window: Window) -> Told | None:
     if order.get("status") == "APPROVED":
         return _told(f"reconcile:{order_id}:approved", APPROVED, order, window, needs_asking=True)
     if order.get("status") == "COMPLETED":
-        return _told(f"reconcile:{order_id}", COMPLETED, order, window)
+        return _told(f"reconcile:{order_id}{_on_its_way(order)}", COMPLETED, order, window)
     return None
+
+
+def _on_its_way(order: Object) -> str:
+    """The same order tells something else once its money has come."""
+    return ":pending" if any(it.get("status") == "PENDING" for it in paypal_api.captures_of(order)) else ""
 
 
 def _disputes(app: App, window: Window, cursor: str | None) -> tuple[list[Told], str | None]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from jobs.providers import paypal_api
 from models import money
 from models.apps import App
-from models.refund_requests import Payment, Request
+from models.refund_requests import Payment, Request, State
+
+STATES: dict[str, State] = {"COMPLETED": "succeeded", "FAILED": "failed", "CANCELLED": "failed"}
 
 
-def refund(app: App, payment: Payment, wanted: Request) -> tuple[str, str, int | None]:
-    """Ask for the refund of a capture: its id, PayPal's word for its state, its minor units. The same request again is
-    the same one.
+def refund(app: App, payment: Payment, wanted: Request) -> tuple[str, State, int | None]:
+    """Ask for the refund of a capture: its id, its state, its minor units. The same request again is the same one.
 
     Raises:
         ProviderAway, ProviderRefused.
@@ -22,7 +23,7 @@ def refund(app: App, payment: Payment, wanted: Request) -> tuple[str, str, int |
         currency=payment.currency,
         note=wanted.reason,
     )
-    return str(made.get("id", "")), str(made.get("status", "PENDING")).lower(), _minor(made)
+    return str(made.get("id", "")), STATES.get(str(made.get("status")), "pending"), _minor(made)
 
 
 def _minor(made: paypal_api.Object) -> int | None:

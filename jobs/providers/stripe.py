@@ -26,6 +26,8 @@ from jobs.providers.stripe_objects import (
     time_of,
     whole,
 )
+from jobs.providers.unreadable import Unreadable, malformed
+from models.accounts import BY_HAND
 from models.apps import App
 from models.errors import NotOurs, Unprocessable
 from models.events import Event
@@ -47,7 +49,7 @@ def facts_of(app: App, event: Event) -> Iterator[AnyFact]:
         raise NotOurs(f"{event.type} is not used")
     thing = get(event.payload, "data", "object")
     if not isinstance(thing, dict):
-        raise Unprocessable("malformed event: data.object is missing")
+        raise malformed(event, Unreadable(thing, "an object, which data.object should be"))
     _check_mode(app, event)
     named = _named_app(thing)
     if named is not None and named != app.slug:
@@ -55,7 +57,7 @@ def facts_of(app: App, event: Event) -> Iterator[AnyFact]:
     try:
         yield from handler(app, event, thing)
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        raise Unprocessable(f"malformed {event.type}: {type(error).__name__} {error}") from error
+        raise malformed(event, error) from error
 
 
 def asks(app: App, event: Event) -> bool:
@@ -91,17 +93,26 @@ def _named_app(thing: Object) -> Any:
 
 def _session_completed(app: App, event: Event, session: Object) -> Iterator[AnyFact]:
     yield from _customer(app, event, session)
-    if session.get("mode") == "subscription":
-        yield from _ended(app, event, session, "paid")
-        return
-    if session.get("mode") not in ("payment", None):
+    if session.get("mode") not in ("payment", "subscription", None):
         raise NotOurs(f"a checkout session of mode {session['mode']!r} sells nothing")
     state = "pending" if session.get("payment_status") == "unpaid" else "settled"
-    yield _sold(app, event, session, state)
+    yield from _session_is(app, event, session, state)
 
 
 def _session_paid(app: App, event: Event, session: Object) -> Iterator[AnyFact]:
-    yield _sold(app, event, session, "settled")
+    return _session_is(app, event, session, "settled")
+
+
+def _session_failed(app: App, event: Event, session: Object) -> Iterator[AnyFact]:
+    return _session_is(app, event, session, "failed")
+
+
+def _session_is(app: App, event: Event, session: Object, state: Any) -> Iterator[AnyFact]:
+    """What became of a session. Of a plan's the invoices tell the rest."""
+    if session.get("mode") == "subscription":
+        yield from _ended(app, event, session, "paid" if state == "settled" else state)
+    else:
+        yield _sold(app, event, session, state)
 
 
 def _intent_succeeded(app: App, event: Event, intent: Object) -> Iterator[AnyFact]:
@@ -141,17 +152,13 @@ def _ended(app: App, event: Event, session: Object, state: Any) -> Iterator[AnyF
         )
 
 
-def _session_failed(app: App, event: Event, session: Object) -> Iterator[AnyFact]:
-    yield _sold(app, event, session, "failed")
-
-
 def _sold(app: App, event: Event, session: Object, state: Any) -> PaymentSettled:
     intent = id_of(session.get("payment_intent"))
     invoice = id_of(session.get("invoice"))
     item = _only_item(session)
     quantity = item.get("quantity", 1)
     if not isinstance(quantity, int) or isinstance(quantity, bool) or quantity < 1:
-        raise ValueError(f"quantity {quantity!r}")
+        raise Unreadable(quantity, "a quantity of 1 or more")
     return PaymentSettled(
         app=app.slug,
         provider=event.provider,
@@ -173,7 +180,9 @@ def _only_item(session: Object) -> Object:
     """The line item of a session that carries them; sessions in events usually do not."""
     items = get(session, "line_items", "data") or []
     if len(items) > 1:
-        raise Unprocessable(f"a session with {len(items)} line items: packs are sold one kind at a time")
+        raise Unprocessable(
+            f"the session has {len(items)} line items, and packs are sold one kind at a time: {BY_HAND}"
+        )
     return items[0] if items else {}
 
 
@@ -231,7 +240,8 @@ def _invoice(app: App, event: Event, invoice: Object, paid: bool) -> Iterator[An
     )
     if not subscription:
         raise NotOurs("the invoice is of no subscription")
-    line = _plan_line(invoice)
+    changes = invoice.get("billing_reason") == "subscription_update"
+    line = _plan_line(invoice) or (_change_line(invoice) if changes else None)
     yield PeriodPaid(
         app=app.slug,
         provider=event.provider,
@@ -243,7 +253,7 @@ def _invoice(app: App, event: Event, invoice: Object, paid: bool) -> Iterator[An
         checkout=subscription_metadata(invoice).get("checkout"),
         paid=paid,
         renews=invoice.get("billing_reason") in RENEWALS,
-        changes=invoice.get("billing_reason") == "subscription_update",
+        changes=changes,
         line=_paid_line(line, invoice) if line else None,
         amount_minor=whole(invoice.get("amount_paid")),
         currency=currency_of(invoice),
@@ -265,6 +275,13 @@ def _plan_line(invoice: Object) -> Object | None:
     return max(lines, key=lambda line: line["period"]["start"], default=None)
 
 
+def _change_line(invoice: Object) -> Object | None:
+    """The proration that pays for the rest of a period on a new plan. What is left of the old one is negative."""
+    prorations = [line for line in get(invoice, "lines", "data") or [] if _is_proration(line)]
+    charged = [line for line in prorations if isinstance(line.get("amount"), int) and line["amount"] > 0]
+    return max(charged, key=lambda line: line["period"]["start"], default=None)
+
+
 def _is_proration(line: Object) -> bool:
     details = get(line, "parent", "subscription_item_details") or {}
     return bool(line.get("proration") or details.get("proration"))
@@ -275,7 +292,7 @@ def _paid_line(line: Object, invoice: Object) -> PlanLine:
     if start is None or end is None:
         raise ValueError("a line without a period")
     plan = subscription_metadata(invoice).get("plan") or metadata(line).get("plan")
-    return PlanLine(plan=plan, price_id=price_of(line), start=start, end=end)
+    return PlanLine(plan=plan, price_id=price_of(line), start=start, end=end, is_prorated=_is_proration(line))
 
 
 HANDLERS: dict[str, Handler] = {
@@ -289,7 +306,10 @@ HANDLERS: dict[str, Handler] = {
     "customer.subscription.paused": _subscription_changed,
     "customer.subscription.resumed": _subscription_changed,
     "invoice.paid": _invoice_paid,
+    "invoice.payment_succeeded": _invoice_paid,
     "invoice.payment_failed": _invoice_unpaid,
+    "invoice.marked_uncollectible": _invoice_unpaid,
+    "invoice.voided": _invoice_unpaid,
     "invoice_payment.paid": stripe_returns.invoice_payment,
     "payment_intent.succeeded": _intent_succeeded,
     "charge.refunded": stripe_returns.charge_refunded,

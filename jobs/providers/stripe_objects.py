@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timezone
 from typing import Any
 
+from jobs.providers.unreadable import Unreadable
 from models.events import Event
 
 Object = dict[str, Any]
@@ -27,37 +28,37 @@ def id_of(thing: Any) -> str | None:
 
 
 def text(value: Any) -> str:
-    """A short text. Raises ValueError: it is none."""
+    """A short text. Raises Unreadable: it is none."""
     if not isinstance(value, str) or not 0 < len(value) <= 255 or "\x00" in value:
-        raise ValueError(f"expected a short text, got {str(value)[:60]!r}")
+        raise Unreadable(value, "a text of 1 to 255 characters")
     return value
 
 
 def whole(value: Any) -> int | None:
-    """An amount in minor units, or None. Raises ValueError: it is neither."""
+    """An amount in minor units, or None. Raises Unreadable: it is neither."""
     if value is None:
         return None
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**53:
-        raise ValueError(f"expected an amount in minor units, got {str(value)[:60]!r}")
+        raise Unreadable(value, "an amount in minor units")
     return value
 
 
 def currency_of(thing: Object) -> str | None:
-    """The currency of an amount, in small letters; None where none is told. Raises ValueError: it is no currency."""
+    """The currency of an amount, in small letters; None where none is told. Raises Unreadable: it is no currency."""
     value = thing.get("currency")
     if value is None:
         return None
     if not isinstance(value, str) or len(value) != 3 or not (value.isascii() and value.isalpha()):
-        raise ValueError(f"expected a currency, got {str(value)[:60]!r}")
+        raise Unreadable(value, "a currency of three letters")
     return value.lower()
 
 
 def time_of(value: Any) -> datetime | None:
-    """A time in seconds; None for none. Raises ValueError: it is no time of ours."""
+    """A time in seconds; None for none. Raises Unreadable: it is no time of ours."""
     if not value:
         return None
     if not isinstance(value, int) or isinstance(value, bool) or not 0 < value < LATEST_SECONDS:
-        raise ValueError(f"expected a time in seconds, got {str(value)[:60]!r}")
+        raise Unreadable(value, "a time in seconds")
     return datetime.fromtimestamp(value, timezone.utc)
 
 

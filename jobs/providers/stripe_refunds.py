@@ -7,11 +7,13 @@ from typing import Any
 from jobs.providers import stripe_api, stripe_refetch
 from models.apps import App
 from models.errors import ProviderRefused
-from models.refund_requests import Payment, Request
+from models.refund_requests import Payment, Request, State
+
+STATES: dict[str, State] = {"succeeded": "succeeded", "failed": "failed", "canceled": "failed"}
 
 
-def refund(app: App, payment: Payment, wanted: Request) -> tuple[str, str, int | None]:
-    """Ask for the refund: its id, Stripe's word for its state, its minor units. The same request again is the same one.
+def refund(app: App, payment: Payment, wanted: Request) -> tuple[str, State, int | None]:
+    """Ask for the refund: its id, its state, its minor units. The same request again is the same one.
 
     Raises:
         ProviderAway, ProviderRefused.
@@ -25,7 +27,7 @@ def refund(app: App, payment: Payment, wanted: Request) -> tuple[str, str, int |
     if wanted.amount_minor is not None:
         params["amount"] = wanted.amount_minor
     made = stripe_api.call(app, lambda v1: v1.refunds.create(params, {"idempotency_key": key}))
-    return made["id"], made.get("status") or "pending", made.get("amount")
+    return made["id"], STATES.get(str(made.get("status")), "pending"), made.get("amount")
 
 
 def _what(app: App, payment: Payment) -> dict[str, str]:

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from jobs.facts import Dispute, DisputeMove, PaymentKnownAs, PaymentReversed, Refund
 from jobs.providers.stripe_objects import Object, get, id_of, text, whole
+from jobs.providers.unreadable import Unreadable
 from models.apps import App
 from models.errors import NotOurs
 from models.events import Event
@@ -102,7 +103,7 @@ def _moves(dispute: Object) -> tuple[tuple[DisputeMove, ...], bool]:
 
 def _signed(value: Any) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or abs(value) >= 2**53:
-        raise ValueError(f"expected an amount in minor units, got {str(value)[:60]!r}")
+        raise Unreadable(value, "an amount in minor units")
     return value
 
 

@@ -328,10 +328,10 @@ class PlainAccount:
             return Said("applied", units=clawed - target, entry=given)
         return Said("applied")
 
-    def freeze(self, payment: int, frozen: bool) -> Said:
+    def freeze(self, lots: list[int | None], frozen: bool) -> Said:
         changed = 0
         for n, lot in enumerate(self.lots):
-            if lot.payment == payment and lot.frozen != frozen:
+            if n in lots and lot.frozen != frozen:
                 lot.frozen = frozen
                 changed += lot.remaining
                 if not frozen:

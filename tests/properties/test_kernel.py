@@ -303,8 +303,11 @@ class Kernel(RuleBasedStateMachine):
         return movement, lambda plain: plain.clawback(entry, target)
 
     def make_freeze(self, it: Wish, plain: PlainAccount, payment: int, frozen: bool) -> Any:
-        movement = Freeze(**self.common(it), payment_id=payment, frozen=frozen)
-        return movement, lambda plain: plain.freeze(payment, frozen)
+        """All lots that a payment bought in earlier batches."""
+        entries = [n for n, entry in enumerate(plain.entries[: len(self.ids[it.who])]) if entry.grants_lot is not None]
+        bought = [n for n in entries if plain.lots[plain.entries[n].grants_lot or 0].payment == payment]
+        movement = Freeze(**self.common(it), entry_ids=[self.ids[it.who][n] for n in bought], frozen=frozen)
+        return movement, lambda plain: plain.freeze([plain.entries[n].grants_lot for n in bought], frozen)
 
     def make_lapse(self, it: Wish, plain: PlainAccount) -> Any:
         return Lapse(**self.common(it)), lambda plain: plain.lapse()

@@ -48,7 +48,6 @@ MOVEMENTS = st.lists(
             type=st.just("bonus"),
             source=st.just("gift"),
             expires_at=HOURS.map(lambda hours: None if hours is None else at(hours)),
-            payment_id=st.sampled_from([None, 1]),
             priority=st.integers(0, 1),
         ),
         movement(Place, key=HOLD_KEYS, units=UNITS, at_most=st.booleans(), expires_at=st.just(NOW)),
@@ -56,7 +55,7 @@ MOVEMENTS = st.lists(
         movement(Release, hold_key=HOLD_KEYS),
         movement(Reverse, entry_id=st.just(2), units=st.none() | UNITS),
         movement(Clawback, entry_id=st.just(1), target_units=UNITS),
-        movement(Freeze, payment_id=st.just(1), frozen=st.booleans()),
+        movement(Freeze, entry_ids=st.lists(st.integers(1, 6)), frozen=st.booleans()),
         movement(Lapse),
     ),
     min_size=1,
@@ -69,7 +68,7 @@ def states(draw: st.DrawFn) -> State:
     """An account with a few lots; entry 1 granted the first of them, entry 2 is a deduction that it paid for."""
     account = Account(1, "app", "ada", policy=draw(POLICIES))
     bought, spent = draw(st.integers(1, 30)), draw(UNITS)
-    first = Lot(1, 1, 1, bought + spent, bought, expires_at=at(draw(HOURS)), payment_id=1, effective_at=EARLIER)
+    first = Lot(1, 1, 1, bought + spent, bought, expires_at=at(draw(HOURS)), effective_at=EARLIER)
     account.lots = [first] + [
         Lot(
             *(id, 1, 0, 30, draw(st.integers(1, 30))),

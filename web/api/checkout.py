@@ -19,6 +19,14 @@ routes = Routes("Checkout")
 
 LONGEST_URL = 2000
 MOST_PACKS = 10_000
+STATES = (
+    "`new`: stored, and the provider has not answered yet: send the same request again. "
+    "`open`: the customer can pay at `url`. "
+    "`pending`: the money is on its way. "
+    "`paid`: the payment has come; this is final. "
+    "`failed`: the payment did not come off; a new checkout may try again. "
+    "`expired`: it was not paid in time."
+)
 URL_RULE = "must be an http:// or https:// URL without a user name or password"
 
 
@@ -51,7 +59,7 @@ class CheckoutBody(Body):
     pack: Text | None = None
     plan: Text | None = None
     stripe_price: Text | None = None
-    quantity: Annotated[int, Field(ge=1, le=MOST_PACKS)] = 1
+    quantity: Annotated[int, Field(ge=1, le=MOST_PACKS, description="Of packs; a plan is sold once.")] = 1
     provider: Literal["stripe", "paypal"] | None = None
     success_url: Url
     cancel_url: Url
@@ -84,15 +92,15 @@ class Checkout(Shape):
 class CheckoutState(Shape):
     id: str
     customer: str
-    state: Literal["new", "open", "paid", "expired"]
+    state: Literal["new", "open", "pending", "paid", "failed", "expired"] = Field(description=STATES)
     provider: Literal["stripe", "paypal"]
     pack: str | None
     plan: str | None
     quantity: int
     units: int
     money: Money
-    url: str | None
-    payment: int | None
+    url: str | None = Field(description="Where the customer pays, while it is `open`.")
+    payment: int | None = Field(description="The payment that paid it; null for a plan's.")
     created_at: datetime
     example = {
         "id": "order-1",
@@ -134,7 +142,8 @@ def start(call: Call) -> Answer:
 def show(call: Call, id: str) -> Answer:
     """Show a checkout, for the page that a customer comes back to.
 
-    It is `paid` as soon as its payment is known here, which may be seconds after the customer's return.
+    It is `paid` as soon as its payment is known here, which may be seconds after the customer's return; `pending` while
+    the money is on its way, as by bank transfer.
     """
     found = checkouts.get(call.app, id)
     call.only(found["customer"])

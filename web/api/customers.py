@@ -169,8 +169,7 @@ class Explanation(Shape):
 @routes.get("/v1/customers", scope="read", query=CustomersQuery, answer=Customers)
 def search(call: Call) -> Answer:
     """The customers of the app, newest first."""
-    query = call.query
-    found, following = customers.page(call.app, query=query.query, limit=query.limit, cursor=query.cursor, now=call.now)
+    found, following = customers.page(call.app, **dict(call.query), now=call.now)
     return {"customers": found, "next": following}
 
 

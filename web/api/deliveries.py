@@ -74,16 +74,7 @@ class Deliveries(Shape):
 @routes.get("/v1/deliveries", scope="admin", query=DeliveriesQuery, answer=Deliveries)
 def page(call: Call) -> Answer:
     """List deliveries."""
-    query = call.query
-    rows, following = deliveries.page(
-        call.app.slug,
-        endpoint=query.endpoint,
-        type=query.type,
-        state=query.state,
-        customer=query.customer,
-        limit=query.limit,
-        cursor=query.cursor,
-    )
+    rows, following = deliveries.page(call.app.slug, **dict(call.query))
     return {"deliveries": rows, "next": following}
 
 
@@ -91,7 +82,6 @@ def page(call: Call) -> Answer:
     "/v1/deliveries/{id}/replay",
     scope="admin",
     body=NoBody,
-    body_required=False,
     answer=Delivery,
     status=202,
     errors=(404, 409),

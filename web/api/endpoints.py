@@ -81,7 +81,7 @@ def page(call: Call) -> Answer:
 
     One is `disabled` when every delivery to it has failed for five days, or it answered 410 Gone.
     """
-    rows, following = endpoints.page(call.app.slug, limit=call.query.limit, cursor=call.query.cursor)
+    rows, following = endpoints.page(call.app.slug, **dict(call.query))
     return {"endpoints": rows, "next": following}
 
 
@@ -98,7 +98,6 @@ def delete(call: Call, id: str) -> Answer:
     "/v1/endpoints/{id}/rotate",
     scope="admin",
     body=NoBody,
-    body_required=False,
     answer=EndpointWithSecret,
     status=200,
     errors=(404,),
@@ -115,7 +114,6 @@ def rotate(call: Call, id: str) -> Answer:
     "/v1/endpoints/{id}/enable",
     scope="admin",
     body=NoBody,
-    body_required=False,
     answer=Endpoint,
     status=200,
     errors=(404,),
@@ -132,7 +130,6 @@ def enable(call: Call, id: str) -> Answer:
     "/v1/endpoints/{id}/test",
     scope="admin",
     body=NoBody,
-    body_required=False,
     answer=Delivery,
     status=202,
     errors=(404, 409),

@@ -66,15 +66,7 @@ class Events(Shape):
 @routes.get("/v1/events", scope="admin", query=EventsQuery, answer=Events)
 def page(call: Call) -> Answer:
     """List events."""
-    query = call.query
-    rows, following = events.page(
-        call.app.slug,
-        state=query.state,
-        provider=query.provider,
-        type=query.type,
-        limit=query.limit,
-        cursor=query.cursor,
-    )
+    rows, following = events.page(call.app.slug, **dict(call.query))
     return {"events": rows, "next": following}
 
 
@@ -88,7 +80,6 @@ def one(call: Call, id: int) -> Answer:
     "/v1/events/{id}/replay",
     scope="admin",
     body=NoBody,
-    body_required=False,
     answer=EventInFull,
     status=202,
     errors=(404,),

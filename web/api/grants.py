@@ -14,9 +14,7 @@ class Granted(Shape):
     example = {"granted": 1000}
 
 
-@routes.post(
-    "/v1/customers/{customer}/grants", scope="write", body=NoBody, body_required=False, answer=Granted, status=200
-)
+@routes.post("/v1/customers/{customer}/grants", scope="write", body=NoBody, answer=Granted, status=200)
 def grant_owed(call: Call, customer: str) -> Answer:
     """Grant what the customer's plan owes now, as on login.
 

@@ -57,13 +57,5 @@ def log(call: Call) -> Answer:
 
     Every operation has a line STARTED, and then one SUCCESS or ERROR; `details.key` says which belong together.
     """
-    query = call.query
-    lines, following = operations.page(
-        call.app.slug,
-        customer=query.customer,
-        operation=query.operation,
-        status=query.status,
-        limit=query.limit,
-        cursor=query.cursor,
-    )
+    lines, following = operations.page(call.app.slug, **dict(call.query))
     return {"operations": lines, "next": following}

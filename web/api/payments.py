@@ -79,7 +79,7 @@ class PaymentRefund(Shape):
     id: str
     payment: int
     money: Money | None
-    state: str
+    state: Literal["pending", "succeeded", "failed"]
     reference: str
     example = {
         "id": "refund-1",
@@ -97,8 +97,7 @@ def of_customer(call: Call, customer: str) -> Answer:
     `credit` tells what has become of the units: `unredeemed` while none was used, `partly_redeemed`, `redeemed` when
     all were, `expired` when what was left has lapsed, `refunded` when they went back; null while nothing was granted.
     """
-    query = call.query
-    rows, following = payment_list.of_customer(call.app, customer, limit=query.limit, cursor=query.cursor, now=call.now)
+    rows, following = payment_list.of_customer(call.app, customer, **dict(call.query), now=call.now)
     return {"payments": rows, "next": following}
 
 
@@ -122,8 +121,9 @@ def one(call: Call, id: int) -> Answer:
 def refund(call: Call, id: int) -> Answer:
     """Refund a payment at its provider.
 
-    All that is left of it, or `amount`. The units are taken back when the provider tells of the refund; `state` is the
-    provider's word. 409 for a pack that was sold as not refundable, and beyond what was paid.
+    All that is left of it, or `amount`. The units are taken back when the provider tells of the refund; `state` says
+    how far the provider is with it, and `reference` is its id of the refund. 409 for a pack that was sold as not
+    refundable, and beyond what was paid.
     """
-    answer, is_new = refund_payments.refund(call.app, id, call.body, now=call.now)
+    answer, is_new = refund_payments.refund(call.app, id, call.body, actor=call.actor, now=call.now)
     return answer, 202 if is_new else 200

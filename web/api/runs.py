@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
+
+from pydantic import Field
 
 from jobs import runs
 from models.errors import Invalid
@@ -18,10 +20,33 @@ class RunBody(Body):
     example = {"now": "2026-02-28T00:00:00Z"}
 
 
+class Found(Shape):
+    app: str
+    provider: str
+    kind: Literal["unbacked", "dead", "unreachable", "skipped"]
+    reference: str = Field(description="The provider's id of the payment or of the event, or what was asked for.")
+    detail: str
+    customer: str | None
+    units: int | None
+    payment: int | None
+    example = {
+        "app": "ai-services",
+        "provider": "stripe",
+        "kind": "unbacked",
+        "reference": "pi_1",
+        "detail": "payment 1 of 'ada' credited 100 units, but Stripe does not know pi_1",
+        "customer": "ada",
+        "units": 100,
+        "payment": 1,
+    }
+
+
 class Run(Shape):
     job: str
     counts: dict[str, Any]
-    example = {"job": "expire", "counts": {"lots": 12}}
+    found: list[Found] = Field(description="With `reconcile`: what a person should look at, at most 100.")
+    more: int = Field(description="How many were found beyond those.")
+    example = {"job": "expire", "counts": {"lots": 12}, "found": [], "more": 0}
 
 
 @routes.post("/v1/runs/{job}", scope="admin", body=RunBody, body_required=False, answer=Run, status=200, errors=(404,))

@@ -199,7 +199,6 @@ def start(call: Call) -> Answer:
     "/v1/sessions/{id}/heartbeat",
     scope="write",
     body=NoBody,
-    body_required=False,
     answer=Heard,
     status=200,
     errors=(404, 409),
@@ -230,7 +229,6 @@ def end(call: Call, id: str) -> Answer:
     "/v1/sessions/{id}/cancel",
     scope="write",
     body=NoBody,
-    body_required=False,
     answer=Cancelled,
     status=200,
     errors=(404, 409),
@@ -253,8 +251,5 @@ def one(call: Call, id: str) -> Answer:
 )
 def page(call: Call, customer: str) -> Answer:
     """A customer's sessions, newest first."""
-    query = call.query
-    found, following = session_list.page(
-        call.app.slug, customer, state=query.state, limit=query.limit, cursor=query.cursor
-    )
+    found, following = session_list.page(call.app.slug, customer, **dict(call.query))
     return {"sessions": found, "next": following}

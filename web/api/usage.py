@@ -156,10 +156,7 @@ def _accept(call: Call, reports: list[Any]) -> dict[str, int]:
 @routes.get("/v1/usage", scope="read", query=UsageQuery, answer=UsageReportStates)
 def page(call: Call) -> Answer:
     """List usage reports."""
-    query = call.query
-    rows, following = usage.page(
-        call.app.slug, customer=query.customer, state=query.state, limit=query.limit, cursor=query.cursor
-    )
+    rows, following = usage.page(call.app.slug, **dict(call.query))
     return {"reports": rows, "next": following}
 
 
@@ -178,7 +175,6 @@ def one(call: Call, id: str) -> Answer:
     "/v1/usage/{id}/replay",
     scope="admin",
     body=NoBody,
-    body_required=False,
     answer=UsageReportState,
     status=202,
     errors=(404, 409),

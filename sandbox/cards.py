@@ -1,0 +1,184 @@
+"""What the portal shows of each object: one card, with what belongs to it inside, and its buttons."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import parse_qs
+
+from sandbox import stripe_disputes, wording
+from sandbox.account import Account
+from sandbox.actions import offered
+from sandbox.paypal_payments import CAPTURE, DISPUTE, REFUND
+from sandbox.store import Thing
+from sandbox.stripe_invoices import item_of
+
+SUBSCRIPTION_OF_INVOICE = "parent.subscription_details.subscription"
+
+
+def of(account: Account, kind: str, thing: Thing) -> Thing:
+    """A card: `title`, `customer`, `sold`, `state`, `notes`, `parts` (cards), `why_not`, `actions`, `id`, `kind`."""
+    shown = CARDS[kind](account, thing)
+    empty: Thing = {"customer": None, "sold": None, "notes": [], "parts": [], "why_not": ""}
+    return {**empty, **shown, "id": thing["id"], "kind": kind, "actions": offered(kind, thing)}
+
+
+def _parts(account: Account, kind: str, field: str, id_: str) -> list[Thing]:
+    return [of(account, kind, part) for part in account.store.parts(account.name, kind, field, id_)]
+
+
+def _when(thing: Thing) -> str:
+    return wording.moment(thing["created"])
+
+
+# --- Stripe
+
+
+def _transfer(account: Account, session: Thing) -> Thing:
+    return {
+        "title": f"{wording.price(session['amount_total'], session['currency'])} by bank transfer",
+        "customer": session["metadata"].get("customer") or session["client_reference_id"],
+        "sold": session["_lines"][0]["description"],
+        "state": "on its way",
+        "notes": ["Stripe", f"arrives on {wording.moment(session['_settles_at'])}"],
+    }
+
+
+def _charge(account: Account, charge: Thing) -> Thing:
+    failure = [charge["failure_message"]] if charge["failure_message"] else []
+    return {
+        "title": wording.price(charge["amount"], charge["currency"]),
+        "customer": _payer(account, charge),
+        "sold": charge.get("_sold"),
+        "state": _state_of_charge(charge),
+        "notes": ["Stripe", _when(charge), *failure],
+        "parts": [
+            *_parts(account, "refund", "charge", charge["id"]),
+            *_parts(account, "dispute", "charge", charge["id"]),
+        ],
+        "why_not": stripe_disputes.why_not_refundable(charge),
+    }
+
+
+def _payer(account: Account, charge: Thing) -> str | None:
+    """The customer at Scrip: the charge tells, or the subscription that it is for."""
+    invoice = account.get("invoice", charge["_invoice"]) if charge.get("_invoice") else None
+    told = invoice["parent"]["subscription_details"]["metadata"] if invoice else charge["metadata"]
+    return told.get("customer")
+
+
+def _state_of_charge(charge: Thing) -> str:
+    if charge["status"] != "succeeded":
+        return str(charge["status"])
+    if stripe_disputes.is_charged_back(charge):
+        return "charged back"
+    if charge["amount_refunded"]:
+        left = charge["amount"] - charge["amount_refunded"]
+        return f"refunded but for {wording.price(left, charge['currency'])}" if left else "refunded"
+    return "paid"
+
+
+def _refund(account: Account, it: Thing) -> Thing:
+    return {
+        "title": f"Refund of {wording.price(it['amount'], it['currency'])}",
+        "state": it["status"],
+        "notes": [_when(it)],
+    }
+
+
+def _dispute(account: Account, it: Thing) -> Thing:
+    is_inquiry = it["status"].startswith("warning")
+    return {
+        "title": f"{'Inquiry' if is_inquiry else 'Dispute'} about {wording.price(it['amount'], it['currency'])}",
+        "state": DISPUTES.get(it["status"], it["status"]),
+        "notes": [_when(it)],
+    }
+
+
+DISPUTES = {
+    stripe_disputes.INQUIRY: "open",
+    stripe_disputes.INQUIRY_CLOSED: "closed",
+    stripe_disputes.OPEN: "open",
+}
+
+
+def _subscription(account: Account, it: Thing) -> Thing:
+    item = item_of(it)
+    recurring = item["price"]["recurring"]
+    each = wording.price(item["price"]["unit_amount"] * item["quantity"], it["currency"])
+    unpaid = account.store.parts(account.name, "invoice", SUBSCRIPTION_OF_INVOICE, it["id"])
+    return {
+        "title": f"{each} {wording.every(recurring['interval'], recurring['interval_count'])}",
+        "customer": it["metadata"].get("customer"),
+        "sold": item["price"]["_name"],
+        "state": "paused" if it["pause_collection"] and it["status"] != "canceled" else wording.state(it["status"]),
+        "notes": ["Stripe", *_future(it)],
+        "parts": [of(account, "invoice", invoice) for invoice in unpaid if invoice["status"] == "open"],
+    }
+
+
+def _future(it: Thing) -> list[str]:
+    """What comes next of a subscription."""
+    ends_at = wording.moment(item_of(it)["current_period_end"])
+    if it["status"] == "canceled":
+        return [f"ended on {wording.moment(it['ended_at'])}"]
+    if it["cancel_at_period_end"]:
+        return [f"ends on {ends_at}"]
+    declined = ["the next card payment will be declined"] if it.get("_fail_next") else []
+    return [f"renews on {ends_at}", *declined]
+
+
+def _invoice(account: Account, it: Thing) -> Thing:
+    return {
+        "title": f"Unpaid invoice of {wording.price(it['amount_due'], it['currency'])}",
+        "state": it["status"],
+        "notes": [_when(it)],
+    }
+
+
+# --- PayPal
+
+
+def _capture(account: Account, it: Thing) -> Thing:
+    custom_id = parse_qs(it.get("custom_id") or "")
+    return {
+        "title": _amount(it["amount"]),
+        "customer": custom_id.get("customer", [None])[0],
+        "sold": it.get("_sold"),
+        "state": {"COMPLETED": "paid"}.get(it["status"], wording.state(it["status"])),
+        "notes": ["PayPal", wording.iso_moment(it["create_time"]), *_settling(it)],
+        "parts": [*_parts(account, REFUND, "_capture", it["id"]), *_parts(account, DISPUTE, "_capture", it["id"])],
+    }
+
+
+def _settling(it: Thing) -> list[str]:
+    return [f"the eCheck arrives on {wording.moment(it['_settles_at'])}"] if it.get("_settles_at") else []
+
+
+def _amount(amount: dict[str, Any]) -> str:
+    return wording.decimal_price(amount["value"], amount["currency_code"])
+
+
+def _paypal_refund(account: Account, it: Thing) -> Thing:
+    return {"title": f"Refund of {_amount(it['amount'])}", "state": wording.state(it["status"])}
+
+
+def _paypal_dispute(account: Account, it: Thing) -> Thing:
+    outcome = (it.get("dispute_outcome") or {}).get("outcome_code")
+    return {
+        "title": f"Dispute about {_amount(it['dispute_amount'])}",
+        "state": {"RESOLVED_BUYER_FAVOUR": "lost", "RESOLVED_SELLER_FAVOUR": "won"}.get(outcome or "", "open"),
+    }
+
+
+CARDS: dict[str, Callable[[Account, Thing], Thing]] = {
+    "checkout.session": _transfer,
+    "charge": _charge,
+    "refund": _refund,
+    "dispute": _dispute,
+    "subscription": _subscription,
+    "invoice": _invoice,
+    CAPTURE: _capture,
+    REFUND: _paypal_refund,
+    DISPUTE: _paypal_dispute,
+}
