@@ -93,10 +93,11 @@ def grant_cycle(
 
 
 def _due_cycles(it: Subscription, now: datetime) -> list[int]:
+    """What is due, oldest first. A month that is withheld holds up none that was paid for."""
     cycle = it.next_cycle
     due: list[int] = []
-    while it.is_due(cycle, now) and len(due) < MOST_CYCLES_A_PASS:
-        due.append(cycle)
+    while it.start_of(cycle) <= now and it.start_of(cycle) < it.paid_to and len(due) < MOST_CYCLES_A_PASS:
+        due += [cycle] if it.is_due(cycle, now) else []
         cycle += 1
     return due
 

@@ -25,7 +25,7 @@ from models.movements import Clawback, Freeze
 from models.outbox import Message
 from models.payments import Returnable
 from models.returns import Returned
-from models.subscriptions import Subscription
+from models.subscriptions import Period, Subscription
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
@@ -141,20 +141,22 @@ def _stop_or_go_on(conn: Connection, app: App, payment: Returnable, it: Subscrip
     """Cycles that a plan's payment would have paid for are owed no more once it went back whole, or again if it came
     back after all. A change of the plan alone pays for no cycle.
     """
-    returned = f"returned:{payment.reference}"
-    others = [name for name in it.unpaid_invoices if name != returned]
-    it.unpaid_invoices = [*others, returned] if _is_unpaid_now(payment, it) else others
+    why = f"returned:{payment.reference}"
+    was_withheld = why in it.withheld
+    it.release(why=why)
     it.paid_until = payments.paid_until(conn, it.id)
+    if payment.change_cycle is None and payment.period_start and payment.period_end:
+        period = Period.paid(payment.period_start, payment.period_end)
+        if _went_back_whole(payment) and not payments.is_paid(conn, it.id, payment.period_start, payment.period_end):
+            it.withhold(why, period)
+        elif was_withheld:
+            it.next_cycle = min(it.next_cycle, it.nearest_cycle(payment.period_start))
     stored.save(conn, it, now=now)
     grants.grant_due(conn, app, [it], now=now)
 
 
-def _is_unpaid_now(payment: Returnable, it: Subscription) -> bool:
-    """Whether the latest period that we know of was paid for by money that went back whole."""
-    if not payment.amount_minor or payment.period_end is None or payment.change_cycle is not None:
-        return False
-    is_latest = it.current_period_end is None or payment.period_end >= it.current_period_end
-    return is_latest and payment.refunded_minor + payment.disputed_minor >= payment.amount_minor
+def _went_back_whole(payment: Returnable) -> bool:
+    return bool(payment.amount_minor) and payment.refunded_minor + payment.disputed_minor >= (payment.amount_minor or 0)
 
 
 def _tell(conn: Connection, app: App, customer: str, payment: Returnable, units: int, now: datetime) -> None:

@@ -6,7 +6,7 @@ invoice that comes before its subscription makes it. What is owed after each eve
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import psycopg
@@ -17,13 +17,12 @@ from jobs.purchases import tell_settled
 from models import accounts, activation, checkouts, cycles, payments, returns
 from models import subscriptions as stored
 from models.apps import App
+from models.cycles import SLACK
 from models.errors import TooEarly, Unprocessable
 from models.events import MEND
 from models.payments import Payment
-from models.subscriptions import ENDED, PAUSED, PAYING, Subscription
+from models.subscriptions import ENDED, PAUSED, PAYING, Period, Subscription
 
-# Times of one thing that two events tell may differ by as much; months do not.
-SLACK = timedelta(days=1)
 Connection = psycopg.Connection[tuple[Any, ...]]
 
 
@@ -52,12 +51,10 @@ def change(conn: Connection, app: App, fact: SubscriptionChanged, *, now: dateti
 def _take_over(conn: Connection, app: App, fact: SubscriptionChanged, it: Subscription, now: datetime) -> None:
     if fact.anchor != it.anchor:
         _count_anew(it, fact.anchor)
-    paused_since = it.changed_at if it.status == PAUSED else None
     _hold(it, _plan(app, fact.plan, fact.price_id), fact.changed_at)
     it.status, it.changed_at = fact.status, fact.changed_at
     it.current_period_end = fact.period_end or it.current_period_end
-    if paused_since is not None and it.status in PAYING:
-        _pass_over(it, paused_since, fact.changed_at)
+    _note_pause(it, fact.changed_at)
     stored.save(conn, it, now=now)
     activation.ensure(conn, app, it, now=now)
 
@@ -89,12 +86,15 @@ def _count_anew(it: Subscription, anchor: datetime) -> None:
     it.anchor, it.cycle_base = anchor, it.next_cycle - months
 
 
-def _pass_over(it: Subscription, paused_since: datetime, resumed_at: datetime) -> None:
-    """Months that began during a pause were not paid for, unless they had been before: nobody owes them."""
-    while (start := it.start_of(it.next_cycle)) <= resumed_at and start > paused_since:
-        if it.paid_until is not None and start < it.paid_until:
-            return
-        it.next_cycle += 1
+def _note_pause(it: Subscription, at: datetime) -> None:
+    """Months that begin in a pause are owed by nobody, unless they are paid for."""
+    going_on = it.withheld.get(PAUSED)
+    if it.status == PAUSED and going_on is None:
+        it.withhold(PAUSED, Period(max(at, it.paid_until or at), None))
+    elif it.status != PAUSED and going_on is not None:
+        it.release(why=PAUSED)
+        if going_on.start < at:
+            it.withhold(f"{PAUSED}:{going_on.start.isoformat()}", Period(going_on.start, at))
 
 
 def _begin(conn: Connection, app: App, fact: SubscriptionChanged, now: datetime) -> Subscription:
@@ -119,7 +119,7 @@ def pay_period(conn: Connection, app: App, fact: PeriodPaid, *, now: datetime) -
     if not fact.paid:
         _note_unpaid(conn, app, fact, it, now)
         return it.customer
-    it.unpaid_invoices = [invoice for invoice in it.unpaid_invoices if invoice != fact.invoice]
+    it.release(why=fact.invoice, paid=_whole_period(fact.line))
     plan = _plan(app, fact.line.plan, fact.line.price_id) if fact.line else None
     if fact.line:
         if fact.changes and not fact.line.is_prorated and _is_a_new_count(it, fact.line):
@@ -242,11 +242,15 @@ def _record(
 
 
 def _note_unpaid(conn: Connection, app: App, fact: PeriodPaid, it: Subscription, now: datetime) -> None:
-    if fact.invoice in it.unpaid_invoices or payments.is_known(conn, app.slug, fact.provider, fact.invoice):
+    if fact.invoice in it.withheld or payments.is_known(conn, app.slug, fact.provider, fact.invoice):
         return
-    it.unpaid_invoices = [*it.unpaid_invoices, fact.invoice]
+    it.withhold(fact.invoice, _whole_period(fact.line))
     stored.save(conn, it, now=now)
     grants.grant_due(conn, app, [it], now=now)
+
+
+def _whole_period(line: PlanLine | None) -> Period | None:
+    return Period.paid(line.start, line.end) if line and not line.is_prorated else None
 
 
 def _customer(conn: Connection, app: App, provider: str, customer: str | None, provider_customer: str | None) -> str:

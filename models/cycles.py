@@ -7,11 +7,13 @@ trial's, have negative numbers.
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 
 from dateutil.relativedelta import relativedelta
 
 LONG_AGO = datetime.min.replace(tzinfo=timezone.utc)
+# Times of one thing that two events tell may differ by as much; months do not.
+SLACK = timedelta(days=1)
 
 
 def cycle_start(anchor: datetime, n: int) -> datetime:

@@ -9,6 +9,8 @@ from typing import Any
 
 import psycopg
 
+from models.cycles import SLACK
+
 Connection = psycopg.Connection[tuple[Any, ...]]
 
 RECORD = """
@@ -145,6 +147,17 @@ def paid_until(conn: Connection, subscription_id: int) -> datetime | None:
         [subscription_id],
     ).fetchone()
     return row[0] if row else None
+
+
+def is_paid(conn: Connection, subscription_id: int, start: datetime, end: datetime) -> bool:
+    """Whether a payment that did not go back whole pays for this period of a subscription."""
+    row = conn.execute(
+        """SELECT 1 FROM payment WHERE subscription_id = %s AND change_cycle IS NULL
+        AND state NOT IN ('pending', 'failed') AND period_start <= %s AND period_end >= %s
+        AND (coalesce(amount_minor, 0) = 0 OR refunded_minor + disputed_minor < amount_minor) LIMIT 1""",
+        [subscription_id, start + SLACK, end - SLACK],
+    ).fetchone()
+    return row is not None
 
 
 def set_state(conn: Connection, payment_id: int, state: str, *, now: datetime) -> None:

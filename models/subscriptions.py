@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+import orjson
 import psycopg
 
 from models import arrays, cycles
@@ -21,8 +22,31 @@ PAUSED = "paused"
 ENDED = ("canceled", "incomplete_expired")
 
 COLUMNS = """s.id, s.app, a.customer, s.account_id, s.provider, s.provider_id, s.plan, s.status, s.anchor,
-s.current_period_end, s.paid_until, s.unpaid_invoices, s.cycle_base, s.next_cycle, s.next_cycle_at, s.granted_at,
+s.current_period_end, s.paid_until, s.withheld, s.cycle_base, s.next_cycle, s.next_cycle_at, s.granted_at,
 s.changed_at, s.plan_at, s.promised_plan, s.promised_units, s.promised_cycle"""
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """From a time on until before another one; `end` None: for as long as anybody knows."""
+
+    start: datetime
+    end: datetime | None
+
+    @classmethod
+    def paid(cls, start: datetime, end: datetime) -> Period:
+        """When the months begin that are paid for from `start` to `end`: a period may start seconds after its month."""
+        return cls(start - cycles.SLACK, end - cycles.SLACK)
+
+    def has(self, moment: datetime) -> bool:
+        return self.start <= moment and (self.end is None or moment < self.end)
+
+    def without(self, other: Period) -> Period:
+        """What begins after the other one, where that one has its start."""
+        return Period(other.end, self.end) if other.end and other.has(self.start) else self
+
+    def covers(self, other: Period) -> bool:
+        return self.start <= other.start and (self.end is None or (other.end is not None and other.end <= self.end))
 
 
 @dataclass(slots=True)
@@ -42,7 +66,7 @@ class Subscription:
     anchor: datetime
     current_period_end: datetime | None
     paid_until: datetime | None
-    unpaid_invoices: list[str] = field(default_factory=list)
+    withheld: dict[str, Period | None] = field(default_factory=dict)
     cycle_base: int = 0
     next_cycle: int = 0
     next_cycle_at: datetime | None = None
@@ -67,20 +91,65 @@ class Subscription:
         return self.cycle_base + max(0, cycles.cycle_at(self.anchor, moment))
 
     def nearest_cycle(self, moment: datetime) -> int:
-        """The cycle whose start is nearest to the moment."""
-        return self.cycle_base + max(0, cycles.nearest_cycle(self.anchor, moment))
+        """The cycle whose start is nearest to the moment; an invoice may be of one before the first that we knew."""
+        return self.cycle_base + cycles.nearest_cycle(self.anchor, moment)
 
     @property
     def paid_to(self) -> datetime:
-        """Cycles that start before this are owed: what was paid for, or what an active subscription runs to."""
-        running = self.status in PAYING and not self.unpaid_invoices
+        """Cycles that start before this are owed, unless they are withheld: what was paid for, or what an active
+        subscription runs to.
+        """
+        running = self.status in PAYING and None not in self.withheld.values()
         runs_to = self.current_period_end if running else None
         return max(self.paid_until or cycles.LONG_AGO, runs_to or cycles.LONG_AGO)
 
     def is_due(self, cycle: int, now: datetime) -> bool:
         """Whether the cycle is owed now."""
+        return self.start_of(cycle) <= now and self.is_owed(cycle)
+
+    def is_owed(self, cycle: int) -> bool:
+        """Whether the cycle is owed, now or once it starts."""
         start = self.start_of(cycle)
-        return start <= now and start < self.paid_to
+        return start < self.paid_to and not any(period and period.has(start) for period in self.withheld.values())
+
+    def next_owed(self) -> datetime | None:
+        """When the next cycle that is owed starts, as far as we can see."""
+        cycle = self.next_cycle
+        while self.start_of(cycle) < self.paid_to:
+            if self.is_owed(cycle):
+                return self.start_of(cycle)
+            cycle += 1
+        return None
+
+    def withhold(self, why: str, period: Period | None) -> None:
+        """Cycles that start in the period are not owed; None: nobody told of which it is."""
+        self.withheld = {**self.withheld, why: period}
+
+    def release(self, *, why: str = "", paid: Period | None = None) -> None:
+        """What was withheld for this reason, or of a period that was paid after all, is so no more."""
+        left = {name: period for name, period in self.withheld.items() if name != why}
+        self.withheld = {
+            name: period and period.without(paid) if paid else period
+            for name, period in left.items()
+            if not (paid and period and paid.covers(period))
+        }
+
+
+def _of(row: Sequence[Any]) -> Subscription:
+    it = Subscription(*row)
+    it.withheld = {why: _period(times) for why, times in it.withheld.items()}  # as JSON has it: two texts, or null
+    return it
+
+
+def _period(times: Any) -> Period | None:
+    if times is None:
+        return None
+    start, end = (datetime.fromisoformat(text) if text else None for text in times)
+    return Period(start or cycles.LONG_AGO, end)
+
+
+def _written(withheld: dict[str, Period | None]) -> str:
+    return orjson.dumps({why: it and [it.start, it.end] for why, it in withheld.items()}).decode()
 
 
 def lock(conn: Connection, app: str, provider: str, provider_id: str) -> Subscription | None:
@@ -90,7 +159,7 @@ def lock(conn: Connection, app: str, provider: str, provider_id: str) -> Subscri
         WHERE s.app = %s AND s.provider = %s AND s.provider_id = %s FOR UPDATE OF s""",
         [app, provider, provider_id],
     ).fetchone()
-    return Subscription(*row) if row else None
+    return _of(row) if row else None
 
 
 def lock_by_id(conn: Connection, subscription_id: int) -> Subscription:
@@ -100,7 +169,7 @@ def lock_by_id(conn: Connection, subscription_id: int) -> Subscription:
         [subscription_id],
     ).fetchone()
     assert row is not None, "a payment's subscription is never deleted"
-    return Subscription(*row)
+    return _of(row)
 
 
 def lock_due(conn: Connection, now: datetime, *, app: str | None, limit: int) -> list[Subscription]:
@@ -111,7 +180,7 @@ def lock_due(conn: Connection, now: datetime, *, app: str | None, limit: int) ->
         WHERE s.next_cycle_at <= %s {where} ORDER BY s.next_cycle_at, s.id LIMIT %s FOR UPDATE OF s SKIP LOCKED""",
         [now, *values, limit],
     )
-    return [Subscription(*row) for row in rows]
+    return [_of(row) for row in rows]
 
 
 def lock_of_account(conn: Connection, app: str, customer: str) -> list[Subscription]:
@@ -121,7 +190,7 @@ def lock_of_account(conn: Connection, app: str, customer: str) -> list[Subscript
         WHERE a.app = %s AND a.customer = %s ORDER BY s.id FOR UPDATE OF s""",
         [app, customer],
     )
-    return [Subscription(*row) for row in rows]
+    return [_of(row) for row in rows]
 
 
 def insert(conn: Connection, it: Subscription, *, now: datetime) -> Subscription:
@@ -168,14 +237,14 @@ def save(conn: Connection, it: Subscription, *, now: datetime) -> None:
     """Write back what a provider's event changed."""
     conn.execute(
         """UPDATE subscription SET plan = %s, status = %s, anchor = %s, current_period_end = %s, paid_until = %s,
-            unpaid_invoices = %s, cycle_base = %s, changed_at = %s, plan_at = %s, updated_at = %s WHERE id = %s""",
+            withheld = %s::jsonb, cycle_base = %s, changed_at = %s, plan_at = %s, updated_at = %s WHERE id = %s""",
         [
             it.plan,
             it.status,
             it.anchor,
             it.current_period_end,
             it.paid_until,
-            it.unpaid_invoices,
+            _written(it.withheld),
             it.cycle_base,
             it.changed_at,
             it.plan_at,
@@ -199,8 +268,7 @@ def save_cycles(conn: Connection, many: Sequence[Subscription], *, parked: set[i
     None is owed while none is paid for, nor to those that are `parked`: their plan left the catalog.
     """
     for it in many:
-        start = it.start_of(it.next_cycle)
-        it.next_cycle_at = start if start < it.paid_to and it.id not in parked else None
+        it.next_cycle_at = it.next_owed() if it.id not in parked else None
     conn.execute(
         SAVE_CYCLES,
         [

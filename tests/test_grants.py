@@ -120,7 +120,7 @@ def test_the_late_news_that_an_invoice_had_failed_does_not_stop_anything() -> No
     deliver("songs", told("created"), now=ANCHOR)
     deliver("songs", paid(1), now=cycle(1))
     deliver("songs", event("invoice.payment_failed", paid(1)["data"]["object"], created=cycle(1)), now=cycle(1))
-    assert database.fetch("SELECT unpaid_invoices FROM subscription") == [([],)]
+    assert database.fetch("SELECT withheld FROM subscription") == [({},)]
 
 
 def test_a_late_created_does_not_revive_an_ended_subscription() -> None:

@@ -315,3 +315,49 @@ def test_an_invoice_that_two_charges_paid_is_refunded_by_both(now: datetime) -> 
     tell(now, "refund.created", refund("re_2", 580, number="2"))
     assert balance(ADA, APP) == 700
     assert clean(now)
+
+
+def test_a_year_that_was_billed_twice_goes_on_when_one_of_the_bills_is_refunded(now: datetime) -> None:
+    subscribe_for_a_year(now)
+    tell(now, "invoice.paid", bill("pro", now, 29000, days=365, number="2"))
+    tell(now + DAY, "charge.refunded", charge(refunded=29000, amount=29000, number="2"))
+    runs.run(APP, "grant-monthly", now=now + 70 * DAY)
+    assert balance(ADA, APP) == 3000
+    assert clean(now + 70 * DAY)
+
+
+def test_a_year_that_is_paid_after_a_pause_began_owes_the_months_of_the_pause(now: datetime) -> None:
+    paused = has("pro", now, days=365, pause_collection={"behavior": "void"})
+    tell(now, "customer.subscription.created", has("pro", now, days=365))
+    tell(now + 20 * DAY, "customer.subscription.updated", paused)
+    runs.run(APP, "grant-monthly", now=now + 70 * DAY)
+    assert balance(ADA, APP) == 1000
+    tell(now + 70 * DAY, "invoice.paid", bill("pro", now, 29000, days=365))
+    assert balance(ADA, APP) == 3000
+
+
+def test_a_pause_that_is_told_of_again_began_when_it_began(now: datetime) -> None:
+    paused = has("pro", now, days=365, pause_collection={"behavior": "void"})
+    tell(now, "customer.subscription.created", has("pro", now, days=365))
+    for day in (20, 35, 65):
+        tell(now + day * DAY, "customer.subscription.updated", paused)
+    tell(now + 70 * DAY, "customer.subscription.updated", has("pro", now, days=365))
+    runs.run(APP, "grant-monthly", now=now + 75 * DAY)
+    assert balance(ADA, APP) == 1000
+    runs.run(APP, "grant-monthly", now=now + 95 * DAY)
+    assert balance(ADA, APP) == 2000
+
+
+def test_a_refund_that_failed_after_the_next_month_was_paid_owes_its_months_again(now: datetime) -> None:
+    """Half a year paid at once, refunded before its third month, and the next half year paid."""
+    half = cycles.cycle_start(now, 6)
+    days = (half - now).days
+    tell(now, "customer.subscription.created", has("pro", now, days=days))
+    tell(now, "invoice.paid", bill("pro", now, 15000, days=days))
+    tell(now + 35 * DAY, "charge.refunded", charge(refunded=15000, amount=15000))
+    tell(half, "invoice.paid", bill("pro", half, 15000, days=181, number="2"))
+    runs.run(APP, "grant-monthly", now=half + DAY)
+    assert balance(ADA, APP) == 1000
+    tell(half + DAY, "refund.failed", refund("re_1", 15000, status="failed"))
+    assert balance(ADA, APP) == 7000
+    assert clean(half + DAY)

@@ -10,7 +10,8 @@ UPDATE payment p SET frozen = true WHERE EXISTS (SELECT FROM lot l WHERE l.payme
 ALTER TABLE subscription ADD COLUMN plan_at timestamptz NOT NULL DEFAULT '0001-01-01 00:00:00+00';
 UPDATE subscription SET plan_at = changed_at;
 
--- A period may start seconds after the month that it pays for: hence the day to spare.
+-- A period may start seconds after the month that it pays for: hence the day to spare. Of two payments for one period,
+-- one that did not go back whole pays for its months.
 CREATE VIEW plan_share AS
 SELECT m.subscription_id, m.lot_id, m.entry_id, p.id AS payment_id,
        greatest(0, least(m.upto, p.upto) - greatest(m.above, p.above)) AS units
@@ -28,7 +29,8 @@ CROSS JOIN LATERAL (
         (SELECT id, change_cycle, coalesce(monthly_units, 9223372036854775807) AS monthly_units FROM payment
          WHERE subscription_id = m.subscription_id AND change_cycle IS NULL
            AND (id = m.payment_id OR (period_start <= m.start AND period_end > m.start))
-         ORDER BY id IS NOT DISTINCT FROM m.payment_id DESC, period_start DESC LIMIT 1)
+         ORDER BY coalesce(amount_minor, 0) > 0 AND refunded_minor + disputed_minor >= amount_minor,
+                  id IS NOT DISTINCT FROM m.payment_id DESC, period_start DESC, id LIMIT 1)
         UNION ALL
         (SELECT id, change_cycle, monthly_units FROM payment
          WHERE subscription_id = m.subscription_id AND change_cycle <= m.cycle AND period_end > m.start)
