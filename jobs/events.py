@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import psycopg
 
 from crashpoints import crashpoint
-from jobs import asking, facts, poison, purchases, reversals, subscriptions
+from jobs import asking, facts, invoices, poison, purchases, reversals, subscriptions
 from jobs.providers import paypal, stripe
 from models import catalog, database, events
 from models.apps import App
@@ -53,7 +53,7 @@ APPLY: dict[type, Callable[..., str | None]] = {
     facts.PaymentSettled: purchases.settle,
     facts.CustomerKnown: subscriptions.know_customer,
     facts.SubscriptionChanged: subscriptions.change,
-    facts.PeriodPaid: subscriptions.pay_period,
+    facts.PeriodPaid: invoices.pay_period,
     facts.PaymentReversed: reversals.reverse,
     facts.PaymentKnownAs: reversals.know_as,
     facts.CheckoutEnded: purchases.end_checkout,

@@ -20,7 +20,7 @@ from models import subscriptions as stored
 from models.apps import App
 from models.movements import Grant, Outcome
 from models.outbox import Message
-from models.subscriptions import Subscription
+from models.subscription_state import Subscription
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 CHUNK = 500

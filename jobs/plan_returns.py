@@ -16,7 +16,7 @@ from models import ledger, plan_shares
 from models.apps import App
 from models.movements import Clawback, Freeze, Movement
 from models.plan_shares import Target
-from models.subscriptions import Subscription
+from models.subscription_state import Subscription
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 

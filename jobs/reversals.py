@@ -25,7 +25,7 @@ from models.movements import Clawback, Freeze
 from models.outbox import Message
 from models.payments import Returnable
 from models.returns import Returned
-from models.subscriptions import Period, Subscription
+from models.subscription_state import Period, Subscription
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 

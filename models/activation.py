@@ -16,7 +16,7 @@ import psycopg
 
 from models import database
 from models.apps import App
-from models.subscriptions import PAYING, Subscription
+from models.subscription_state import PAYING, Subscription
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"

@@ -12,7 +12,7 @@ import psycopg
 from models import activation, cycles, database, pages
 from models.apps import App
 from models.errors import NotFound
-from models.subscriptions import ENDED, PAYING
+from models.subscription_state import ENDED, PAYING
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 Row = tuple[Any, ...]

@@ -1,13 +1,8 @@
-"""Subscriptions as the provider tells of them, and how far their cycles have been granted.
-
-Cycle n starts at anchor + (n − base) months. `base` is 0 until the provider moves the anchor; then it becomes the
-next number that was never granted, so that a cycle's number names it for ever.
-"""
+"""Subscriptions as stored."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -15,124 +10,13 @@ import orjson
 import psycopg
 
 from models import arrays, cycles
+from models.subscription_state import Period, Subscription
 
 Connection = psycopg.Connection[tuple[Any, ...]]
-PAYING = ("active", "trialing")
-PAUSED = "paused"
-ENDED = ("canceled", "incomplete_expired")
 
 COLUMNS = """s.id, s.app, a.customer, s.account_id, s.provider, s.provider_id, s.plan, s.status, s.anchor,
 s.current_period_end, s.paid_until, s.withheld, s.cycle_base, s.next_cycle, s.next_cycle_at, s.granted_at,
 s.changed_at, s.plan_at, s.promised_plan, s.promised_units, s.promised_cycle"""
-
-
-@dataclass(frozen=True, slots=True)
-class Period:
-    """From a time on until before another one; `end` None: for as long as anybody knows."""
-
-    start: datetime
-    end: datetime | None
-
-    @classmethod
-    def paid(cls, start: datetime, end: datetime) -> Period:
-        """When the months begin that are paid for from `start` to `end`: a period may start seconds after its month."""
-        return cls(start - cycles.SLACK, end - cycles.SLACK)
-
-    def has(self, moment: datetime) -> bool:
-        return self.start <= moment and (self.end is None or moment < self.end)
-
-    def without(self, other: Period) -> Period:
-        """What begins after the other one, where that one has its start."""
-        return Period(other.end, self.end) if other.end and other.has(self.start) else self
-
-    def covers(self, other: Period) -> bool:
-        return self.start <= other.start and (self.end is None or (other.end is not None and other.end <= self.end))
-
-
-@dataclass(slots=True)
-class Subscription:
-    """A subscription while its row is locked. `changed_at`: when its state was told, `plan_at`: since when it has its
-    plan, by the provider's clock.
-    """
-
-    id: int
-    app: str
-    customer: str
-    account_id: int
-    provider: str
-    provider_id: str
-    plan: str | None
-    status: str
-    anchor: datetime
-    current_period_end: datetime | None
-    paid_until: datetime | None
-    withheld: dict[str, Period | None] = field(default_factory=dict)
-    cycle_base: int = 0
-    next_cycle: int = 0
-    next_cycle_at: datetime | None = None
-    granted_at: datetime | None = None
-    changed_at: datetime = cycles.LONG_AGO
-    plan_at: datetime = cycles.LONG_AGO
-    promised_plan: str | None = None
-    promised_units: int | None = None
-    promised_cycle: int | None = None
-
-    def units_of(self, cycle: int, plan: str, catalogs: int) -> int:
-        """What the plan grants for the cycle: what was promised when it was sold, else what the catalog says."""
-        promised = self.promised_units if (cycle, plan) == (self.promised_cycle, self.promised_plan) else None
-        return catalogs if promised is None else promised
-
-    def start_of(self, cycle: int) -> datetime:
-        """When the cycle starts."""
-        return cycles.cycle_start(self.anchor, cycle - self.cycle_base)
-
-    def cycle_at(self, moment: datetime) -> int:
-        """The cycle that runs at the moment; the first one before it all began."""
-        return self.cycle_base + max(0, cycles.cycle_at(self.anchor, moment))
-
-    def nearest_cycle(self, moment: datetime) -> int:
-        """The cycle whose start is nearest to the moment; an invoice may be of one before the first that we knew."""
-        return self.cycle_base + cycles.nearest_cycle(self.anchor, moment)
-
-    @property
-    def paid_to(self) -> datetime:
-        """Cycles that start before this are owed, unless they are withheld: what was paid for, or what an active
-        subscription runs to.
-        """
-        running = self.status in PAYING and None not in self.withheld.values()
-        runs_to = self.current_period_end if running else None
-        return max(self.paid_until or cycles.LONG_AGO, runs_to or cycles.LONG_AGO)
-
-    def is_due(self, cycle: int, now: datetime) -> bool:
-        """Whether the cycle is owed now."""
-        return self.start_of(cycle) <= now and self.is_owed(cycle)
-
-    def is_owed(self, cycle: int) -> bool:
-        """Whether the cycle is owed, now or once it starts."""
-        start = self.start_of(cycle)
-        return start < self.paid_to and not any(period and period.has(start) for period in self.withheld.values())
-
-    def next_owed(self) -> datetime | None:
-        """When the next cycle that is owed starts, as far as we can see."""
-        cycle = self.next_cycle
-        while self.start_of(cycle) < self.paid_to:
-            if self.is_owed(cycle):
-                return self.start_of(cycle)
-            cycle += 1
-        return None
-
-    def withhold(self, why: str, period: Period | None) -> None:
-        """Cycles that start in the period are not owed; None: nobody told of which it is."""
-        self.withheld = {**self.withheld, why: period}
-
-    def release(self, *, why: str = "", paid: Period | None = None) -> None:
-        """What was withheld for this reason, or of a period that was paid after all, is so no more."""
-        left = {name: period for name, period in self.withheld.items() if name != why}
-        self.withheld = {
-            name: period and period.without(paid) if paid else period
-            for name, period in left.items()
-            if not (paid and period and paid.covers(period))
-        }
 
 
 def _of(row: Sequence[Any]) -> Subscription:

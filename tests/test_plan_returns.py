@@ -361,3 +361,12 @@ def test_a_refund_that_failed_after_the_next_month_was_paid_owes_its_months_agai
     tell(half + DAY, "refund.failed", refund("re_1", 15000, status="failed"))
     assert balance(ADA, APP) == 7000
     assert clean(half + DAY)
+
+
+def test_a_bill_that_is_told_again_after_its_refund_brings_no_months_back(now: datetime) -> None:
+    subscribe_for_a_year(now)
+    tell(now + DAY, "charge.refunded", charge(refunded=29000, amount=29000))
+    told = entries(ADA, APP)
+    tell(now + DAY, "invoice.paid", bill("pro", now, 29000, days=365))
+    runs.run(APP, "grant-monthly", now=now + 70 * DAY)
+    assert entries(ADA, APP) == told, "nothing is granted, and so nothing is taken back"

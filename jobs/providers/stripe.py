@@ -31,7 +31,7 @@ from models.accounts import BY_HAND
 from models.apps import App
 from models.errors import NotOurs, Unprocessable
 from models.events import Event
-from models.subscriptions import PAUSED
+from models.subscription_state import PAUSED
 from settings import settings
 
 Handler = Callable[[App, Event, Object], Iterable[AnyFact]]
