@@ -12,6 +12,8 @@ from importlib import import_module
 
 import click
 
+import crashpoints  # noqa: F401  (a wrong SCRIP_CRASH_AT is refused here, before anything starts)
+
 COMMANDS = {
     "up": "commands.up",
     "migrate": "commands.migrate",

@@ -21,7 +21,7 @@ MOST_DAYS = 365
 MOST_SHOWN = 100
 TOLD = {
     "unbacked": "credited without a payment at the provider; nothing was changed for them",
-    "dead": "missed and could not be applied; mend what they say and replay them",
+    "dead": "events that are dead; do what they say and replay them",
     "unreachable": "with a provider that gave no answer; run it again",
     "skipped": "skipped",
 }

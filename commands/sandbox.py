@@ -37,6 +37,8 @@ def _action(ctx: click.Context, param: click.Parameter, name: str) -> str:
 
 def _duration(ctx: click.Context, param: click.Parameter, text: str) -> str:
     """A duration, with or without a plus before it."""
+    if text.startswith("-"):
+        raise click.BadParameter(f"the clock never goes back: {text!r}")
     try:
         durations.parse(text.removeprefix("+"))
     except ValueError as reason:
@@ -44,6 +46,7 @@ def _duration(ctx: click.Context, param: click.Parameter, text: str) -> str:
     return text.removeprefix("+")
 
 
+PRORATIONS = click.Choice(["create_prorations", "always_invoice", "none"])
 PROVIDERS = click.Choice(["stripe", "paypal"])
 FILE = click.Path(exists=True, dir_okay=False, readable=True, path_type=Path)
 PATIENCE_SECONDS = 15.0
@@ -152,7 +155,7 @@ def _secret(app: str) -> str:
     return own[0] if own else SANDBOX_WEBHOOK_SECRET
 
 
-@command.command("clock")
+@command.command("clock", context_settings={"ignore_unknown_options": True})
 @click.argument("advance", callback=_duration)
 def clock(advance: str) -> None:
     """Move the sandbox's clock forward by ADVANCE, such as 31d, 10m or +2h. It never goes back."""
@@ -183,19 +186,22 @@ def deliver(mode: str, app: str, late_seconds: float | None, shape: str | None) 
 @click.argument("id_", metavar="ID")
 @click.option("--app", required=True, callback=_app, help="The app whose account it is in.")
 @click.option("--amount", help="A part of it, such as 4.99; all of it if not given.")
-def do(action: str, id_: str, app: str, amount: str | None) -> None:
+@click.option("--price", help="With change-price: the id of the price that it has from now on.")
+@click.option("--plan", help="With change-plan: the plan of the catalog that it has from now on.")
+@click.option("--proration", type=PRORATIONS, help="With change-price and change-plan; else create_prorations.")
+def do(action: str, id_: str, app: str, **said: str | None) -> None:
     """Let ACTION happen to ID at the payment provider, as the buttons of its portal do.
 
     \b
     ch_...  refund, refund-pending, refund-that-fails, inquiry, dispute
     re_...  refund-arrives, refund-fails
     du_...  escalate, close-inquiry, win, lose
-    sub_... cancel, cancel-at-period-end, keep, pause, resume, fail-next
-    in_...  pay-invoice
+    sub_... cancel, cancel-at-period-end, keep, pause, resume, fail-next, change-plan, change-price
+    in_...  pay-invoice, void-invoice, uncollectible-invoice
     cs_...  transfer-arrives, transfer-fails
     PayPal  echeck-arrives, echeck-bounces, paypal-refund, paypal-reverse, paypal-dispute, paypal-win, paypal-lose
     """
-    _control(app, action=action, id=id_, **({"amount": amount} if amount else {}))
+    _control(app, action=action, id=id_, **{name: value for name, value in said.items() if value})
 
 
 def _control(app: str, **asked: object) -> None:

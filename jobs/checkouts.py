@@ -202,6 +202,10 @@ def _check_provider(app: App, provider: str, content: dict[str, Any], sold: Pack
         raise Invalid([("provider", "a price of Stripe's is sold through stripe only")])
     if provider == "paypal" and not paypal_checkout.is_reachable(app):
         raise Invalid([("provider", "PayPal is not set up here: it has no PAYPAL_CLIENT_ID and secret")])
+    if provider == "paypal" and sold.price_minor == 0:
+        raise Invalid(
+            [("provider", "PayPal sells nothing for free: a pack without a price is sold through stripe only")]
+        )
     try:
         money.check_chargeable(sold.price_minor * content["quantity"], sold.currency, provider)
     except ValueError as reason:

@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 import psycopg
+import structlog
 
 from crashpoints import crashpoint
 from jobs import asking, facts, invoices, poison, purchases, reversals, subscriptions
@@ -20,6 +21,7 @@ from models.apps import App
 from models.errors import NotOurs
 from models.events import Event
 
+log = structlog.get_logger()
 BATCH = 50
 Connection = psycopg.Connection[tuple[Any, ...]]
 
@@ -45,6 +47,10 @@ class Provider(Protocol):
         Raises:
             NotOurs: nothing that concerns this app. Unprocessable: nothing that can be understood.
         """
+        ...
+
+    def note_of(self, app: App, event: Event) -> str | None:
+        """What an operator should know of an event that was applied: how much of it could not be; else None."""
         ...
 
 
@@ -121,12 +127,15 @@ def _apply(conn: Connection, event: Event, now: datetime) -> int:
     app = catalog.current()[event.app]
     try:
         told = list(PROVIDERS[event.provider].facts_of(app, event))
+        customers = [APPLY[type(fact)](conn, app, fact, now=now) for fact in told]
     except NotOurs as reason:
         events.finish(conn, event.id, "ignored", now=now, customer=None, error=reason.detail)
         return 1
-    customers = [APPLY[type(fact)](conn, app, fact, now=now) for fact in told]
     crashpoint("event-after-apply")
     customer = next((name for name in customers if name), None)
-    events.finish(conn, event.id, "done", now=now, customer=customer, error=None)
+    note = PROVIDERS[event.provider].note_of(app, event)
+    if note:
+        log.warning("applied in part", app=event.app, event_id=event.event_id, reason=note)
+    events.finish(conn, event.id, "done", now=now, customer=customer, error=note)
     crashpoint("event-before-commit")
     return 1

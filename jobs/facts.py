@@ -27,6 +27,7 @@ class PaymentSettled(Fact):
     `state` is `settled` (paid, or nothing to pay), `pending` (the money is on its way) or `failed`. `checkout` is our
     own checkout's id: what was promised there holds, whatever the catalog says today. `order` is an id that several
     payments may share, so it names none of them. `only_if_promised`: where nothing was, another event tells of it.
+    `is_priced_by_payer`: whoever paid may have written the amount and the currency.
     """
 
     customer: str | None
@@ -38,6 +39,7 @@ class PaymentSettled(Fact):
     checkout: str | None = None
     order: str | None = None
     only_if_promised: bool = False
+    is_priced_by_payer: bool = False
     amount_minor: int | None = None
     currency: str | None = None
     state: Literal["settled", "pending", "failed"] = "settled"
@@ -53,7 +55,10 @@ class CustomerKnown(Fact):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubscriptionChanged(Fact):
-    """The state of a subscription at `changed_at`. `price_id` comes before `plan`: it says what is paid now."""
+    """The state of a subscription at `changed_at`. `price_id` comes before `plan`: it says what is paid now.
+
+    `is_current`: the state is that of now, though the event is of `changed_at`. `latest_invoice` may be unpaid yet.
+    """
 
     subscription: str
     customer: str | None
@@ -67,6 +72,8 @@ class SubscriptionChanged(Fact):
     period_end: datetime | None
     changed_at: datetime
     is_first: bool = False
+    is_current: bool = False
+    latest_invoice: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +94,8 @@ class PlanLine:
 class PeriodPaid(Fact):
     """An invoice of a subscription was paid, or (`paid` false) could not be.
 
-    `renews`: it starts the subscription or a cycle; `changes`: it pays for a change of the plan.
+    `renews`: it starts the subscription or a cycle; `changes`: it pays for a change of the plan. `is_given_up`: nobody
+    waits for its money any more.
     """
 
     subscription: str
@@ -99,6 +107,7 @@ class PeriodPaid(Fact):
     renews: bool
     line: PlanLine | None
     changes: bool = False
+    is_given_up: bool = False
     amount_minor: int | None = None
     currency: str | None = None
     aliases: tuple[str, ...] = field(default=())

@@ -18,6 +18,7 @@ from jobs.steps import Step
 from models import catalog, database, ledger, outbox
 from models import subscriptions as stored
 from models.apps import App
+from models.cycles import SLACK
 from models.movements import Grant, Outcome
 from models.outbox import Message
 from models.subscription_state import Subscription
@@ -35,7 +36,7 @@ def grant_monthly(*, now: datetime, app: str | None = None, after: Any = None) -
 
 
 def _chunk(conn: Connection, now: datetime, app: str | None) -> Step:
-    due = stored.lock_due(conn, now, app=app, limit=CHUNK)
+    due = stored.lock_due(conn, now, apps=[app] if app else list(catalog.current().apps), limit=CHUNK)
     units = 0
     for slug in sorted({it.app for it in due}):
         mine = [it for it in due if it.app == slug]
@@ -62,8 +63,8 @@ def grant_due(
         if it.plan not in app.plans:
             continue
         for cycle in _due_cycles(it, now):
-            already = before.get((it.id, cycle), NOTHING)
-            movements += _movement(conn, app, it, it.plan, cycle, already, now, None, event_id)
+            if (it.id, cycle) not in before:
+                movements += _movement(app, it, it.plan, cycle, NOTHING, None, event_id)
             it.next_cycle = cycle + 1
     return _post(conn, app, many, movements, now, event_id)
 
@@ -86,10 +87,51 @@ def grant_cycle(
     already = stored.granted(conn, [it.id]).get((it.id, cycle), NOTHING)
     if only_more and already == NOTHING:
         return 0
-    movements = _movement(conn, app, it, plan or it.plan, cycle, already, now, payment_id, event_id)
+    movements = _movement(app, it, plan or it.plan, cycle, already, payment_id, event_id)
     if it.next_cycle == cycle:
         it.next_cycle = cycle + 1
     return _post(conn, app, [it], movements, now, event_id)
+
+
+def grant_paid(
+    conn: Connection,
+    app: App,
+    it: Subscription,
+    start: datetime,
+    end: datetime,
+    *,
+    plan: str | None,
+    now: datetime,
+    event_id: str | None = None,
+) -> int:
+    """Grant the months that a payment from `start` to `end` pays for, that have begun and were passed over so far: the
+    schedule does not come back to them. `plan` is what was paid for. Returns the units.
+    """
+    before = stored.granted(conn, [it.id])
+    movements: list[Grant] = []
+    cycle = it.nearest_cycle(start)
+    while cycle < it.next_cycle and it.start_of(cycle) <= now and it.start_of(cycle) < end - SLACK:
+        if (it.id, cycle) not in before and it.is_owed(cycle):
+            held = it.plan if it.plan_at < it.start_of(cycle + 1) else plan
+            movements += _movement(app, it, held or plan, cycle, NOTHING, None, event_id)
+        cycle += 1
+    return _post(conn, app, [it], movements, now, event_id)
+
+
+def grant_more(
+    conn: Connection,
+    app: App,
+    it: Subscription,
+    months: range,
+    *,
+    plan: str | None,
+    now: datetime,
+    payment_id: int | None = None,
+    event_id: str | None = None,
+) -> None:
+    """Bring these months up to a larger plan, as far as anything was granted of them: a change owes no more."""
+    for cycle in months:
+        grant_cycle(conn, app, it, cycle, plan=plan, only_more=True, now=now, payment_id=payment_id, event_id=event_id)
 
 
 def _due_cycles(it: Subscription, now: datetime) -> list[int]:
@@ -137,13 +179,11 @@ def _told(grant: Grant, outcome: Outcome) -> Message:
 
 
 def _movement(
-    conn: Connection,
     app: App,
     it: Subscription,
     plan_key: str | None,
     cycle: int,
     before: tuple[int, list[str]],
-    now: datetime,
     payment_id: int | None,
     event_id: str | None,
 ) -> list[Grant]:
@@ -166,7 +206,7 @@ def _movement(
             expires_at=it.start_of(cycle + 1) + CYCLE_GRACE if lapses else None,
             price_minor=plan.price_minor,
             currency=plan.currency,
-            payment_id=payment_id or stored.payment_for(conn, it.id, it.start_of(cycle)),
+            payment_id=payment_id,
             subscription_id=it.id,
             cycle=cycle,
             per_period=lapses,

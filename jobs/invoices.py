@@ -20,7 +20,7 @@ from models.apps import App
 from models.cycles import SLACK
 from models.errors import TooEarly, Unprocessable
 from models.payments import Payment
-from models.subscription_state import Period, Subscription
+from models.subscription_state import PAYING, Period, Subscription
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
@@ -35,14 +35,14 @@ def pay_period(conn: Connection, app: App, fact: PeriodPaid, *, now: datetime) -
         return it.customer
     plan, cycle = _take_over(app, it, fact.line, fact), _paid_cycle(it, fact, now)
     payment = _record(conn, app, fact, it, plan, cycle, ids, now)
-    _release(conn, it, fact)
+    it.release(fact.invoice)
+    steps.recount(conn, it)
     stored.save(conn, it, now=now)
     activation.ensure(conn, app, it, now=now)
     if payment.is_new:
         paid_for = {"plan": plan, "subscription": it.provider_id}
         tell_settled(conn, app, it.customer, fact, payment, paid_for, now=now)
-    if cycle is not None and (fact.renews or it.is_due(cycle, now)):
-        _grant(conn, app, it, cycle, plan, fact, payment, now)
+    _grant(conn, app, it, cycle, plan, fact, payment, now)
     grants.grant_due(conn, app, [it], now=now, event_id=fact.event_id)
     reversals.settle(conn, app, fact.provider, ids, event_id=fact.event_id, now=now)
     plan_returns.follow(conn, app, [it], now=now, event_id=fact.event_id)
@@ -60,49 +60,43 @@ def _take_over(app: App, it: Subscription, line: PlanLine | None, fact: PeriodPa
     return plan or it.plan
 
 
-def _release(conn: Connection, it: Subscription, fact: PeriodPaid) -> None:
-    """What was withheld of the period is owed again, unless this very payment went back."""
-    it.paid_until = payments.paid_until(conn, it.id)
-    it.release(why=fact.invoice)
-    period = _whole_period(fact.line)
-    if fact.line and period and payments.is_paid(conn, it.id, fact.line.start, fact.line.end):
-        it.release(paid=period)
-
-
 def _paid_cycle(it: Subscription, fact: PeriodPaid, now: datetime) -> int | None:
     """The cycle that the invoice pays for. A trial's own, of nothing, is the one before all others; a change of the
     plan pays for what the month in which it was made still owes.
     """
     if fact.renews and fact.line:
-        is_trial = fact.amount_minor == 0 and fact.line.end <= it.anchor + SLACK
-        return it.cycle_base - 1 if is_trial else it.nearest_cycle(fact.line.start)
+        return it.cycle_base - 1 if _is_trial(it, fact) else it.nearest_cycle(fact.line.start)
     return it.cycle_at(fact.line.start if fact.line else now) if fact.changes else None
+
+
+def _is_trial(it: Subscription, fact: PeriodPaid) -> bool:
+    return fact.line is not None and fact.amount_minor == 0 and fact.line.end <= it.anchor + SLACK
 
 
 def _grant(
     conn: Connection,
     app: App,
     it: Subscription,
-    cycle: int,
+    cycle: int | None,
     plan: str | None,
     fact: PeriodPaid,
     payment: Payment,
     now: datetime,
 ) -> None:
-    """Grant the month by the plan that was paid for, and by the one that it was changed to within the same month."""
-    was_changed = it.plan != plan and it.cycle_at(it.plan_at) == cycle
-    for held in [plan, it.plan] if was_changed else [plan]:
-        grants.grant_cycle(
-            conn,
-            app,
-            it,
-            cycle,
-            plan=held,
-            only_more=bool(fact.line and fact.line.is_prorated),
-            now=now,
-            payment_id=payment.id,
-            event_id=fact.event_id,
-        )
+    """Grant what was paid for: a change brings its months up to the new plan, a period has all of its months."""
+    if cycle is None or fact.line is None:
+        return
+    on: dict[str, Any] = {"now": now, "event_id": fact.event_id}
+    if fact.line.is_prorated:
+        months = it.months(cycle, fact.line.end)
+        grants.grant_more(conn, app, it, months, plan=plan, payment_id=payment.id, **on)
+        grants.grant_paid(conn, app, it, it.start_of(cycle), fact.line.end, plan=plan, **on)
+        return
+    grants.grant_cycle(conn, app, it, cycle, plan=plan, payment_id=payment.id, **on)
+    if it.cycle_at(it.plan_at) == cycle and it.status in PAYING and not it.has_unknown_bill:
+        grants.grant_more(conn, app, it, range(cycle, cycle + 1), plan=it.plan, **on)
+    if steps.RETURNED + payment.reference not in it.withheld and not _is_trial(it, fact):
+        grants.grant_paid(conn, app, it, fact.line.start, fact.line.end, plan=plan, **on)
 
 
 def _is_a_new_count(it: Subscription, line: PlanLine) -> bool:
@@ -162,9 +156,13 @@ def _record(
 
 
 def _note_unpaid(conn: Connection, app: App, fact: PeriodPaid, it: Subscription, now: datetime) -> None:
-    if fact.invoice in it.withheld or payments.is_known(conn, app.slug, fact.provider, fact.invoice):
+    if payments.is_known(conn, app.slug, fact.provider, fact.invoice):
         return
-    it.withhold(fact.invoice, _whole_period(fact.line))
+    period = _whole_period(fact.line)
+    if fact.is_given_up and period is None:
+        it.release(fact.invoice)  # nobody will pay for the change, and the month itself is not its matter
+    else:
+        it.withhold(fact.invoice, period)
     stored.save(conn, it, now=now)
     grants.grant_due(conn, app, [it], now=now)
 

@@ -10,10 +10,11 @@ import psycopg
 
 from jobs import reversals
 from jobs.facts import CheckoutEnded, PaymentSettled, PeriodPaid
-from models import accounts, checkouts, ledger, money, outbox, payments, returns
+from models import accounts, checkouts, ledger, money, outbox, payments, prices, returns
+from models.accounts import BY_HAND, NOT_ALONE
 from models.apps import App, Pack
 from models.checkouts import Checkout
-from models.errors import Unprocessable
+from models.errors import NotOurs, Unprocessable
 from models.events import MEND
 from models.movements import Grant
 from models.outbox import Message
@@ -30,11 +31,12 @@ def settle(conn: Connection, app: App, fact: PaymentSettled, *, now: datetime) -
     number in the event.
 
     Raises:
-        Unprocessable: the event names no customer, or no pack of the catalog.
+        NotOurs: it is told by what sells nothing without a promise of ours. Nothing was written.
+        Unprocessable: the event names no customer, or no pack of the catalog, or too little was paid.
     """
     promise = _promise(conn, app, fact)
     if promise is None and fact.only_if_promised:
-        return fact.customer or ""
+        raise NotOurs(f"it names the checkout {str(fact.checkout)[:120]!r}, which is none of ours: {NOT_ALONE}")
     if promise is not None:
         fact = replace(fact, customer=promise.customer, quantity=promise.quantity)
     customer = accounts.known(fact.customer, "metadata.customer or client_reference_id")
@@ -88,26 +90,25 @@ def _names(fact: PaymentSettled) -> tuple[str, ...]:
 def _promise(conn: Connection, app: App, fact: PaymentSettled) -> Checkout | None:
     """The checkout that this pays for: a pack's, and this customer's."""
     found = checkouts.promised(conn, app.slug, fact.provider, fact.checkout, _names(fact))
-    if found is None or found.pack is None or fact.customer not in (None, found.customer):
-        return None
-    # Who made the order may have named any checkout of ours: it is that one's payment if it is that one's order.
-    if fact.order is not None and found.provider_id not in (None, fact.order):
-        return None
-    return found
+    return found if found is not None and found.is_paid_by(fact.customer, fact.order) else None
 
 
 def _check_paid(fact: PaymentSettled, pack: Pack) -> None:
-    """An order that was made in a browser has the price that somebody wrote there.
+    """An order that was made in a browser has the price, and the currency, that somebody wrote there.
+
+    A session at Stripe may be in another currency than the pack, too: Stripe shows buyers their own where the account
+    allows that. It converts the price itself and no buyer can choose the amount, so that is no fault.
 
     Raises:
-        Unprocessable: it is less than the pack's.
+        Unprocessable: it is less than the pack's, or of another currency.
     """
-    known = fact.order is not None and fact.amount_minor is not None and fact.currency == pack.currency
-    if known and fact.state == "settled" and (fact.amount_minor or 0) < pack.price_minor * fact.quantity:
-        raise Unprocessable(
-            f"{fact.amount_minor} {fact.currency} (minor units) were paid for {fact.quantity} × {pack.key}, which cost "
-            f"{pack.price_minor * fact.quantity}: refund it; or if the price is wrong, {MEND}"
-        )
+    if not fact.is_priced_by_payer or fact.state != "settled":
+        return
+    amount_minor, currency = fact.amount_minor or 0, fact.currency or ""
+    sold = prices.fault(pack, fact.quantity, amount_minor, currency)
+    if sold:
+        paid = money.to_amount(amount_minor, currency)
+        raise Unprocessable(f"{paid} {currency} were paid for {sold}: refund it; or if the price is wrong, {MEND}")
 
 
 def _advance(conn: Connection, app: App, fact: PaymentSettled, pack: Pack, payment: Payment, now: datetime) -> None:
@@ -173,14 +174,15 @@ def _pack(app: App, fact: PaymentSettled) -> Pack:
     by_price = app.pack_by_stripe_price(fact.price_id) if fact.price_id else None
     pack = app.packs.get(fact.pack) if fact.pack else by_price
     if pack is None:
-        named = (
-            f"pack {fact.pack!r}"
-            if fact.pack
-            else f"pack for price {fact.price_id!r}"
-            if fact.price_id
-            else "pack named"
-        )
-        raise Unprocessable(f"no {named}: the catalog of {app.slug} has {', '.join(app.packs) or 'no packs'}; {MEND}")
+        raise Unprocessable(_no_pack(app, fact))
     if pack.units * fact.quantity > MOST_UNITS:
         raise Unprocessable(f"{fact.quantity} × {pack.key} is more than {MOST_UNITS} units: refund the payment")
     return pack
+
+
+def _no_pack(app: App, fact: PaymentSettled) -> str:
+    """What is wrong, and what helps: no catalog gives a pack to a payment that names none."""
+    if not (fact.pack or fact.price_id):
+        return f"no pack named: the event says neither metadata.pack nor a price; {BY_HAND}"
+    named = f"pack {fact.pack!r}" if fact.pack else f"pack for price {fact.price_id!r}"
+    return f"no {named}: the catalog of {app.slug} has {', '.join(app.packs) or 'no packs'}; {MEND}"

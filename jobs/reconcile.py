@@ -30,7 +30,9 @@ log = structlog.get_logger()
 RECENT = timedelta(hours=6)
 WHOLE_DAYS = 30
 CREDITS = "credits"
+DEAD = "dead events"
 CREDITS_AT_ONCE = 20
+DEAD_AT_ONCE = 100
 MOST_BATCHES = 200
 # Providers' times are whole seconds, and no two clocks are the same.
 SLACK = timedelta(minutes=1)
@@ -140,7 +142,9 @@ def chunk(
     cursor = after.get("cursor") if after else None
     window = _window(mine, source, began_at, back, is_whole, is_from_before)
     try:
-        if part == CREDITS:
+        if part == DEAD:
+            following = _look_at_dead(it, mine, source, cursor, began_at - back)
+        elif part == CREDITS:
             following = _look_at_credits(it, mine, source, cursor, began_at - back, now)
         else:
             following = _look(it, mine, source, part, cursor, window, now) if window else None
@@ -167,12 +171,16 @@ def _window(
 
 
 def _units(app: str | None, is_whole: bool) -> Iterable[Unit]:
-    """Every list of every provider of the apps, in a fixed order; where all is looked at, our own credits too."""
+    """Every list of every provider of the apps, in a fixed order; where all is looked at, our own credits too, and the
+    events that are dead, which needs no provider.
+    """
     for each in _apps(app):
         for source in SOURCES.values():
             if source.is_reachable(each):
                 for part in (*source.PARTS, *([CREDITS] if is_whole else [])):
                     yield each.slug, source.NAME, part
+            if is_whole:
+                yield each.slug, source.NAME, DEAD
 
 
 def _apps(app: str | None) -> list[App]:
@@ -193,7 +201,7 @@ def _index(units: list[Unit], after: dict[str, Any] | None) -> int:
 
 def _last_of(units: list[Unit], index: int) -> int:
     """The last list of the same provider of the same app: one that gives no answer is not asked for the others."""
-    return max(place for place, unit in enumerate(units) if unit[:2] == units[index][:2])
+    return max(place for place, unit in enumerate(units) if unit[:2] == units[index][:2] and unit[2] != DEAD)
 
 
 def _look(
@@ -208,7 +216,9 @@ def _look(
         if events.receive(app.slug, source.NAME, each.event_id, each.type, _written(complete), now=now):
             it.counts["missed_objects" if each.is_object else "missed_events"] += 1
     if missed:
-        _apply(it, app, source, [each.event_id for each in missed], now)
+        _apply_pending(now)
+    if missed and not window.is_whole:
+        _tell_dead(it, app, source, reconciling.dead_events(app.slug, source.NAME, [each.event_id for each in missed]))
     return following
 
 
@@ -274,13 +284,23 @@ def _facts(app: App, source: Source, told: Told, now: datetime) -> list[AnyFact]
         return None
 
 
-def _apply(it: Chunk, app: App, source: Source, ids: list[str], now: datetime) -> None:
+def _apply_pending(now: datetime) -> None:
     for _ in range(MOST_BATCHES):
         if not events.apply_pending(now=now):
             break
-    for event_id, error in reconciling.dead_events(app.slug, source.NAME, ids):
+
+
+def _tell_dead(it: Chunk, app: App, source: Source, dead: Iterable[tuple[str, str | None]]) -> None:
+    for event_id, error in dead:
         it.counts["dead"] += 1
         it.found.append(Finding(app.slug, source.NAME, "dead", event_id, error or "dead"))
+
+
+def _look_at_dead(it: Chunk, app: App, source: Source, cursor: str | None, since: datetime) -> str | None:
+    """Nothing is well while an event is dead, whoever tried to apply it: this run or the webhook's own."""
+    rows = reconciling.dead_since(app.slug, source.NAME, since=since, after=int(cursor or 0), limit=DEAD_AT_ONCE)
+    _tell_dead(it, app, source, [(event_id, error) for _, event_id, error in rows])
+    return str(rows[-1][0]) if len(rows) == DEAD_AT_ONCE else None
 
 
 def _look_at_credits(

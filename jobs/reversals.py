@@ -17,6 +17,7 @@ from typing import Any
 import psycopg
 
 from jobs import grants, plan_returns
+from jobs import subscription_steps as steps
 from jobs.facts import Dispute, PaymentKnownAs, PaymentReversed
 from models import accounts, ledger, outbox, payments, plan_shares, returns
 from models import subscriptions as stored
@@ -25,7 +26,7 @@ from models.movements import Clawback, Freeze
 from models.outbox import Message
 from models.payments import Returnable
 from models.returns import Returned
-from models.subscription_state import Period, Subscription
+from models.subscription_state import Subscription
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
@@ -141,22 +142,12 @@ def _stop_or_go_on(conn: Connection, app: App, payment: Returnable, it: Subscrip
     """Cycles that a plan's payment would have paid for are owed no more once it went back whole, or again if it came
     back after all. A change of the plan alone pays for no cycle.
     """
-    why = f"returned:{payment.reference}"
-    was_withheld = why in it.withheld
-    it.release(why=why)
-    it.paid_until = payments.paid_until(conn, it.id)
-    if payment.change_cycle is None and payment.period_start and payment.period_end:
-        period = Period.paid(payment.period_start, payment.period_end)
-        if _went_back_whole(payment) and not payments.is_paid(conn, it.id, payment.period_start, payment.period_end):
-            it.withhold(why, period)
-        elif was_withheld:
-            it.next_cycle = min(it.next_cycle, it.nearest_cycle(payment.period_start))
+    steps.recount(conn, it)
     stored.save(conn, it, now=now)
+    start, end = payment.period_start, payment.period_end
+    if payment.change_cycle is None and start and end and steps.RETURNED + payment.reference not in it.withheld:
+        grants.grant_paid(conn, app, it, start, end, plan=payment.plan, now=now)
     grants.grant_due(conn, app, [it], now=now)
-
-
-def _went_back_whole(payment: Returnable) -> bool:
-    return bool(payment.amount_minor) and payment.refunded_minor + payment.disputed_minor >= (payment.amount_minor or 0)
 
 
 def _tell(conn: Connection, app: App, customer: str, payment: Returnable, units: int, now: datetime) -> None:

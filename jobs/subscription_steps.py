@@ -8,14 +8,15 @@ from typing import Any
 import psycopg
 
 from jobs.facts import PeriodPaid, SubscriptionChanged
-from models import accounts, checkouts, cycles
+from models import accounts, checkouts, cycles, payments
 from models import subscriptions as stored
 from models.apps import App
 from models.cycles import SLACK
 from models.errors import TooEarly
 from models.events import MEND
-from models.subscription_state import Subscription
+from models.subscription_state import Period, Subscription, merged
 
+RETURNED = "returned:"
 Connection = psycopg.Connection[tuple[Any, ...]]
 
 
@@ -80,3 +81,25 @@ def count_anew(it: Subscription, anchor: datetime) -> None:
     after = it.start_of(it.next_cycle - 1) + SLACK
     months = max(0, cycles.cycle_at(anchor, after) + 1)
     it.anchor, it.cycle_base = anchor, it.next_cycle - months
+
+
+def recount(conn: Connection, it: Subscription) -> None:
+    """Work out anew which months were paid for, and of which the money went back whole.
+
+    A change that stands pays for its share of the months to come though their own payment went back: they are owed, and
+    what that payment had paid for of them is clawed back by its target.
+    """
+    known = payments.periods(conn, it.id, it.anchor)
+    whole = [paid for paid in known if paid.change_cycle is None]
+    it.withheld = {why: period for why, period in it.withheld.items() if not why.startswith(RETURNED)}
+    for paid in whole:
+        if paid.went_back:
+            it.withhold(RETURNED + paid.reference, Period.paid(paid.start, paid.end))
+    gone = [Period.paid(paid.start, paid.end) for paid in whole if paid.went_back]
+    stands = [(paid.start, paid.end) for paid in whole if not paid.went_back]
+    for paid in known:
+        if paid.change_cycle is not None and not paid.went_back:
+            start = it.start_of(paid.change_cycle)
+            stands += [(start, paid.end)] if any(period.has(start) for period in gone) else []
+    it.paid = merged(Period.paid(start, end) for start, end in stands)
+    it.paid_until = max((end for _, end in stands), default=None)

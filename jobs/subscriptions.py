@@ -14,10 +14,9 @@ import psycopg
 from jobs import grants
 from jobs import subscription_steps as steps
 from jobs.facts import CustomerKnown, SubscriptionChanged
-from models import accounts, activation
+from models import accounts, activation, payments
 from models import subscriptions as stored
 from models.apps import App
-from models.cycles import SLACK
 from models.errors import Unprocessable
 from models.subscription_state import ENDED, PAUSED, PAYING, Period, Subscription
 
@@ -36,10 +35,8 @@ def change(conn: Connection, app: App, fact: SubscriptionChanged, *, now: dateti
     """Take over the state of a subscription, unless a newer one is known, and grant what is owed."""
     known = stored.lock(conn, app.slug, fact.provider, fact.subscription)
     it, is_new = known or _begin(conn, app, fact, now), known is None
-    if it.status in ENDED:
-        return it.customer
     is_older = fact.changed_at < it.changed_at or (fact.is_first and fact.changed_at == it.changed_at)
-    if is_new or not is_older:
+    if is_new or not (is_older or it.status in ENDED):
         _take_over(conn, app, fact, it, now)
     _grant_change(conn, app, fact, it, now)
     grants.grant_due(conn, app, [it], now=now, event_id=fact.event_id)
@@ -49,33 +46,47 @@ def change(conn: Connection, app: App, fact: SubscriptionChanged, *, now: dateti
 def _take_over(conn: Connection, app: App, fact: SubscriptionChanged, it: Subscription, now: datetime) -> None:
     if fact.anchor != it.anchor:
         steps.count_anew(it, fact.anchor)
+        steps.recount(conn, it)
     steps.hold(it, steps.plan_named(app, fact.plan, fact.price_id), fact.changed_at)
     it.status, it.changed_at = fact.status, fact.changed_at
     it.current_period_end = fact.period_end or it.current_period_end
     _note_pause(it, fact.changed_at)
+    _note_bill(conn, app, fact, it)
     stored.save(conn, it, now=now)
     activation.ensure(conn, app, it, now=now)
 
 
 def _grant_change(conn: Connection, app: App, fact: SubscriptionChanged, it: Subscription, now: datetime) -> None:
-    """Grant what the month of the change is still owed by the plan that it had then, though we hear of it late.
-
-    The event is no older than the period that it tells of; its object may have been fetched anew since.
+    """Bring the month of the change up to the plan that it had then, though we hear of it late; and those after it, if
+    it has that plan still. An object that was fetched tells of the present, whatever the event's time.
     """
     plan = steps.plan_named(app, fact.plan, fact.price_id)
-    period_start = fact.period_start + SLACK if fact.period_start else fact.changed_at
-    cycle = it.cycle_at(min(max(fact.changed_at, period_start), now))
-    if plan and fact.status in PAYING and cycle < it.next_cycle and it.is_due(cycle, now):
-        grants.grant_cycle(conn, app, it, cycle, plan=plan, only_more=True, now=now, event_id=fact.event_id)
+    if plan is None or fact.status not in PAYING:
+        return
+    first = it.cycle_at(now if fact.is_current else min(fact.changed_at, now))
+    after = it.next_cycle if it.plan_at <= fact.changed_at else min(first + 1, it.next_cycle)
+    for cycle in range(first, after):
+        if it.is_due(cycle, now):
+            grants.grant_more(conn, app, it, range(cycle, cycle + 1), plan=plan, now=now, event_id=fact.event_id)
+
+
+def _note_bill(conn: Connection, app: App, fact: SubscriptionChanged, it: Subscription) -> None:
+    """A period turns before its bill is paid, and Stripe calls the subscription active meanwhile. Where we are told of
+    its paid bills, the months of one that is not paid yet wait for it.
+    """
+    if not fact.latest_invoice or not fact.period_start or not fact.period_end:
+        return
+    if payments.has_any(conn, it.id) and not payments.is_known(conn, app.slug, fact.provider, fact.latest_invoice):
+        it.withhold(fact.latest_invoice, Period.paid(fact.period_start, fact.period_end))
 
 
 def _note_pause(it: Subscription, at: datetime) -> None:
     """Months that begin in a pause are owed by nobody, unless they are paid for."""
     going_on = it.withheld.get(PAUSED)
     if it.status == PAUSED and going_on is None:
-        it.withhold(PAUSED, Period(max(at, it.paid_until or at), None))
+        it.withhold(PAUSED, Period(at, None))
     elif it.status != PAUSED and going_on is not None:
-        it.release(why=PAUSED)
+        it.release(PAUSED)
         if going_on.start < at:
             it.withhold(f"{PAUSED}:{going_on.start.isoformat()}", Period(going_on.start, at))
 

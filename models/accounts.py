@@ -13,6 +13,11 @@ from models.errors import Unprocessable
 Connection = psycopg.Connection[tuple[Any, ...]]
 # The next step where nobody can tell whose payment it is.
 BY_HAND = "refund the payment, or give its units by hand (POST /v1/adjustments)"
+# Why a payment that says not how many were sold is nothing without a promise of ours.
+NOT_ALONE = (
+    "its checkout session or its invoice credits it, where it has one; what was sold without either has to be given by"
+    " hand (POST /v1/adjustments)"
+)
 # No slash or backslash, no control character, no lone surrogate.
 _NAME = re.compile(r"[^/\\\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,120}")
 

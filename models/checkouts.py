@@ -77,6 +77,14 @@ class Checkout:
     payment_id: int | None
     created_at: datetime
 
+    def is_paid_by(self, customer: str | None, order: str | None) -> bool:
+        """Whether a payment that names it is its own: for its pack, by nobody but its customer, of its own order.
+
+        Whoever made the order may have named any checkout of ours.
+        """
+        is_its_order = order is None or self.provider_id in (None, order)
+        return self.pack is not None and customer in (None, self.customer) and is_its_order
+
     def sold_pack(self) -> Pack | None:
         """The pack as it was sold; None for a plan."""
         if self.pack is None:
@@ -108,6 +116,13 @@ def promised(conn: Connection, app: str, provider: str, checkout_id: str | None,
     values = {"app": app, "id": checkout_id or "", "provider": provider, "ids": list(ids)}
     row = conn.execute(PROMISED, values, prepare=True).fetchone()
     return Checkout(*row) if row else None
+
+
+def named(app: str, provider: str, checkout_id: str | None, ids: Sequence[str]) -> Checkout | None:
+    """The same before there is a payment, outside of any transaction."""
+    values = {"app": app, "id": checkout_id or "", "provider": provider, "ids": list(ids)}
+    rows = database.fetch(PROMISED, values)
+    return Checkout(*rows[0]) if rows else None
 
 
 def is_news(app: str, checkout_id: str, state: str) -> bool:

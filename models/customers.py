@@ -31,7 +31,7 @@ ORDER BY a.id DESC LIMIT %(limit)s
 # The latest one that pays; where none does, the latest.
 SUBSCRIPTIONS = """
 SELECT DISTINCT ON (account_id) account_id, plan, status, provider, provider_id, anchor, granted_at,
-    changed_at FROM subscription
+    changed_at, current_period_end, created_at FROM subscription
 WHERE account_id = ANY(%s) ORDER BY account_id, status = ANY(%s) DESC, id DESC
 """
 PROVIDER_CUSTOMERS = """
@@ -126,18 +126,31 @@ def _customer(
 
 
 def _subscription(row: Sequence[Any], now: datetime) -> dict[str, Any]:
-    plan, status, provider, provider_id, anchor, granted_at, changed_at = row
-    # An ended one stands in the cycle in which it ended.
-    cycle = cycles.cycle_at(anchor, min(now, changed_at - AN_INSTANT) if status in ENDED else now)
+    plan, status, provider, provider_id, anchor, granted_at, changed_at, runs_to, created_at = row
+    # We are told of an end when it is there, or a little later; the period ended when the provider says.
+    ended_at = min(changed_at, runs_to or changed_at) if status in ENDED else None
+    start, end = _cycle(anchor, created_at, min(now, ended_at - AN_INSTANT) if ended_at else now)
+    if ended_at and runs_to and start < runs_to < end:
+        end = runs_to
     return {
         "plan": plan,
         "status": status,
         "provider": provider,
         "provider_id": provider_id,
-        "cycle_start": cycles.cycle_start(anchor, cycle),
-        "cycle_end": cycles.cycle_start(anchor, cycle + 1),
+        "cycle_start": start,
+        "cycle_end": end,
         "granted_at": granted_at,
     }
+
+
+def _cycle(anchor: datetime, created_at: datetime, moment: datetime) -> tuple[datetime, datetime]:
+    """(start, end) of the cycle that the moment lies in. Before the anchor, as in a trial, there is but one: from when
+    the subscription came to be to the anchor.
+    """
+    if moment < anchor and created_at < anchor:
+        return created_at, anchor
+    cycle = cycles.cycle_at(anchor, moment)
+    return cycles.cycle_start(anchor, cycle), cycles.cycle_start(anchor, cycle + 1)
 
 
 def _tier_of(app: App, plan: str | None) -> str | None:

@@ -40,7 +40,7 @@ UPDATE inbox_event SET state = %s, error = %s, customer = %s, processed_at = %s,
 
 @dataclass(slots=True)
 class Event:
-    """An event as the drain reads it."""
+    """An event as the drain reads it. `is_fetched`: its object is as the provider has it now, not as it was signed."""
 
     id: int
     app: str
@@ -49,6 +49,7 @@ class Event:
     type: str
     payload: dict[str, Any]
     received_at: datetime
+    is_fetched: bool = False
 
 
 def store(app: str, provider: str, event_id: str, type_: str, payload: str, *, now: datetime) -> bool:
@@ -90,7 +91,7 @@ def claim(conn: Connection, event_id: int) -> bool:
 def finish(
     conn: Connection, event_id: int, state: str, *, now: datetime, customer: str | None, error: str | None
 ) -> None:
-    """Mark what became of the event: `done`, or `ignored` with the reason."""
+    """Mark what became of the event: `done`, maybe with a note of what could not be, or `ignored` with the reason."""
     conn.execute(FINISH, [state, error, customer, now, event_id], prepare=True)
 
 

@@ -19,10 +19,14 @@ TOLD_ONE_BY_ONE = 10_000
 
 LOTS = """
 SELECT a.id, a.seq, a.held, a.debt, l.id, l.entry_id, l.source, l.granted, l.remaining, l.held, l.frozen,
-       l.effective_at, l.expires_at, l.payment_id, p.reference, s.provider_id
+       l.effective_at, l.expires_at, p.id, p.reference, s.provider_id
 FROM account a
 LEFT JOIN lot l ON l.account_id = a.id
-LEFT JOIN payment p ON p.id = l.payment_id
+LEFT JOIN LATERAL (
+    SELECT payment_id AS id FROM plan_share WHERE subscription_id = l.subscription_id AND lot_id = l.id AND units > 0
+    ORDER BY units DESC, payment_id LIMIT 1
+) AS paid ON l.subscription_id IS NOT NULL
+LEFT JOIN payment p ON p.id = coalesce(paid.id, l.payment_id)
 LEFT JOIN subscription s ON s.id = l.subscription_id
 WHERE a.app = %s AND a.customer = %s ORDER BY l.id
 """

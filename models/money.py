@@ -19,6 +19,12 @@ THREE_DECIMAL = frozenset(["bhd", "jod", "kwd", "omr", "tnd"])
 
 # Two-decimal at Stripe for the sake of old callers, though fractions of them cannot be charged.
 WHOLE_AT_STRIPE = frozenset({"isk", "ugx"})
+# https://developer.paypal.com/docs/reports/reference/paypal-supported-currencies/
+AT_PAYPAL = frozenset(
+    """
+    aud brl cad chf cny czk dkk eur gbp hkd huf ils jpy mxn myr nok nzd php pln sek sgd thb twd usd
+    """.split()
+)
 WHOLE_AT_PAYPAL = frozenset({"huf", "jpy", "twd"})
 
 # ISO 4217. A provider may refuse one of these; a code that is not here is a typing mistake.
@@ -76,6 +82,8 @@ def price_per_unit(minor: int, units: int, currency: str) -> str:
 def check_chargeable(minor: int, currency: str, provider: str) -> None:
     """Raises ValueError with the reason where `provider` cannot charge it: 5.50 isk, 1.234 kwd at Stripe."""
     code = currency.lower()
+    if provider == "paypal" and code not in AT_PAYPAL:
+        raise ValueError(f"paypal does not take {code}")
     whole = WHOLE_AT_PAYPAL if provider == "paypal" else WHOLE_AT_STRIPE
     if code in whole and minor % 10 ** exponent(code):
         raise ValueError(f"{provider} charges {code} in whole amounts only")

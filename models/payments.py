@@ -138,25 +138,35 @@ def save_returns(conn: Connection, it: Returnable, *, now: datetime) -> None:
     )
 
 
-def paid_until(conn: Connection, subscription_id: int) -> datetime | None:
-    """Until when a subscription is paid by payments that did not go back whole."""
-    row = conn.execute(
-        """SELECT max(period_end) FROM payment
-        WHERE subscription_id = %s AND change_cycle IS NULL AND state NOT IN ('pending', 'failed')
-        AND (coalesce(amount_minor, 0) = 0 OR refunded_minor + disputed_minor < amount_minor)""",
-        [subscription_id],
-    ).fetchone()
-    return row[0] if row else None
+@dataclass(frozen=True, slots=True)
+class Paid:
+    """A payment for a period of a subscription, or for a change, from the cycle `change_cycle` to its period's end."""
+
+    reference: str
+    start: datetime
+    end: datetime
+    change_cycle: int | None
+    went_back: bool
 
 
-def is_paid(conn: Connection, subscription_id: int, start: datetime, end: datetime) -> bool:
-    """Whether a payment that did not go back whole pays for this period of a subscription."""
-    row = conn.execute(
-        """SELECT 1 FROM payment WHERE subscription_id = %s AND change_cycle IS NULL
-        AND state NOT IN ('pending', 'failed') AND period_start <= %s AND period_end >= %s
-        AND (coalesce(amount_minor, 0) = 0 OR refunded_minor + disputed_minor < amount_minor) LIMIT 1""",
-        [subscription_id, start + SLACK, end - SLACK],
-    ).fetchone()
+def periods(conn: Connection, subscription_id: int, anchor: datetime) -> list[Paid]:
+    """What was paid for a subscription since the anchor, oldest first.
+
+    A period of before it paid for a month of the old count, not for those that begin anew within it.
+    """
+    rows = conn.execute(
+        """SELECT reference, period_start, period_end, change_cycle,
+            coalesce(amount_minor, 0) > 0 AND refunded_minor + disputed_minor >= amount_minor
+        FROM payment WHERE subscription_id = %s AND period_start >= %s AND period_end IS NOT NULL
+        AND state NOT IN ('pending', 'failed') ORDER BY period_start, id""",
+        [subscription_id, anchor - SLACK],
+    )
+    return [Paid(*row) for row in rows]
+
+
+def has_any(conn: Connection, subscription_id: int) -> bool:
+    """Whether we ever heard of a paid bill of the subscription."""
+    row = conn.execute("SELECT 1 FROM payment WHERE subscription_id = %s LIMIT 1", [subscription_id]).fetchone()
     return row is not None
 
 

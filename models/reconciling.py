@@ -14,6 +14,10 @@ DEAD_EVENTS = """
 SELECT event_id, error FROM inbox_event
 WHERE app = %s AND provider = %s AND event_id = ANY(%s::text[]) AND state = 'dead'
 """
+DEAD_SINCE = """
+SELECT id, event_id, error FROM inbox_event
+WHERE app = %s AND provider = %s AND state = 'dead' AND received_at >= %s AND id > %s ORDER BY id LIMIT %s
+"""
 FIRST_TRACE = """
 SELECT greatest(
     least((SELECT created_at FROM account WHERE app = %(app)s ORDER BY id LIMIT 1),
@@ -124,3 +128,11 @@ def unconfirmed(app: str, provider: str, *, since: datetime, after: int, limit: 
 def dead_events(app: str, provider: str, ids: Sequence[str]) -> list[tuple[str, str | None]]:
     """(event id, why) of those of these events that ended dead."""
     return [(event_id, error) for event_id, error in database.fetch(DEAD_EVENTS, [app, provider, list(ids)])]
+
+
+def dead_since(
+    app: str, provider: str, *, since: datetime, after: int, limit: int
+) -> list[tuple[int, str, str | None]]:
+    """(row, event id, why) of the events that came since then and are dead, beyond the row `after`."""
+    rows = database.fetch(DEAD_SINCE, [app, provider, since, after, limit])
+    return [(row, event_id, error) for row, event_id, error in rows]

@@ -6,8 +6,10 @@ next number that was never granted, so that a cycle's number names it for ever.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
+from operator import attrgetter
 
 from models import cycles
 
@@ -31,12 +33,17 @@ class Period:
     def has(self, moment: datetime) -> bool:
         return self.start <= moment and (self.end is None or moment < self.end)
 
-    def without(self, other: Period) -> Period:
-        """What begins after the other one, where that one has its start."""
-        return Period(other.end, self.end) if other.end and other.has(self.start) else self
 
-    def covers(self, other: Period) -> bool:
-        return self.start <= other.start and (self.end is None or (other.end is not None and other.end <= self.end))
+def merged(periods: Iterable[Period]) -> list[Period]:
+    """The same periods, as few as they can be; all of them have an end."""
+    found: list[Period] = []
+    for period in sorted(periods, key=attrgetter("start")):
+        last = found[-1].end if found else None
+        if last and period.end and period.start <= last:
+            found[-1] = Period(found[-1].start, max(last, period.end))
+        else:
+            found.append(period)
+    return found
 
 
 @dataclass(slots=True)
@@ -56,6 +63,7 @@ class Subscription:
     anchor: datetime
     current_period_end: datetime | None
     paid_until: datetime | None
+    paid: list[Period] = field(default_factory=list)
     withheld: dict[str, Period | None] = field(default_factory=dict)
     cycle_base: int = 0
     next_cycle: int = 0
@@ -84,12 +92,22 @@ class Subscription:
         """The cycle whose start is nearest to the moment; an invoice may be of one before the first that we knew."""
         return self.cycle_base + cycles.nearest_cycle(self.anchor, moment)
 
+    def months(self, first: int, end: datetime) -> range:
+        """The cycles from the first one to the end of a period, as far as the schedule has come."""
+        last = self.cycle_base + cycles.cycle_at(self.anchor, end - cycles.SLACK)
+        return range(first, min(last + 1, self.next_cycle))
+
+    @property
+    def has_unknown_bill(self) -> bool:
+        """Whether a bill is unpaid of which nobody told for which months it is: a change's."""
+        return None in self.withheld.values()
+
     @property
     def paid_to(self) -> datetime:
         """Cycles that start before this are owed, unless they are withheld: what was paid for, or what an active
         subscription runs to.
         """
-        running = self.status in PAYING and None not in self.withheld.values()
+        running = self.status in PAYING and not self.has_unknown_bill
         runs_to = self.current_period_end if running else None
         return max(self.paid_until or cycles.LONG_AGO, runs_to or cycles.LONG_AGO)
 
@@ -98,9 +116,12 @@ class Subscription:
         return self.start_of(cycle) <= now and self.is_owed(cycle)
 
     def is_owed(self, cycle: int) -> bool:
-        """Whether the cycle is owed, now or once it starts."""
+        """Whether the cycle is owed, now or once it starts. What was paid for is owed, whatever withholds it."""
         start = self.start_of(cycle)
-        return start < self.paid_to and not any(period and period.has(start) for period in self.withheld.values())
+        if start >= self.paid_to:
+            return False
+        is_paid = any(period.has(start) for period in self.paid)
+        return is_paid or not any(period and period.has(start) for period in self.withheld.values())
 
     def next_owed(self) -> datetime | None:
         """When the next cycle that is owed starts, as far as we can see."""
@@ -112,14 +133,9 @@ class Subscription:
         return None
 
     def withhold(self, why: str, period: Period | None) -> None:
-        """Cycles that start in the period are not owed; None: nobody told of which it is."""
+        """Cycles that start in the period are not owed, unless they were paid for; None: nobody told of which it is."""
         self.withheld = {**self.withheld, why: period}
 
-    def release(self, *, why: str = "", paid: Period | None = None) -> None:
-        """What was withheld for this reason, or of a period that was paid after all, is so no more."""
-        left = {name: period for name, period in self.withheld.items() if name != why}
-        self.withheld = {
-            name: period and period.without(paid) if paid else period
-            for name, period in left.items()
-            if not (paid and period and paid.covers(period))
-        }
+    def release(self, why: str) -> None:
+        """What was withheld for this reason is so no more."""
+        self.withheld = {name: period for name, period in self.withheld.items() if name != why}

@@ -9,31 +9,33 @@ from typing import Any
 import orjson
 import psycopg
 
-from models import arrays, cycles
+from models import arrays
 from models.subscription_state import Period, Subscription
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
 COLUMNS = """s.id, s.app, a.customer, s.account_id, s.provider, s.provider_id, s.plan, s.status, s.anchor,
-s.current_period_end, s.paid_until, s.withheld, s.cycle_base, s.next_cycle, s.next_cycle_at, s.granted_at,
+s.current_period_end, s.paid_until, s.paid, s.withheld, s.cycle_base, s.next_cycle, s.next_cycle_at, s.granted_at,
 s.changed_at, s.plan_at, s.promised_plan, s.promised_units, s.promised_cycle"""
 
 
 def _of(row: Sequence[Any]) -> Subscription:
     it = Subscription(*row)
-    it.withheld = {why: _period(times) for why, times in it.withheld.items()}  # as JSON has it: two texts, or null
+    it.paid = [_period(times) for times in it.paid]
+    it.withheld = {why: _period(times) if times else None for why, times in it.withheld.items()}
     return it
 
 
-def _period(times: Any) -> Period | None:
-    if times is None:
-        return None
-    start, end = (datetime.fromisoformat(text) if text else None for text in times)
-    return Period(start or cycles.LONG_AGO, end)
+def _period(times: Any) -> Period:
+    """A period as JSON has it: two texts, of which the second may be null."""
+    start, end = times
+    return Period(datetime.fromisoformat(start), datetime.fromisoformat(end) if end else None)
 
 
-def _written(withheld: dict[str, Period | None]) -> str:
-    return orjson.dumps({why: it and [it.start, it.end] for why, it in withheld.items()}).decode()
+def _written(periods: Any) -> str:
+    return orjson.dumps(
+        periods, default=lambda it: [it.start, it.end], option=orjson.OPT_PASSTHROUGH_DATACLASS
+    ).decode()
 
 
 def lock(conn: Connection, app: str, provider: str, provider_id: str) -> Subscription | None:
@@ -56,13 +58,13 @@ def lock_by_id(conn: Connection, subscription_id: int) -> Subscription:
     return _of(row)
 
 
-def lock_due(conn: Connection, now: datetime, *, app: str | None, limit: int) -> list[Subscription]:
+def lock_due(conn: Connection, now: datetime, *, apps: Sequence[str], limit: int) -> list[Subscription]:
     """Subscriptions with a cycle to grant, locked; those that another worker has are left to it."""
-    where, values = ("AND s.app = %s", [app]) if app else ("", [])
     rows = conn.execute(
         f"""SELECT {COLUMNS} FROM subscription s JOIN account a ON a.id = s.account_id
-        WHERE s.next_cycle_at <= %s {where} ORDER BY s.next_cycle_at, s.id LIMIT %s FOR UPDATE OF s SKIP LOCKED""",
-        [now, *values, limit],
+        WHERE s.next_cycle_at <= %s AND s.app = ANY(%s) ORDER BY s.next_cycle_at, s.id LIMIT %s
+        FOR UPDATE OF s SKIP LOCKED""",
+        [now, list(apps), limit],
     )
     return [_of(row) for row in rows]
 
@@ -121,13 +123,15 @@ def save(conn: Connection, it: Subscription, *, now: datetime) -> None:
     """Write back what a provider's event changed."""
     conn.execute(
         """UPDATE subscription SET plan = %s, status = %s, anchor = %s, current_period_end = %s, paid_until = %s,
-            withheld = %s::jsonb, cycle_base = %s, changed_at = %s, plan_at = %s, updated_at = %s WHERE id = %s""",
+            paid = %s::jsonb, withheld = %s::jsonb, cycle_base = %s, changed_at = %s, plan_at = %s, updated_at = %s
+        WHERE id = %s""",
         [
             it.plan,
             it.status,
             it.anchor,
             it.current_period_end,
             it.paid_until,
+            _written(it.paid),
             _written(it.withheld),
             it.cycle_base,
             it.changed_at,
@@ -172,16 +176,6 @@ def granted(conn: Connection, ids: Iterable[int]) -> dict[tuple[int, int], tuple
         [arrays.ints(ids)],
     )
     return {(subscription, cycle): (units, sources) for subscription, cycle, units, sources in rows}
-
-
-def payment_for(conn: Connection, subscription_id: int, moment: datetime) -> int | None:
-    """The payment whose period covers the moment."""
-    row = conn.execute(
-        """SELECT id FROM payment WHERE subscription_id = %s AND change_cycle IS NULL
-        AND period_start <= %s AND %s < period_end ORDER BY period_start DESC LIMIT 1""",
-        [subscription_id, moment, moment],
-    ).fetchone()
-    return row[0] if row else None
 
 
 def customer_by_provider_id(conn: Connection, app: str, provider: str, provider_id: str | None) -> str | None:

@@ -66,7 +66,7 @@ class Account:
         """Stripe's event about the object as it is now."""
         data: Thing = {"object": rendered(thing, self.ways.shape)}
         if previous is not None:
-            data["previous_attributes"] = previous
+            data["previous_attributes"] = rendered(previous, self.ways.shape)
         event = {
             "id": new_id("evt"),
             "object": "event",

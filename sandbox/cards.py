@@ -6,20 +6,23 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qs
 
-from sandbox import stripe_disputes, wording
+from sandbox import stripe_disputes, stripe_invoices, stripe_prices, wording
 from sandbox.account import Account
 from sandbox.actions import offered
 from sandbox.paypal_payments import CAPTURE, DISPUTE, REFUND
 from sandbox.store import Thing
-from sandbox.stripe_invoices import item_of
+from sandbox.stripe_lines import item_of
 
 SUBSCRIPTION_OF_INVOICE = "parent.subscription_details.subscription"
 
 
 def of(account: Account, kind: str, thing: Thing) -> Thing:
-    """A card: `title`, `customer`, `sold`, `state`, `notes`, `parts` (cards), `why_not`, `actions`, `id`, `kind`."""
+    """A card: `title`, `customer`, `sold`, `state`, `notes`, `parts` (cards), `why_not`, `actions`, `id`, `kind`.
+
+    `plans` and `prices` are those that a subscription may have instead, each with its words.
+    """
     shown = CARDS[kind](account, thing)
-    empty: Thing = {"customer": None, "sold": None, "notes": [], "parts": [], "why_not": ""}
+    empty: Thing = {"customer": None, "sold": None, "notes": [], "parts": [], "why_not": "", "prices": [], "plans": []}
     return {**empty, **shown, "id": thing["id"], "kind": kind, "actions": offered(kind, thing)}
 
 
@@ -37,11 +40,15 @@ def _when(thing: Thing) -> str:
 def _transfer(account: Account, session: Thing) -> Thing:
     return {
         "title": f"{wording.price(session['amount_total'], session['currency'])} by bank transfer",
-        "customer": session["metadata"].get("customer") or session["client_reference_id"],
+        "customer": _buyer(account, session),
         "sold": session["_lines"][0]["description"],
         "state": "on its way",
         "notes": ["Stripe", f"arrives on {wording.moment(session['_settles_at'])}"],
     }
+
+
+def _buyer(account: Account, session: Thing) -> str | None:
+    return session["metadata"].get("customer") or session["client_reference_id"]
 
 
 def _charge(account: Account, charge: Thing) -> Thing:
@@ -51,7 +58,7 @@ def _charge(account: Account, charge: Thing) -> Thing:
         "customer": _payer(account, charge),
         "sold": charge.get("_sold"),
         "state": _state_of_charge(charge),
-        "notes": ["Stripe", _when(charge), *failure],
+        "notes": ["Stripe", _when(charge), *_months(account, charge), *failure],
         "parts": [
             *_parts(account, "refund", "charge", charge["id"]),
             *_parts(account, "dispute", "charge", charge["id"]),
@@ -60,9 +67,29 @@ def _charge(account: Account, charge: Thing) -> Thing:
     }
 
 
+def _invoice_of(account: Account, charge: Thing) -> Thing | None:
+    return account.get("invoice", charge["_invoice"]) if charge.get("_invoice") else None
+
+
+def _months(account: Account, charge: Thing) -> list[str]:
+    invoice = _invoice_of(account, charge)
+    return [_period(invoice)] if invoice else []
+
+
+def _period(invoice: Thing) -> str:
+    """Which month a plan's invoice is for, or which part of it."""
+    period = invoice["lines"]["data"][-1]["period"]
+    return f"for {wording.day(period['start'])} to {wording.day(period['end'])}"
+
+
+def customer_of(account: Account, kind: str, thing: Thing) -> str | None:
+    """The customer at Scrip whose payment or subscription it is."""
+    return CUSTOMERS[kind](account, thing)
+
+
 def _payer(account: Account, charge: Thing) -> str | None:
-    """The customer at Scrip: the charge tells, or the subscription that it is for."""
-    invoice = account.get("invoice", charge["_invoice"]) if charge.get("_invoice") else None
+    """The charge tells, or the subscription that it is for."""
+    invoice = _invoice_of(account, charge)
     told = invoice["parent"]["subscription_details"]["metadata"] if invoice else charge["metadata"]
     return told.get("customer")
 
@@ -104,17 +131,38 @@ DISPUTES = {
 
 def _subscription(account: Account, it: Thing) -> Thing:
     item = item_of(it)
-    recurring = item["price"]["recurring"]
-    each = wording.price(item["price"]["unit_amount"] * item["quantity"], it["currency"])
-    unpaid = account.store.parts(account.name, "invoice", SUBSCRIPTION_OF_INVOICE, it["id"])
+    invoices = account.store.parts(account.name, "invoice", SUBSCRIPTION_OF_INVOICE, it["id"])
     return {
-        "title": f"{each} {wording.every(recurring['interval'], recurring['interval_count'])}",
-        "customer": it["metadata"].get("customer"),
+        "title": _how_much(item["price"], item["quantity"]),
+        "customer": _subscriber(account, it),
         "sold": item["price"]["_name"],
         "state": "paused" if it["pause_collection"] and it["status"] != "canceled" else wording.state(it["status"]),
         "notes": ["Stripe", *_future(it)],
-        "parts": [of(account, "invoice", invoice) for invoice in unpaid if invoice["status"] == "open"],
+        "parts": [of(account, "invoice", invoice) for invoice in invoices if _is_unpaid(invoice)],
+        "prices": [
+            (price["id"], f"{price['_name']}: {_how_much(price, item['quantity'])}")
+            for price in stripe_prices.others(account, item["price"])
+        ],
+        "plans": [
+            (key, f"{key}, {price['_name']}: {_how_much(price, item['quantity'])}")
+            for key, price in stripe_prices.other_plans(account, it)
+        ],
     }
+
+
+def _subscriber(account: Account, it: Thing) -> str | None:
+    customer: str | None = it["metadata"].get("customer")
+    return customer
+
+
+def _is_unpaid(invoice: Thing) -> bool:
+    return invoice["status"] in stripe_invoices.UNPAID
+
+
+def _how_much(price: Thing, quantity: int) -> str:
+    recurring = price["recurring"]
+    each = wording.price(price["unit_amount"] * quantity, price["currency"])
+    return f"{each} {wording.every(recurring['interval'], recurring['interval_count'])}"
 
 
 def _future(it: Thing) -> list[str]:
@@ -132,7 +180,7 @@ def _invoice(account: Account, it: Thing) -> Thing:
     return {
         "title": f"Unpaid invoice of {wording.price(it['amount_due'], it['currency'])}",
         "state": it["status"],
-        "notes": [_when(it)],
+        "notes": [_when(it), _period(it)],
     }
 
 
@@ -140,15 +188,19 @@ def _invoice(account: Account, it: Thing) -> Thing:
 
 
 def _capture(account: Account, it: Thing) -> Thing:
-    custom_id = parse_qs(it.get("custom_id") or "")
     return {
         "title": _amount(it["amount"]),
-        "customer": custom_id.get("customer", [None])[0],
+        "customer": _paypal_buyer(account, it),
         "sold": it.get("_sold"),
         "state": {"COMPLETED": "paid"}.get(it["status"], wording.state(it["status"])),
         "notes": ["PayPal", wording.iso_moment(it["create_time"]), *_settling(it)],
         "parts": [*_parts(account, REFUND, "_capture", it["id"]), *_parts(account, DISPUTE, "_capture", it["id"])],
     }
+
+
+def _paypal_buyer(account: Account, it: Thing) -> str | None:
+    named = parse_qs(it.get("custom_id") or "").get("customer")
+    return named[0] if named else None
 
 
 def _settling(it: Thing) -> list[str]:
@@ -181,4 +233,11 @@ CARDS: dict[str, Callable[[Account, Thing], Thing]] = {
     CAPTURE: _capture,
     REFUND: _paypal_refund,
     DISPUTE: _paypal_dispute,
+}
+
+CUSTOMERS: dict[str, Callable[[Account, Thing], str | None]] = {
+    "checkout.session": _buyer,
+    "charge": _payer,
+    "subscription": _subscriber,
+    CAPTURE: _paypal_buyer,
 }

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from flask import Blueprint, Response, current_app, request
 
 from sandbox.account import DELIVERIES, Account, Refused
-from sandbox.actions import act
+from sandbox.actions import SAID, act
 from sandbox.shapes import rendered
 from sandbox.store import Thing
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 blueprint = Blueprint("control", __name__)
 SHAPES = ("new", "old")
+FIELDS = ("app", "deliver", "late_seconds", "shape", "action", "id", *SAID, "send")
 
 
 def _sandbox() -> Sandbox:
@@ -33,21 +34,47 @@ def healthz() -> Response:
 
 @blueprint.post("/control")
 def control() -> Response:
-    """The portal for programs: {"app", "deliver"?, "late_seconds"?, "shape"?, "action"?, "id"?, "amount"?, "send"?}."""
-    asked = request.get_json(force=True, silent=True)
+    """The portal for programs: {"app", "deliver"?, "late_seconds"?, "shape"?, "action"?, "id"?, "send"?}.
+
+    An action may have "amount", or "price" or "plan" with "proration", besides.
+    """
     try:
-        return _json(200, _control(asked if isinstance(asked, dict) else {}))
+        return _json(200, _control(_asked(request.get_data())))
     except Refused as error:
         return _json(error.status, {"error": error.message, "param": error.param})
 
 
+def _asked(body: bytes) -> Thing:
+    """The body of a call. Raises Refused, with what is wrong with it."""
+    try:
+        asked = json.loads(body)
+    except ValueError as error:
+        raise Refused(f"The body is not JSON: {error}.") from None
+    if not isinstance(asked, dict):
+        raise Refused('The body must be a JSON object such as {"app": "songs", "deliver": "late"}.')
+    for name in asked:
+        if name not in FIELDS:
+            raise Refused(f"There is no {name[:50]}. There are {', '.join(FIELDS)}.", param=name[:50])
+    return asked
+
+
+def _named(asked: Thing, name: str, what: str) -> str:
+    value = asked.get(name)
+    if not isinstance(value, str) or not value:
+        raise Refused(f"{name} names {what}.", param=name)
+    return value
+
+
 def _control(asked: Thing) -> Thing:
-    app = asked.get("app")
-    if not isinstance(app, str) or not app:
-        raise Refused("app names the account", param="app")
+    app = _named(asked, "app", "the account")
+    if not _sandbox().has_app(app):
+        message = f"There is no app {app[:50]!r}. There are {', '.join(_sandbox().apps())}."
+        raise Refused(message, status=404, param="app")
+    action = _named(asked, "action", "what is to happen") if "action" in asked else None
+    id_ = _named(asked, "id", "what it happens to") if action else ""
     set_ways(app, asked)
     with _sandbox().account(app) as account:
-        done = act(account, asked["action"], str(asked.get("id")), asked.get("amount")) if "action" in asked else None
+        done = act(account, action, id_, asked) if action else None
         if "send" in asked:
             send_event_again(account, str(asked["send"]))
         return {"app": app, **vars(account.ways), "done": rendered(done, account.ways.shape)}
@@ -77,8 +104,14 @@ def set_ways(app: str, asked: Thing) -> None:
             raise Refused(f"deliver is one of {', '.join(DELIVERIES)}", param="deliver")
         if shape not in SHAPES:
             raise Refused(f"shape is one of {', '.join(SHAPES)}", param="shape")
-        try:
-            late = min(max(float(late), 0.0), 86400.0)
-        except (TypeError, ValueError):
-            raise Refused("late_seconds is a number of seconds", param="late_seconds") from None
+        late = _seconds(late)
         account.store.set_ways(app, replace(ways, deliver=mode, shape=shape, late_seconds=late))
+
+
+def _seconds(given: object) -> float:
+    try:
+        seconds = float(given)  # type: ignore[arg-type]
+        assert seconds == seconds  # not NaN, which is no number of seconds
+    except (TypeError, ValueError, AssertionError):
+        raise Refused("late_seconds is a number of seconds", param="late_seconds") from None
+    return min(max(seconds, 0.0), 86400.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sandbox import wording
 from sandbox.account import Account
 from sandbox.paypal_payments import CAPTURE, ORDER
 from sandbox.store import Thing
@@ -12,18 +13,31 @@ UNPAID_ORDERS = ("CREATED", "PAYER_ACTION_REQUIRED")
 
 
 def of(account: Account, id_: str) -> tuple[str, Thing | None]:
-    """The outcome of a checkout session or an order, and when it settles or where it is paid: (word, details).
+    """The outcome of a checkout session or an order, when it settles, where it is paid, and what for: (word, details).
 
     "open", "expired", "waiting" (agreed to, not taken yet), "paid", "later" (on its way), "failed" (it never came),
     "declined"; "unknown" where the account has no such thing.
     """
     session = account.get("checkout.session", id_)
     if session:
-        return _of_session(session), {"settles_at": session.get("_settles_at"), "pay": f"/checkout/{id_}"}
+        return _of_session(session), _details_of_session(session)
     order = account.get(ORDER, id_)
     if order:
         return _of_order(account, order)
     return "unknown", None
+
+
+def _details_of_session(session: Thing) -> Thing:
+    """`price` is what is paid now: a promotion has made it less, a trial nothing."""
+    is_trial = session["mode"] == "subscription" and session["_trial_days"]
+    minor = 0 if is_trial else session["amount_total"]
+    return {
+        "settles_at": session.get("_settles_at"),
+        "pay": f"/checkout/{session['id']}",
+        "price": wording.price(minor, session["currency"]),
+        "is_whole": minor == session["amount_subtotal"],
+        "is_free": minor == 0,
+    }
 
 
 def _of_session(session: Thing) -> str:
@@ -35,7 +49,9 @@ def _of_session(session: Thing) -> str:
 
 
 def _of_order(account: Account, order: Thing) -> tuple[str, Thing]:
-    details: Thing = {"pay": f"/paypal/approve/{order['id']}", "settles_at": None}
+    amount = order["purchase_units"][0]["amount"]
+    price = wording.decimal_price(amount["value"], amount["currency_code"])
+    details: Thing = {"pay": f"/paypal/approve/{order['id']}", "settles_at": None, "price": price, "is_whole": True}
     if order["status"] in UNPAID_ORDERS:
         return "open", details
     if order["status"] == "APPROVED":

@@ -49,6 +49,11 @@ def index() -> str:
 @blueprint.get("/checkout/<id_>")
 def checkout(id_: str) -> str:
     """What is bought, and the ways to pay."""
+    return _checkout_page(id_)
+
+
+def _checkout_page(id_: str, refusal: Refused | None = None) -> str:
+    """The page; after a refusal with what it said, and with what had been typed."""
     with _account_of("checkout.session", id_) as account:
         session = account.need("checkout.session", id_)
         return render_template(
@@ -57,6 +62,8 @@ def checkout(id_: str) -> str:
             session=session,
             lines=[_worded(line) for line in session["_lines"]],
             said=request.args.get("said"),
+            refusal=refusal,
+            typed=request.form,
         )
 
 
@@ -68,8 +75,15 @@ def _worded(line: Thing) -> Thing:
 
 
 @blueprint.post("/checkout/<id_>")
-def pay(id_: str) -> AnyResponse:
-    """What the buyer chose."""
+def pay(id_: str) -> AnyResponse | tuple[str, int]:
+    """What the buyer chose. What does not do is said on the page, which stays."""
+    try:
+        return _pay(id_)
+    except Refused as error:
+        return _checkout_page(id_, error), error.status
+
+
+def _pay(id_: str) -> AnyResponse:
     how = request.form.get("how", "pay")
     with _account_of("checkout.session", id_) as account:
         session = account.need("checkout.session", id_)
@@ -78,7 +92,7 @@ def pay(id_: str) -> AnyResponse:
         if how == "decline":
             stripe_checkout.decline(account, session)
             return redirect(f"{request.path}?said=declined", 303)
-        if request.form.get("code"):
+        if request.form.get("code", "").strip():
             stripe_checkout.promote(account, session, request.form["code"])
         email = request.form.get("email", "").strip()[:200] or None
         (stripe_checkout.pay_later if how == "later" else stripe_checkout.pay)(account, session, email)
@@ -146,6 +160,8 @@ def move_clock() -> AnyResponse:
 
 
 def _advance(text: str) -> datetime:
+    if text.startswith("-"):
+        raise Refused("The clock never goes back.", param="advance")
     try:
         by: timedelta = durations.parse(text.lstrip("+"))
     except ValueError as error:

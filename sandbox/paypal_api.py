@@ -40,9 +40,14 @@ def _answer(handler: Handler, **ids: str) -> Response:
 def _account_name() -> str:
     given = request.authorization
     found = TOKEN.fullmatch(given.token or "") if given and given.type == "bearer" else None
-    if found is None:
+    if found is None or not _has_app(found[1]):
         raise Refused("Authentication failed due to invalid authentication credentials.", status=401)
     return found[1]
+
+
+def _has_app(name: str) -> bool:
+    is_known: bool = current_app.config["SANDBOX"].has_app(name)
+    return is_known
 
 
 def _kept_answer(account: Account, handle: Callable[[], Thing]) -> Response:
@@ -85,7 +90,7 @@ def token() -> Response:
     """A token for client id and secret."""
     given = request.authorization
     found = CLIENT_ID.fullmatch(given.username or "") if given and given.type == "basic" else None
-    if found is None or given is None or given.password != SECRET:
+    if found is None or given is None or given.password != SECRET or not _has_app(found[1]):
         return _json(401, {"error": "invalid_client", "error_description": "Client Authentication failed"})
     granted = {"access_token": f"A21-{given.username}", "token_type": "Bearer", "expires_in": TOKEN_SECONDS}
     return _json(200, {"scope": "", "app_id": "APP-SANDBOX", **granted})

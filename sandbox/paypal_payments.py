@@ -232,9 +232,15 @@ def _refund(account: Account, capture: Thing, amount: Thing, note: str) -> Thing
 
 
 def dispute(account: Account, capture: Thing) -> Thing:
-    """The buyer complains; PayPal holds the money until it is resolved. Raises Refused: there is a dispute."""
+    """The buyer complains about what is left; PayPal holds the money until it is resolved.
+
+    Raises Refused: there is a dispute, or nothing is left.
+    """
     if capture.get("_dispute"):
         raise Refused(f"The dispute {capture['_dispute']} about this payment is open.")
+    if capture["status"] not in ("COMPLETED", "PARTIALLY_REFUNDED"):
+        raise Refused(f"This payment cannot be disputed: it is {wording.state(capture['status'])}.")
+    left = {**capture["amount"], "value": str(_left(account, capture))}
     it = {
         "dispute_id": f"PP-D-{secrets.randbelow(90000) + 10000}-{word()[:5]}",
         "create_time": written(account.moment),
@@ -250,7 +256,7 @@ def dispute(account: Account, capture: Thing) -> Thing:
         ],
         "reason": "MERCHANDISE_OR_SERVICE_NOT_RECEIVED",
         "status": "OPEN",
-        "dispute_amount": capture["amount"],
+        "dispute_amount": left,
         "dispute_life_cycle_stage": "INQUIRY",
         "dispute_channel": "INTERNAL",
         "links": [],

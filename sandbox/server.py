@@ -51,6 +51,10 @@ class Sandbox:
         declared = {path.stem for path in self.settings.catalog_dir.glob("*.toml")}
         return sorted(declared | set(self.store.accounts()))
 
+    def has_app(self, app: str) -> bool:
+        """Whether the app is one of `apps`."""
+        return (app in catalog.current() or app in self.apps()) if app else False
+
     def name_of(self, app: str) -> str:
         """What people call the app; its slug if the catalog does not know it."""
         known = catalog.current()

@@ -24,15 +24,17 @@ def rendered(thing: Any, shape: str = "new") -> Any:
 
 def _subscription(thing: Thing) -> Thing:
     item = thing["items"]["data"][0]
-    moved = {name: item[name] for name in PERIOD}
-    plain = {name: value for name, value in item.items() if name not in PERIOD}
-    return {**thing, **moved, "items": {**thing["items"], "data": [plain]}}
+    return {**thing, **{name: item[name] for name in PERIOD}}
+
+
+def _item(thing: Thing) -> Thing:
+    return {name: value for name, value in thing.items() if name not in PERIOD}
 
 
 def _invoice(thing: Thing) -> Thing:
     details = thing["parent"]["subscription_details"]
     return {
-        **{name: value for name, value in thing.items() if name != "parent"},
+        **{name: value for name, value in thing.items() if name not in ("parent", "status_details")},
         "subscription": details["subscription"],
         "subscription_details": {"metadata": details["metadata"]},
         "payment_intent": thing["_intent"],
@@ -45,14 +47,16 @@ def _line(thing: Thing) -> Thing:
     if "pricing" not in thing:
         return thing
     details = thing["parent"]["subscription_item_details"]
+    item = details["invoice_item"]
     return {
         **{name: value for name, value in thing.items() if name not in ("parent", "pricing")},
         "price": thing["_price"],
         "plan": None,
         "proration": details["proration"],
+        "proration_details": details["proration_details"],
         "subscription": details["subscription"],
         "subscription_item": details["subscription_item"],
-        "type": "subscription",
+        **({"type": "invoiceitem", "invoice_item": item} if item else {"type": "subscription"}),
     }
 
 
@@ -63,6 +67,7 @@ def _with_invoice(thing: Thing) -> Thing:
 PERIOD = ("current_period_start", "current_period_end")
 OLDER = {
     "subscription": _subscription,
+    "subscription_item": _item,
     "invoice": _invoice,
     "line_item": _line,
     "charge": _with_invoice,

@@ -9,8 +9,8 @@ from urllib.parse import quote, urlencode
 from flask import Blueprint, current_app, redirect, render_template, request
 from werkzeug.wrappers import Response as AnyResponse
 
-from models import catalog
-from sandbox import outcomes, scrip, wording
+from models import catalog, money
+from sandbox import outcomes, paypal_payments, scrip, wording
 from sandbox.account import Refused
 from sandbox.portal import expect_app
 from sandbox.store import Thing
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 blueprint = Blueprint("shop", __name__)
 DEMO = "demo"
 MOST_ENTRIES = 10
+# As many as a checkout of Scrip may sell.
+MOST_PACKS = 10_000
 START_SCRIP = "Start Scrip with: make run. Then try again."
 
 
@@ -60,7 +62,9 @@ def shop(app: str) -> str:
         customer=customer,
         tier=_tier(app, customer),
         left=_left_open(app, left) if left else None,
-        **_usual_provider(app),
+        ways={key: _ways(app, pack["price"]) for key, pack in sold["packs"].items()},
+        typed=request.args,
+        most=MOST_PACKS,
     )
 
 
@@ -76,10 +80,26 @@ def _left_open(app: str, checkout: str) -> Thing:
     return {"pay": answer["url"] if status == 200 else None}
 
 
-def _usual_provider(app: str) -> Thing:
-    """Who is paid where nobody is named, and the other one."""
+def _ways(app: str, price: dict[str, str]) -> Thing:
+    """Who can be paid for a pack, the usual one first (`providers`), and why others cannot (`why_not`)."""
     usual = catalog.current()[app].provider if app in catalog.current() else "stripe"
-    return {"providers": ("paypal", "stripe") if usual == "paypal" else ("stripe", "paypal")}
+    both = ("paypal", "stripe") if usual == "paypal" else ("stripe", "paypal")
+    reasons = {provider: _why_not(provider, price["amount"], price["currency"]) for provider in both}
+    return {"providers": [it for it in both if not reasons[it]], "why_not": [it for it in reasons.values() if it]}
+
+
+def _why_not(provider: str, amount: str, currency: str) -> str:
+    """What is in the way of paying so much to a provider. Empty if nothing is."""
+    minor = money.to_minor(amount, currency)
+    if provider == "paypal" and minor == 0:
+        return "PayPal takes no orders that cost nothing."
+    if provider == "paypal" and currency.upper() not in paypal_payments.CURRENCIES:
+        return f"PayPal does not take {currency.upper()}."
+    try:
+        money.check_chargeable(minor, currency, provider)
+    except ValueError as reason:
+        return f"{reason}."
+    return ""
 
 
 @blueprint.post("/shop/<app>")
@@ -90,13 +110,23 @@ def buy(app: str) -> AnyResponse:
     if kind not in ("pack", "plan"):
         raise Refused("Nothing was chosen.", hint="Choose a pack or a plan of the shop.")
     checkout = f"shop-{secrets.token_hex(8)}"
-    body = {"id": checkout, kind: key, "provider": provider, **_pages(app, request.form.get("customer", ""), checkout)}
+    customer = request.form.get("customer", "")
+    many = {"quantity": _quantity(key)} if kind == "pack" else {}
+    body = {"id": checkout, kind: key, "provider": provider, **many, **_pages(app, customer, checkout)}
     status, answer = _ask(app, "POST", "/v1/checkout", body)
     if status == 0:
         raise Refused(f"Scrip does not answer: {answer}.", status=502, hint=START_SCRIP)
     if status not in (200, 201):
         raise Refused(f"Scrip refused the checkout: {scrip.reason(answer)}", hint="Go back and choose again.")
     return redirect(answer["url"], 303)
+
+
+def _quantity(pack: str) -> int:
+    """How many of a pack. Raises Refused."""
+    text = request.form.get(f"quantity-{pack}", "").strip() or "1"
+    if not (text.isascii() and text.isdigit() and len(text) < 9 and 1 <= int(text) <= MOST_PACKS):
+        raise Refused(f"How many must be a whole number from 1 to {MOST_PACKS:,}, not {text[:20]}.")
+    return int(text)
 
 
 def _chosen(item: str) -> tuple[str, str, str]:
@@ -167,12 +197,16 @@ def _checkout(app: str, id_: str) -> Thing | None:
 
 
 def _bought(app: str, checkout: Thing) -> Thing:
-    """What a checkout sells, for people."""
+    """What a checkout sells, for people; `price` is the catalog's, each month for a plan."""
     known = catalog.current()
     unit = known[app].unit if app in known else "unit"
     monthly = " a month" if checkout["plan"] else ""
     price = wording.decimal_price(checkout["money"]["amount"], checkout["money"]["currency"])
-    return {"what": wording.count(checkout["units"], unit) + monthly, "price": price + monthly}
+    return {
+        "what": wording.count(checkout["units"], unit) + monthly,
+        "price": price + monthly,
+        "is_plan": bool(checkout["plan"]),
+    }
 
 
 @blueprint.get("/customer/<app>")

@@ -10,10 +10,12 @@ from flask import Blueprint, Response, current_app, request
 
 from sandbox import (
     forms,
+    stripe_billing,
     stripe_checkout,
-    stripe_invoices,
+    stripe_lines,
     stripe_lists,
     stripe_payments,
+    stripe_plan_changes,
     stripe_prices,
     stripe_subscriptions,
 )
@@ -32,7 +34,7 @@ def _answer(handler: Handler, **ids: str) -> Response:
     """One call: who asks, what was answered to this key before, the answer, the error as Stripe words it."""
     sandbox = current_app.config["SANDBOX"]
     try:
-        name = _account_name()
+        name = _account_name(sandbox.has_app)
         params = forms.nested([*request.args.items(multi=True), *request.form.items(multi=True)])
         with sandbox.account(name) as account:
             return _kept_answer(account, lambda: handler(account, params, **ids))
@@ -42,12 +44,15 @@ def _answer(handler: Handler, **ids: str) -> Response:
         return _json(400, _error(Refused(f"Invalid parameters: {type(error).__name__} {error}")))
 
 
-def _account_name() -> str:
+def _account_name(is_app: Callable[[str], bool]) -> str:
+    """The app whose key is given. Raises Refused with 401."""
     given = request.authorization
     key = (given.token or given.username or "") if given else ""
     found = KEY.fullmatch(key)
     if found is None:
         raise Refused("Invalid API Key provided: the sandbox takes sk_sandbox_<app>.", status=401)
+    if not is_app(found[1]):
+        raise Refused(f"Invalid API Key provided: there is no app {found[1]}.", status=401)
     return found[1]
 
 
@@ -132,19 +137,24 @@ def _create_refund(account: Account, params: Thing) -> Thing:
 
 def _update_subscription(account: Account, params: Thing, id_: str) -> Thing:
     it = account.need("subscription", id_)
+    if metadata(params):
+        stripe_subscriptions.change(account, it, metadata={**it["metadata"], **metadata(params)})
     if "cancel_at_period_end" in params:
         stripe_subscriptions.cancel_at_period_end(account, it, flag(params, "cancel_at_period_end"))
     if "pause_collection" in params:
         paused = params["pause_collection"]
         stripe_subscriptions.pause(account, it, paused["behavior"] if isinstance(paused, dict) else None)
     for item in params.get("items", []):
-        price = account.need("price", item.get("price"), "items[0][price]")
-        quantity = whole(item, "quantity", stripe_invoices.item_of(it)["quantity"], 1)
-        stripe_subscriptions.change_price(account, it, price, quantity)
-    if metadata(params):
-        it["metadata"].update(metadata(params))
-        account.save(it)
+        _change_price(account, it, item, params.get("proration_behavior", stripe_plan_changes.USUAL))
     return it
+
+
+def _change_price(account: Account, it: Thing, given: Thing, proration: str) -> None:
+    present = stripe_lines.item_of(it)
+    is_named = "price" in given or "price_data" in given
+    price = stripe_prices.chosen(account, given, "items[0]") if is_named else present["price"]
+    quantity = whole(given, "quantity", present["quantity"], 1)
+    stripe_plan_changes.change_price(account, it, price, quantity, proration)
 
 
 def _cancel_subscription(account: Account, params: Thing, id_: str) -> Thing:
@@ -152,11 +162,38 @@ def _cancel_subscription(account: Account, params: Thing, id_: str) -> Thing:
 
 
 def _pay_invoice(account: Account, params: Thing, id_: str) -> Thing:
-    return stripe_subscriptions.pay_open_invoice(account, account.need("invoice", id_))
+    return stripe_billing.pay_open_invoice(account, account.need("invoice", id_))
+
+
+def _void_invoice(account: Account, params: Thing, id_: str) -> Thing:
+    return stripe_billing.void_invoice(account, account.need("invoice", id_))
+
+
+def _mark_uncollectible(account: Account, params: Thing, id_: str) -> Thing:
+    return stripe_billing.mark_uncollectible(account, account.need("invoice", id_))
 
 
 def _create_customer(account: Account, params: Thing) -> Thing:
     return stripe_subscriptions.new_customer(account, {**params, "metadata": metadata(params)})
+
+
+def _list_prices(account: Account, params: Thing) -> Thing:
+    stripe_prices.know_catalog(account)
+    filters = ("active", "currency", "product", "type")
+    return stripe_lists.things(account, "price", _with_flags(params, "active"), filters, request.path)
+
+
+def _list_products(account: Account, params: Thing) -> Thing:
+    wanted = _with_flags(params, "active")
+    ids = params.get("ids")
+    found = [it for it in stripe_prices.products(account) if not ids or it["id"] in ids]
+    if not wanted.get("active", True):
+        found = []  # nothing is ever withdrawn
+    return stripe_lists.page(found, params, request.path)
+
+
+def _with_flags(params: Thing, *names: str) -> Thing:
+    return {**params, **{name: flag(params, name) for name in names if name in params}}
 
 
 def _create_price(account: Account, params: Thing) -> Thing:
@@ -202,13 +239,18 @@ CALLS: tuple[tuple[str, str, Handler], ...] = (
     ("GET", "/v1/invoices", _lister("invoice", "customer", "subscription", "status")),
     ("GET", "/v1/invoices/<id_>", _getter("invoice")),
     ("POST", "/v1/invoices/<id_>/pay", _pay_invoice),
+    ("POST", "/v1/invoices/<id_>/void", _void_invoice),
+    ("POST", "/v1/invoices/<id_>/mark_uncollectible", _mark_uncollectible),
     ("GET", "/v1/invoice_payments", _lister("invoice_payment", "invoice", "payment", "status")),
     ("GET", "/v1/invoice_payments/<id_>", _getter("invoice_payment")),
     ("POST", "/v1/customers", _create_customer),
     ("GET", "/v1/customers", _lister("customer", "email")),
     ("GET", "/v1/customers/<id_>", _getter("customer")),
     ("POST", "/v1/prices", _create_price),
-    ("GET", "/v1/prices/<id_>", _getter("price")),
+    ("GET", "/v1/prices", _list_prices),
+    ("GET", "/v1/prices/<id_>", lambda account, params, id_: stripe_prices.known(account, id_)),
+    ("GET", "/v1/products", _list_products),
+    ("GET", "/v1/products/<id_>", lambda account, params, id_: stripe_prices.product(account, id_)),
 )
 
 

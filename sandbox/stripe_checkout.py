@@ -125,7 +125,8 @@ def promote(account: Account, session: Thing, code: str) -> None:
     """Take a promotion code. Raises Refused if there is none such."""
     part = PROMOTIONS.get(code.strip().upper())
     if part is None or not session["allow_promotion_codes"]:
-        raise Refused(f"This code is not known: {code}. The sandbox knows {' and '.join(PROMOTIONS)}.")
+        known = " and ".join(PROMOTIONS)
+        raise Refused(f"This code is not known: {code[:50]}. The sandbox knows {known}.", param="code")
     discount = session["amount_subtotal"] * part // 100
     session["total_details"]["amount_discount"] = discount
     session["amount_total"] = session["amount_subtotal"] - discount

@@ -17,8 +17,12 @@ def is_charged_back(charge: Thing) -> bool:
 
 
 def may_be_disputed(charge: Thing) -> bool:
-    """Whether the buyer's bank has nothing to say about the charge yet, or has been answered."""
-    return charge["status"] == "succeeded" and _state_of(charge) in (None, WON, INQUIRY_CLOSED)
+    """Whether money of the charge is left, and the buyer's bank has nothing to say yet, or has been answered."""
+    return (
+        charge["status"] == "succeeded"
+        and _state_of(charge) in (None, WON, INQUIRY_CLOSED)
+        and charge["amount_refunded"] < charge["amount"]
+    )
 
 
 def why_not_refundable(charge: Thing) -> str:
@@ -38,16 +42,17 @@ def _state_of(charge: Thing) -> str | None:
 def dispute(account: Account, charge: Thing, *, inquiry: bool = False, amount_minor: int | None = None) -> Thing:
     """The buyer's bank asks (an inquiry), or takes the money away (a dispute): of a part, or of what is left.
 
-    Raises Refused: nothing to dispute, more than was paid, or the bank has the charge in hand already.
+    Raises Refused: nothing is left to dispute, more than is left, or the bank has the charge in hand already.
     """
     if not may_be_disputed(charge):
-        raise Refused(f"Charge {charge['id']} cannot be disputed: it is {_state_of(charge) or charge['status']}.")
-    # A bank may also take back what has been refunded: then all of it.
-    left = charge["amount"] - charge["amount_refunded"] or charge["amount"]
+        raise Refused(f"Charge {charge['id']} cannot be disputed: it is {_why_not_disputed(charge)}.")
+    left = charge["amount"] - charge["amount_refunded"]
     amount = left if amount_minor is None else amount_minor
-    if not 0 < amount <= charge["amount"]:
-        most = wording.price(charge["amount"], charge["currency"])
-        raise Refused(f"The amount must be more than nothing, and at most the charge's ({most}).", param="amount")
+    if not 0 < amount <= left:
+        most = wording.price(left, charge["currency"])
+        raise Refused(
+            f"The amount must be more than nothing, and at most what is left of the charge ({most}).", param="amount"
+        )
     it = {
         "id": new_id("du"),
         "object": "dispute",
@@ -77,10 +82,17 @@ def dispute(account: Account, charge: Thing, *, inquiry: bool = False, amount_mi
     return it
 
 
+def _why_not_disputed(charge: Thing) -> str:
+    is_refunded = charge["status"] == "succeeded" and charge["amount_refunded"] >= charge["amount"]
+    return "refunded already, nothing is left of it" if is_refunded else str(_state_of(charge) or charge["status"])
+
+
 def escalate(account: Account, it: Thing) -> Thing:
-    """The inquiry becomes a dispute: the money goes."""
+    """The inquiry becomes a dispute: the money goes, as far as it has not been refunded meanwhile."""
     _expect(it, INQUIRY)
-    it.update(status=OPEN, is_charge_refundable=False)
+    charge = account.need("charge", it["charge"])
+    left = charge["amount"] - charge["amount_refunded"]
+    it.update(status=OPEN, is_charge_refundable=False, amount=min(it["amount"], left))
     _keep(account, it)
     _move(account, it, -it["amount"])
     account.tell("charge.dispute.updated", it)

@@ -63,6 +63,12 @@ def fail(account: Account, intent: Thing, code: str = "card_declined") -> None:
     account.tell("charge.failed", charge)
 
 
+def cancel(account: Account, intent: Thing, reason: str) -> None:
+    """Nobody can pay the intent any more."""
+    intent.update(status="canceled", canceled_at=account.now, cancellation_reason=reason)
+    account.tell("payment_intent.canceled", account.save(intent))
+
+
 def _charge(account: Account, intent: Thing) -> Thing:
     return {
         "id": new_id("ch"),

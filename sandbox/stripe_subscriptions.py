@@ -1,16 +1,18 @@
-"""Stripe's subscriptions: begun by a checkout, renewed by the sandbox's clock, with the events of each."""
+"""Stripe's subscriptions: begun by a checkout, then paused, changed and ended, with the events of each."""
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
 
 from models import cycles
-from sandbox import stripe_invoices
+from sandbox import stripe_invoices, stripe_lines
 from sandbox.account import Account, Refused, new_id
 from sandbox.store import Thing
-from sandbox.stripe_invoices import item_of
+from sandbox.stripe_lines import item_of
 
 RUNNING = ("active", "trialing", "past_due")
+# What becomes of the invoices of a paused one.
+PAUSES = ("void", "mark_uncollectible", "keep_as_draft")
 
 
 def begin(account: Account, session: Thing) -> Thing:
@@ -22,8 +24,8 @@ def begin(account: Account, session: Thing) -> Thing:
     account.save(it)
     account.tell("customer.subscription.created", it)
     session.update(customer=customer["id"], subscription=it["id"])
-    amount = 0 if trial_seconds else session["amount_total"]
-    invoice = stripe_invoices.create(account, it, "subscription_create", amount)
+    line = stripe_lines.of_period(it, 0 if trial_seconds else session["amount_total"])
+    invoice = stripe_invoices.create(account, it, "subscription_create", [line])
     stripe_invoices.pay(account, invoice)
     session["invoice"] = invoice["id"]
     return it
@@ -124,47 +126,8 @@ def _start(anchor: int, price: Thing, number: int) -> int:
 # --- the life of a subscription
 
 
-def pay_open_invoice(account: Account, invoice: Thing) -> Thing:
-    """The buyer pays what was open: the subscription is active again."""
-    stripe_invoices.pay(account, invoice)
-    it = account.need("subscription", invoice["parent"]["subscription_details"]["subscription"])
-    if it["status"] == "past_due":
-        _change(account, it, status="active")
-    return invoice
-
-
-def is_due(it: Thing, now: int) -> bool:
-    """Whether a period of a running subscription has ended by `now`."""
-    return it["status"] in RUNNING and item_of(it)["current_period_end"] <= now
-
-
-def renew(account: Account, it: Thing) -> None:
-    """One period has ended: end the subscription, or bill the next period."""
-    if it["cancel_at_period_end"]:
-        end(account, it)
-        return
-    _enter_next_period(it)
-    price, quantity = item_of(it)["price"], item_of(it)["quantity"]
-    was_trial = it["status"] == "trialing"
-    if was_trial:
-        it["status"] = "active"
-    invoice = stripe_invoices.create(account, it, "subscription_cycle", price["unit_amount"] * quantity)
-    if it["pause_collection"]:
-        invoice["status"] = "void"
-        account.tell("invoice.voided", account.save(invoice))
-        account.tell("customer.subscription.updated", account.save(it), {"latest_invoice": None})
-    elif it.pop("_fail_next", False):
-        it["status"] = "past_due"
-        stripe_invoices.fail(account, invoice)
-        account.tell("customer.subscription.updated", account.save(it), {"status": "active"})
-    else:
-        it["status"] = "active"
-        previous = {"status": "trialing"} if was_trial else {"latest_invoice": None}
-        account.tell("customer.subscription.updated", account.save(it), previous)
-        stripe_invoices.pay(account, invoice)
-
-
-def _enter_next_period(it: Thing) -> None:
+def enter_next_period(it: Thing) -> None:
+    """The period that follows, counted from the anchor."""
     item, anchor, number = item_of(it), it["billing_cycle_anchor"], it["_next"]
     item["current_period_start"] = _start(anchor, item["price"], number)
     item["current_period_end"] = _start(anchor, item["price"], number + 1)
@@ -186,37 +149,34 @@ def cancel_at_period_end(account: Account, it: Thing, wanted: bool = True) -> Th
     """End it with the period, or change one's mind."""
     ends_at = item_of(it)["current_period_end"] if wanted else None
     canceled_at = account.now if wanted else None
-    return _change(account, it, cancel_at_period_end=wanted, cancel_at=ends_at, canceled_at=canceled_at)
+    return change(account, it, cancel_at_period_end=wanted, cancel_at=ends_at, canceled_at=canceled_at)
 
 
 def pause(account: Account, it: Thing, behavior: str | None = "void") -> Thing:
-    """Bill nothing for a while; None bills again."""
-    return _change(account, it, pause_collection=behavior and {"behavior": behavior, "resumes_at": None})
+    """Bill nothing for a while: what becomes of the invoices is one of PAUSES. None bills again."""
+    if behavior is not None and behavior not in PAUSES:
+        raise Refused(f"Invalid behavior: must be one of {', '.join(PAUSES)}", param="pause_collection[behavior]")
+    return change(account, it, pause_collection=behavior and {"behavior": behavior, "resumes_at": None})
 
 
 def fail_next(account: Account, it: Thing) -> Thing:
-    """The next renewal's card will be declined."""
+    """The next invoice's card will be declined."""
     it["_fail_next"] = True
     return account.save(it)
 
 
-def change_price(account: Account, it: Thing, price: Thing, quantity: int) -> Thing:
-    """Another price from now on, in the same period; nothing is prorated."""
-    if price["type"] != "recurring":
-        raise Refused("The price is not a recurring one.", param="items[0][price]")
-    item = item_of(it)
-    previous = {"items": {"data": [dict(item)]}}
-    item.update(price=price, quantity=quantity)
-    account.tell("customer.subscription.updated", account.save(it), previous)
-    return it
-
-
-def _change(account: Account, it: Thing, **changes: object) -> Thing:
-    if it["status"] == "canceled":
-        raise Refused("A canceled subscription can only update its cancellation_details.")
+def change(account: Account, it: Thing, **changes: object) -> Thing:
+    """Set fields of a subscription that goes on, and tell so if any of them was another. Raises Refused."""
+    expect_not_ended(it)
     previous = {name: it[name] for name in changes if it[name] != changes[name]}
     it.update(changes)
     account.save(it)
     if previous:
         account.tell("customer.subscription.updated", it, previous)
     return it
+
+
+def expect_not_ended(it: Thing) -> None:
+    """Raises Refused if the subscription is over."""
+    if it["status"] == "canceled":
+        raise Refused("A canceled subscription can only update its cancellation_details.")

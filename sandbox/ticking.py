@@ -6,7 +6,7 @@ import logging
 import threading
 from typing import TYPE_CHECKING
 
-from sandbox import paypal_payments, stripe_checkout, stripe_subscriptions
+from sandbox import paypal_payments, stripe_billing, stripe_checkout
 from sandbox.store import Thing
 
 if TYPE_CHECKING:
@@ -53,8 +53,8 @@ def _attend(sandbox: Sandbox, name: str, kind: str, thing: Thing) -> int:
         now = account.now
         it = account.need(kind, thing["id"])
         if kind == "subscription":
-            while stripe_subscriptions.is_due(it, now) and done < MOST_PERIODS:
-                stripe_subscriptions.renew(account, it)
+            while stripe_billing.is_due(it, now) and done < MOST_PERIODS:
+                stripe_billing.renew(account, it)
                 done += 1
         elif it.get("_settles_at", now + 1) <= now:
             SETTLE[kind](account, it)

@@ -54,6 +54,11 @@ def moment(seconds: float) -> str:
     return f"{datetime.fromtimestamp(seconds, timezone.utc):%d %b %Y, %H:%M} UTC"
 
 
+def day(seconds: float) -> str:
+    """The day of a time of the sandbox: "21 Nov 2026"."""
+    return f"{datetime.fromtimestamp(seconds, timezone.utc):%d %b %Y}"
+
+
 def iso_moment(text: str) -> str:
     """The same of a time as Scrip's API writes it."""
     return moment(datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp())

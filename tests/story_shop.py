@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -14,6 +16,8 @@ from running import Running
 from sandboxes import Provider
 from until import until
 
+IDS = re.compile(r"(_[0-9a-f]{24})\b")
+
 
 @contextmanager
 def a_shop(system: Running, app: str) -> Iterator[Shop]:
@@ -22,6 +26,13 @@ def a_shop(system: Running, app: str) -> Iterator[Shop]:
     yield shop
     shop.end_plans()
     assert system.is_clean()
+
+
+def about(events: list[dict[str, Any]], customer: str, was: str = "original") -> list[dict[str, Any]]:
+    """The events as they would be of another customer, and another subscription."""
+    text = IDS.sub(rf"\g<1>{customer}", json.dumps(events)).replace(f'"{was}"', f'"{customer}"')
+    copies: list[dict[str, Any]] = json.loads(text)
+    return copies
 
 
 def _yearly(minor: int) -> dict[str, Any]:
@@ -89,11 +100,25 @@ class Shop:
         self.quiet()
         return done
 
-    def change_plan(self, subscription: str, plan: str) -> None:
+    def change_plan(self, subscription: str, plan: str, proration: str = "none") -> None:
         """The subscription is of another plan from now on."""
-        self.open("who-asks-for-the-price", plan=plan)  # the provider knows a price once a page has shown it
+        self._change_price(subscription, f"{self.app}_{plan}", proration)
+
+    def change_to_a_year(self, subscription: str, minor: int) -> None:
+        """The subscription is paid for by the year from now on; what is left of the month is given back."""
+        price = self.v1.prices.create(_yearly(minor)["price_data"])
+        self._change_price(subscription, price.id, "always_invoice")
+
+    def _change_price(self, subscription: str, price: str, proration: str) -> None:
         item = self.v1.subscriptions.retrieve(subscription).to_dict()["items"]["data"][0]["id"]
-        self.v1.subscriptions.update(subscription, {"items": [{"id": item, "price": f"{self.app}_{plan}"}]})
+        changed = {"items": [{"id": item, "price": price}], "proration_behavior": proration}
+        self.v1.subscriptions.update(subscription, changed)
+
+    def told_of(self, subscription: str) -> list[dict[str, Any]]:
+        """All events so far that name whose subscription it is, or an invoice of it, oldest first."""
+        named = [self.v1.subscriptions.retrieve(subscription).customer, *(it.id for it in self.invoices(subscription))]
+        listed = [it.to_dict(for_json=True) for it in self.v1.events.list({"limit": 100}).auto_paging_iter()]
+        return [it for it in reversed(listed) if any(id_ in json.dumps(it) for id_ in named)]
 
     def tell(self, *events: dict[str, Any]) -> None:
         """Send events of our own making, each when the one before is known."""

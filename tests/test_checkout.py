@@ -261,7 +261,13 @@ def test_the_promise_is_found_by_the_session_where_metadata_were_lost(provider: 
 def test_a_promise_to_one_customer_is_kept_for_no_other(provider: Provider, now: datetime) -> None:
     answer = begin(now=now, id="c-1", quantity=5)
     session = session_of(provider, answer)
-    session |= {"payment_intent": "pi_other", "payment_status": "paid", "line_items": None, "id": "cs_other"}
+    session |= {
+        "payment_intent": "pi_other",
+        "payment_status": "paid",
+        "status": "complete",
+        "line_items": None,
+        "id": "cs_other",
+    }
     session["metadata"] = {**session["metadata"], "customer": BO}
     deliver("ai-services", event("checkout.session.completed", session, created=now), now=now)
     assert entries(BO) == [("purchase", 100)]
@@ -316,6 +322,21 @@ def test_a_session_that_expired_ends_its_checkout(provider: Provider, now: datet
 
 
 # --- PayPal
+
+
+@pytest.mark.parametrize(
+    ("price_minor", "currency", "said"),
+    [(500, "inr", "paypal does not take inr"), (500, "kwd", "paypal does not take kwd"), (0, "usd", "for free")],
+)
+def test_what_paypal_cannot_take_is_refused_without_asking_it(
+    price_minor: int, currency: str, said: str, provider: Provider, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(checkouts.OPENERS, "paypal", lambda *_: pytest.fail("PayPal was asked"))
+    repack("echomind", "session", price_minor=price_minor, currency=currency)
+    with pytest.raises(Invalid) as refusal:
+        checkouts.start(app("echomind"), order(pack="session", provider="paypal"), now=now)
+    ((field, reason),) = refusal.value.errors
+    assert (field, said in reason, stored()) == ("provider", True, [])
 
 
 def test_a_checkout_over_paypal_is_credited_once_captured(provider: Provider, now: datetime) -> None:

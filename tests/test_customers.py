@@ -104,6 +104,38 @@ def test_the_subscription_shows_the_cycle_that_runs(db, now):
     assert seen["granted_at"] is None
 
 
+def cycle(now: datetime, **changed: Any) -> tuple[str, str]:
+    """Ada's cycle as it is shown, after these columns were changed: their days of 2026."""
+    for column, value in changed.items():
+        database.run(f"UPDATE subscription SET {column} = %s", [value])
+    seen = customers.get(songs(), "ada", now=now)["subscription"]
+    return seen["cycle_start"].strftime("%m-%d"), seen["cycle_end"].strftime("%m-%d")
+
+
+def day(text: str) -> datetime:
+    return datetime.fromisoformat(f"2026-{text}T00:00:00+00:00")
+
+
+def test_a_subscription_that_ended_with_its_period_shows_no_month_that_never_was(db):
+    patch("ada", day("01-10"))
+    subscribe("ada", day("01-10"), status="canceled")
+    told_late = day("03-10") + timedelta(minutes=7)
+    assert cycle(day("05-01"), changed_at=told_late, current_period_end=day("03-10")) == ("02-10", "03-10")
+    assert cycle(day("05-01"), changed_at=day("02-20")) == ("02-10", "03-10"), "at once, in the middle of a month"
+    assert cycle(day("05-01"), current_period_end=day("03-01")) == ("02-10", "03-01"), "no end beyond the provider's"
+    assert cycle(day("05-01"), current_period_end=None) == ("02-10", "03-10")
+
+
+def test_a_trials_cycle_is_the_trial(db):
+    patch("ada", day("01-10"))
+    subscribe("ada", day("01-10"), status="trialing")
+    assert cycle(day("01-12"), anchor=day("01-24")) == ("01-10", "01-24")
+    assert cycle(day("01-24")) == ("01-24", "02-24")
+    ended = {"status": "canceled", "changed_at": day("01-24"), "current_period_end": day("01-24")}
+    assert cycle(day("03-01"), **ended) == ("01-10", "01-24"), "given up in the trial"
+    assert cycle(day("03-01"), changed_at=day("01-20")) == ("01-10", "01-24")
+
+
 def test_an_active_subscription_is_shown_before_a_later_one_that_ended(db, now):
     patch("ada", now)
     for number, status in enumerate(("canceled", "active", "canceled")):

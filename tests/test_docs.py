@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+import crashpoints
 import manage
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -53,3 +57,31 @@ def test_files_that_the_readme_names_exist() -> None:
     diagram = text("README.md")
     for name in re.findall(r"\b((?:web|jobs|workers|models|scheduler)/[\w/]+\.py)\b", diagram):
         assert (ROOT / name).exists(), name
+
+
+def test_every_crash_point_is_documented_and_there() -> None:
+    sources = [
+        path for part in ("jobs", "models", "web", "workers", "scheduler") for path in (ROOT / part).rglob("*.py")
+    ]
+    visited = re.findall(r'crashpoint\("([\w-]+)"\)', "\n".join(path.read_text() for path in sources))
+    assert sorted(visited) == sorted(crashpoints.NAMES)
+    documented = text("docs/settings.md").partition("The crash points:")[2]
+    assert sorted(re.findall(r"`([\w-]+)`", documented)) == sorted(crashpoints.NAMES)
+
+
+@pytest.mark.parametrize("armed", ["after-apply", "event-before-commit:x", ":2"])
+def test_an_unknown_crash_point_is_refused_at_the_start(armed: str) -> None:
+    command = [sys.executable, "manage.py", "--help"]
+    refused = subprocess.run(
+        command, cwd=ROOT, env={**os.environ, "SCRIP_CRASH_AT": armed}, capture_output=True, text=True
+    )
+    assert refused.returncode != 0
+    assert "event-before-commit" in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+def test_the_servers_are_named_alike_everywhere() -> None:
+    """The names of the supervisor's processes, as its log has them."""
+    for page in ("README.md", "docs/running.md"):
+        assert "| `redis` |" in text(page)
+        assert "| `valkey` |" not in text(page)

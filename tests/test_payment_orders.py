@@ -138,4 +138,6 @@ def test_a_payment_intent_whose_checkout_was_lost_leaves_the_sale_to_its_session
     session = paid_session("songs", ADA, "starter", line_items={"data": [{"quantity": 5}]}, metadata=metadata)
     tell((now, "payment_intent.succeeded", intent), (now, "checkout.session.completed", session))
     assert entries(ADA, "songs") == [("purchase", 500)]
-    assert {state for state, _ in event_states("songs")} == {"done"}
+    (state, reason), told = event_states("songs")
+    assert (state, told) == ("ignored", ("done", None))
+    assert "'lost', which is none of ours: its checkout session" in str(reason)

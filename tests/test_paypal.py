@@ -19,7 +19,7 @@ from folders import data_folder
 from jobs import events
 from jobs.facts import PaymentReversed, PaymentSettled
 from jobs.providers import paypal, paypal_api, paypal_fields
-from models import balances, clock, database
+from models import balances, checkouts, clock, database
 from models.errors import NotOurs, ProviderAway, ProviderRefused, Unprocessable
 from models.events import Event
 from sandboxes import running_provider
@@ -64,6 +64,7 @@ def test_a_completed_capture_is_a_payment_keyed_by_the_capture_with_the_order_as
         reference="CAP1",
         order="ORD1",
         pack=PACK,
+        is_priced_by_payer=True,
         amount_minor=499,
         currency="usd",
     )
@@ -180,7 +181,47 @@ def test_who_writes_the_order_sets_neither_the_quantity_nor_the_price(db, now):
     deliver(event("PAYMENT.CAPTURE.COMPLETED", cheap), now=now)
     assert balance(ADA, SLUG) == 0
     ((state, error),) = event_states(SLUG)
-    assert (state, "cost 499" in str(error)) == ("dead", True)
+    assert (state, "cost 4.99 usd" in str(error)) == ("dead", True)
+
+
+@pytest.mark.parametrize(("value", "currency"), [("1", "JPY"), ("0.01", "EUR"), ("500.00", "EUR")])
+def test_who_writes_the_order_sets_not_the_currency_either(db, now, value, currency):
+    deliver(event("PAYMENT.CAPTURE.COMPLETED", capture(ADAS, amount=amount(value, currency))), now=now)
+    assert balance(ADA, SLUG) == 0
+    ((state, error),) = event_states(SLUG)
+    assert state == "dead"
+    assert f"{value} {currency.lower()} were paid for 1 × minutes_30, which cost 4.99 usd" in str(error)
+
+
+def test_a_capture_that_names_no_order_has_to_pay_the_price_too(db, now):
+    cheap = capture(ADAS, amount=amount("1", "JPY"))
+    del cheap["supplementary_data"]
+    deliver(event("PAYMENT.CAPTURE.COMPLETED", cheap), now=now)
+    assert (balance(ADA, SLUG), event_states(SLUG)[0][0]) == (0, "dead")
+
+
+def promise(now: datetime, *, quantity: int, order_id: str) -> str:
+    """A checkout of Ada's that was opened at PayPal; returns what its order names."""
+    values: dict[str, Any] = dict.fromkeys(
+        ("plan", "expires_after", "stripe_price", "email", "success_url", "cancel_url")
+    )
+    values |= {"app": SLUG, "external_id": "c-1", "customer": ADA, "content": {}, "pack": PACK, "quantity": quantity}
+    values |= {"units": 30, "price_minor": 499, "currency": "usd", "refundable": True, "title": "", "now": now}
+    values |= {"success_url": "", "cancel_url": "", "provider": "paypal"}
+    database.transact(lambda conn: checkouts.insert(conn, values))
+    checkouts.complete(SLUG, "c-1", order_id, "https://paypal", now=now)
+    return f"{ADAS}&checkout=c-1&app={SLUG}"
+
+
+@pytest.mark.parametrize("offer", [amount("1", "JPY"), amount("9.98", "EUR"), amount("9.97")])
+def test_a_promise_is_kept_for_its_price_in_its_currency_alone(db, now, api, offer):
+    named = promise(now, quantity=2, order_id="ORD1")
+    fake = api(get_capture=capture(named, amount=offer))
+    cheap = order(named, purchase_units=[{"custom_id": named, "amount": offer}])
+    deliver(event("CHECKOUT.ORDER.APPROVED", cheap), now=now)
+    deliver(event("PAYMENT.CAPTURE.COMPLETED", capture(named, amount=offer)), now=now)
+    assert (balance(ADA, SLUG), fake.asked) == (0, [("get_capture", "CAP1")])
+    assert [(state, "which cost 9.98 usd" in str(error)) for state, error in event_states(SLUG)] == [("dead", True)] * 2
 
 
 def test_two_captures_of_one_order_are_two_payments(db, now):
@@ -437,6 +478,22 @@ def test_an_order_for_a_pack_that_is_not_sold_is_left_with_the_buyers_money(db, 
     ((state, error),) = event_states(SLUG)
     assert (state, fake.asked) == ("dead", [])
     assert "not captured" in str(error)
+
+
+@pytest.mark.parametrize("offer", [amount("1", "JPY"), amount("0.01", "EUR"), amount("4.98"), None, {"value": "4.99"}])
+def test_an_order_for_another_price_or_currency_is_left_with_the_buyers_money(db, now, api, offer):
+    fake = api(capture_order=AssertionError("captured"))
+    cheap = order(ADAS, purchase_units=[{"custom_id": ADAS, "amount": offer}])
+    deliver(event("CHECKOUT.ORDER.APPROVED", cheap), now=now)
+    ((state, error),) = event_states(SLUG)
+    assert (state, fake.asked) == ("dead", [])
+    assert "not captured" in str(error) or "malformed" in str(error)
+
+
+def test_an_order_that_names_no_pack_is_not_captured(db, now, api):
+    fake = api(capture_order=AssertionError("captured"))
+    deliver(event("CHECKOUT.ORDER.APPROVED", order(f"app={SLUG}")), now=now)
+    assert (event_states(SLUG)[0][0], fake.asked) == ("dead", [])
 
 
 def test_an_order_that_paypal_will_not_capture_credits_nothing(db, now, api):

@@ -304,6 +304,24 @@ def test_a_missed_event_that_cannot_be_applied_is_dead_and_told(provider: Provid
     assert entries(ADA) == [("purchase", 100)]
 
 
+def test_an_event_that_was_dead_before_is_told_by_every_run_over_its_span(provider: Provider, now: datetime) -> None:
+    bad = event("checkout.session.completed", paid_session(APP, ADA, "gone"), created=now)
+    deliver(APP, bad, now=now)
+    assert look(now, days=1) == {"dead": 1}
+    assert findings(now + timedelta(days=1)) == [("dead", bad["id"])]
+    assert findings(now + timedelta(days=31)) == []
+    assert look(now, "songs") == {}, "it is another app's"
+    ((_, error),) = event_states(APP)
+    (told,) = runs.run(APP, "reconcile", now=now)["found"]
+    assert (told["reference"], told["detail"]) == (bad["id"], error)
+
+
+def test_a_dead_event_is_told_where_no_provider_can_be_asked(now: datetime, db: str) -> None:
+    bad = event("checkout.session.completed", paid_session(APP, ADA, "gone"), created=now)
+    deliver(APP, bad, now=now)
+    assert findings(now) == [("skipped", ""), ("dead", bad["id"])]
+
+
 @pytest.mark.parametrize("are_events_gone", [False, True])
 @pytest.mark.parametrize("sold", [{"pack": "starter"}, {"plan": "pro"}], ids=str)
 def test_what_was_paid_before_the_app_came_here_is_left_alone(

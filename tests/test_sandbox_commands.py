@@ -35,8 +35,9 @@ def manage(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         (("deliver", "late", "--late-seconds", "soon", "--app", "songs"), "'soon' is not a valid float range"),
         (("deliver", "twice", "--late-seconds", "5", "--app", "songs"), "--late-seconds is for late, not for twice"),
         (("clock", "soon"), 'must be a whole number and one of d, h, m, s, such as "30d"'),
-        (("clock", "-1d"), "No such option"),
+        (("clock", "-3d"), "the clock never goes back: '-3d'"),
         (("clock", "++1d"), "must be a whole number"),
+        (("do", "change-price", "sub_1", "--app", "songs", "--proration", "some"), "'some' is not one of"),
         (("sign", "stripe", "no-such-file.json", "--app", "songs"), "'no-such-file.json' does not exist"),
         (("sign", "stripe", "README.md", "--app", "nope"), "there is no app 'nope'"),
         (("send", "paypal", "no-such-file.json", "--app", "songs"), "'no-such-file.json' does not exist"),
@@ -80,7 +81,11 @@ def test_an_id_that_is_not_there_is_refused_with_where_the_ids_are(system: Runni
 
 @pytest.mark.parametrize(
     ("action", "amount", "said"),
-    [("refund", "1,50", 'must be a plain decimal such as "9.99"'), ("refund", "99", "greater than unrefunded amount")],
+    [
+        ("refund", "1,50", 'must be a plain decimal such as "9.99"'),
+        ("refund", "99", "greater than unrefunded amount"),
+        ("refund", "-1", "The amount must be more than nothing, not -1."),
+    ],
 )
 def test_an_amount_that_does_not_do_is_refused(system: Running, action, amount, said) -> None:
     (charge,) = bought(system, f"cli-amount-{amount[:2]}")
@@ -98,9 +103,9 @@ def bought(system: Running, customer: str) -> list[str]:
     return [charge["id"] for charge in of_stripe(system, "charges?limit=1")]
 
 
-def of_stripe(system: Running, path: str) -> list[dict[str, str]]:
+def of_stripe(system: Running, path: str, app: str = "clash-ai") -> list[dict[str, str]]:
     url = f"{system.sandbox_url()}/stripe/v1/{path}"
-    found: list[dict[str, str]] = requests.get(url, auth=("sk_sandbox_clash-ai", ""), timeout=30).json()["data"]
+    found: list[dict[str, str]] = requests.get(url, auth=(f"sk_sandbox_{app}", ""), timeout=30).json()["data"]
     return found
 
 
@@ -114,6 +119,25 @@ def test_a_refund_and_a_dispute_are_done_from_the_command_line(system: Running) 
     assert refused.returncode == 1
     assert "has been charged back; cannot issue a refund" in refused.stderr
     until(lambda: system.balance("cli-refund", app="clash-ai") == 0)
+
+
+def test_a_price_is_changed_and_an_invoice_given_up_from_the_command_line(system: Running) -> None:
+    form = {"customer": "cli-plan", "item": "stripe:plan:pro"}
+    requests.post(f"{system.sandbox_url()}/shop/songs", data=form, allow_redirects=False, timeout=30)
+    page = of_stripe(system, "checkout/sessions?limit=1", "songs")[0]["id"]
+    requests.post(f"{system.sandbox_url()}/checkout/{page}", data={}, allow_redirects=False, timeout=30)
+    id_ = of_stripe(system, "subscriptions?limit=1", "songs")[0]["id"]
+    asked = {"currency": "usd", "unit_amount": 9900, "product_data[name]": "more", "recurring[interval]": "month"}
+    prices, key = f"{system.sandbox_url()}/stripe/v1/prices", ("sk_sandbox_songs", "")
+    price = requests.post(prices, data=asked, auth=key, timeout=30).json()["id"]
+    assert system.manage("sandbox", "do", "fail-next", id_, "--app", "songs").returncode == 0
+    change = ("sandbox", "do", "change-price", id_, "--app", "songs")
+    assert "price names the price" in system.manage(*change).stderr
+    done = json.loads(system.manage(*change, "--price", price, "--proration", "always_invoice").stdout)["done"]
+    assert (done["items"]["data"][0]["price"]["id"], done["status"]) == (price, "past_due")
+    given_up = system.manage("sandbox", "do", "void-invoice", done["latest_invoice"], "--app", "songs")
+    assert json.loads(given_up.stdout)["done"]["status"] == "void"
+    assert system.manage("sandbox", "do", "cancel", id_, "--app", "songs").returncode == 0
 
 
 @pytest.mark.parametrize("body", ["x", "[1]", "{}", '{"id": 5, "type": "x"}'])

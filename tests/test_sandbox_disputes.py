@@ -115,3 +115,28 @@ def test_a_charge_has_one_open_dispute_at_most(provider, v1, charge):
     asked = {"app": APP, "action": "dispute", "id": charge.id}
     assert requests.post(f"{provider.url}/control", json=asked, timeout=9).status_code == 400
     assert len(v1.disputes.list().data) == 1
+
+
+def test_what_is_refunded_whole_cannot_be_disputed(provider, v1, charge):
+    v1.refunds.create({"charge": charge.id})
+    for action in ("dispute", "inquiry"):
+        asked = {"app": APP, "action": action, "id": charge.id}
+        answer = requests.post(f"{provider.url}/control", json=asked, timeout=9)
+        assert (answer.status_code, "nothing is left of it" in answer.json()["error"]) == (400, True)
+    assert "Dispute: money withdrawn" not in buttons(provider)
+    assert v1.disputes.list().data == []
+
+
+def test_a_dispute_is_about_no_more_than_what_is_left(provider, v1, charge):
+    v1.refunds.create({"charge": charge.id, "amount": 100})
+    asked = {"app": APP, "action": "dispute", "id": charge.id, "amount": "4.00"}
+    answer = requests.post(f"{provider.url}/control", json=asked, timeout=9)
+    assert (answer.status_code, "what is left of the charge (3.99 USD)" in answer.json()["error"]) == (400, True)
+    assert act(provider, "dispute", charge.id, amount="3.99")["amount"] == 399
+
+
+def test_an_inquiry_that_becomes_a_dispute_takes_what_has_not_been_refunded_meanwhile(provider, v1, charge):
+    inquiry = act(provider, "inquiry", charge.id)
+    v1.refunds.create({"charge": charge.id, "amount": 100})
+    dispute = act(provider, "escalate", inquiry["id"])
+    assert (dispute["amount"], dispute["balance_transactions"][0]["amount"]) == (399, -399)

@@ -13,7 +13,7 @@ import requests
 from folders import data_folder
 from sandbox import wording
 from sandboxes import Provider, running_provider
-from test_sandbox_stripe import APP, asked, bought, price, subscribed
+from test_sandbox_stripe import APP, asked, bought, charge_of, pass_time, price, subscribed
 
 
 @pytest.fixture
@@ -33,10 +33,10 @@ def read(provider: Provider, path: str, status: int = 200) -> str:
     return answer.text
 
 
-def ordered(provider: Provider, value: str, currency: str, description: str) -> str:
+def ordered(provider: Provider, value: str, currency: str, description: str, customer: str = "ada") -> str:
     """The path of the page where an order is approved."""
     amount = {"value": value, "currency_code": currency}
-    unit = {"amount": amount, "description": description, "custom_id": "customer=ada&pack=session"}
+    unit = {"amount": amount, "description": description, "custom_id": f"customer={customer}&pack=session"}
     token = {"Authorization": f"Bearer A21-sandbox_{APP}"}
     body = {"intent": "CAPTURE", "purchase_units": [unit]}
     answer = requests.post(f"{provider.url}/paypal/v2/checkout/orders", json=body, headers=token, timeout=9)
@@ -140,6 +140,55 @@ def test_the_portal_names_the_app_what_was_sold_and_to_whom(provider, v1):
     assert "29.00 USD every month" in page
 
 
+def test_a_plans_payment_says_which_month_it_is_for(provider, v1):
+    item = subscribed(provider, v1)["items"]["data"][0]
+    month = [wording.day(item[name]) for name in ("current_period_start", "current_period_end")]
+    assert f"for {month[0]} to {month[1]}" in read(provider, f"/portal/{APP}")
+    pass_time(provider, days=32)
+    assert f"for {month[1]} to " in read(provider, f"/portal/{APP}")
+
+
+def test_the_portal_shows_one_customers_payments_and_subscriptions(provider, v1):
+    mine = bought(provider, v1)
+    paypal_of_bo = ordered(provider, "5.00", "USD", "A thing", "bo")
+    of_bo = [bought(provider, v1, metadata={"customer": "bo"}, payment_intent_data={"metadata": {"customer": "bo"}})]
+    of_bo += [bought(provider, v1, "later", metadata={"customer": "bo"})]
+    plan = subscribed(provider, v1, metadata={"customer": "bo", "plan": "pro"})
+    requests.post(provider.url + paypal_of_bo, data={"how": "COMPLETED"}, allow_redirects=False, timeout=9)
+    order = paypal_of_bo.rpartition("/")[2]
+    token = {"Authorization": f"Bearer A21-sandbox_{APP}"}
+    url = f"{provider.url}/paypal/v2/checkout/orders/{order}/capture"
+    capture = requests.post(url, json={}, headers=token, timeout=9).json()["purchase_units"][0]["payments"]["captures"]
+    page = read(provider, f"/portal/{APP}?customer=bo")
+    assert all(f'id="{id_}"' in page for id_ in (charge_of(v1, of_bo[0]).id, of_bo[1].id, plan.id, capture[0]["id"]))
+    assert charge_of(v1, mine).id not in page
+    assert 'value="bo"' in page
+    assert charge_of(v1, mine).id in read(provider, f"/portal/{APP}")
+    assert "None of cy." in read(provider, f"/portal/{APP}?customer=cy")
+
+
+def test_the_pages_of_one_customer_and_their_buttons_stay_with_that_customer(provider, v1):
+    for _ in range(11):
+        bought(provider, v1)
+    page = read(provider, f"/portal/{APP}?customer=ada")
+    assert "Page 1 of 2, 11 in all" in page
+    assert 'href="?customer=ada&amp;payments=2#payments"' in page
+    assert f'action="/portal/{APP}?customer=ada#ch_' in page
+    charge = v1.charges.list({"limit": 1}).data[0].id
+    form = {"action": "refund", "id": charge, "place": charge}
+    answer = requests.post(f"{provider.url}/portal/{APP}?customer=ada", data=form, allow_redirects=False, timeout=9)
+    assert answer.headers["Location"] == f"/portal/{APP}?customer=ada#{charge}"
+
+
+def test_many_buttons_are_a_menu_and_few_are_not(provider, v1):
+    bought(provider, v1)
+    assert read(provider, f"/portal/{APP}").count('<details class="menu">') == 1
+    provider.control(APP, action="dispute", id=v1.charges.list().data[0].id)
+    page = read(provider, f"/portal/{APP}")
+    assert "<details" not in page
+    assert "The seller wins</button>" in page
+
+
 def test_a_button_leads_back_to_the_page_that_it_was_on(provider, v1):
     session = bought(provider, v1)
     charge = v1.payment_intents.retrieve(session.payment_intent).latest_charge
@@ -158,6 +207,29 @@ def test_an_event_that_there_is_not_cannot_be_sent_again(provider):
     assert (answer.status_code, answer.json()["error"]) == (404, "No such event: 'evt_none'")
 
 
+@pytest.mark.parametrize(
+    ("body", "status", "said"),
+    [
+        ("{", 400, "The body is not JSON: "),
+        ("", 400, "The body is not JSON: "),
+        ("[]", 400, "The body must be a JSON object"),
+        ('{"deliver": "late"}', 400, "app names the account."),
+        ('{"app": 5}', 400, "app names the account."),
+        ('{"app": "nope"}', 404, "There is no app 'nope'. There are ai-services,"),
+        ('{"app": "songs", "dliver": "late"}', 400, "There is no dliver. There are app, deliver,"),
+        ('{"app": "songs", "action": "refund"}', 400, "id names what it happens to."),
+        ('{"app": "songs", "action": ["refund"], "id": "ch_1"}', 400, "action names what is to happen."),
+        ('{"app": "songs", "late_seconds": "NaN"}', 400, "late_seconds is a number of seconds"),
+        ('{"app": "songs", "deliver": ["late"]}', 400, "deliver is one of normal, late"),
+    ],
+)
+def test_a_program_that_asks_for_what_there_is_not_is_told_what_is_wrong(provider, body, status, said):
+    answer = requests.post(f"{provider.url}/control", data=body, timeout=9)
+    assert answer.status_code == status
+    assert said in answer.json()["error"]
+    assert provider.sandbox.store.accounts() == []
+
+
 def test_a_program_is_not_shown_the_sandboxs_own_notes(provider, v1):
     done = provider.control(APP, action="fail-next", id=subscribed(provider, v1).id)["done"]
     assert done["object"] == "subscription"
@@ -167,15 +239,61 @@ def test_a_program_is_not_shown_the_sandboxs_own_notes(provider, v1):
 # --- errors
 
 
-def test_an_error_says_what_happened_and_leads_back(provider, v1):
-    session = bought(provider, v1)
-    charge = v1.payment_intents.retrieve(session.payment_intent).latest_charge
-    here = f"{provider.url}/portal/{APP}"
-    form = {"action": "refund", "id": charge, "amount": "99.00"}
-    answer = requests.post(here, data=form, headers={"Referer": f"{here}?payments=1"}, timeout=9)
+@pytest.mark.parametrize(
+    ("amount", "said"),
+    [
+        ("99.00", "Refund amount (99.00 USD) is greater than unrefunded amount on charge (4.99 USD)"),
+        ("-1", "The amount must be more than nothing, not -1."),
+        ("1,5", "The amount must be a plain decimal"),
+    ],
+)
+def test_an_amount_that_does_not_do_is_said_at_the_card_it_was_typed_at(provider, v1, amount, said):
+    first = v1.payment_intents.retrieve(bought(provider, v1).payment_intent).latest_charge
+    for _ in range(10):
+        bought(provider, v1)
+    here = f"{provider.url}/portal/{APP}?payments=2"
+    answer = requests.post(here, data={"action": "refund", "id": first, "amount": amount}, timeout=9)
     assert answer.status_code == 400
-    assert "Refund amount (99.00 USD) is greater than unrefunded amount on charge (4.99 USD)" in answer.text
-    assert f'href="/portal/{APP}?payments=1"' in answer.text
+    card = answer.text.partition(f'id="{first}"')[2]
+    assert said in card
+    assert f'value="{amount}" aria-invalid="true" aria-describedby="said-{first}"' in card
+    assert f'action="/portal/{APP}?payments=2#{first}"' in card
+    assert answer.text.count('role="alert"') == 1
+
+
+def test_a_refusal_about_what_is_not_on_the_page_is_said_above_it(provider):
+    answer = requests.post(f"{provider.url}/portal/{APP}", data={"action": "refund", "id": "ch_none"}, timeout=9)
+    assert answer.status_code == 404
+    assert "No such charge" in answer.text
+    assert "Portal of Songs" in answer.text
+
+
+def test_a_promotion_code_that_is_not_known_leaves_the_form_as_it_was(provider, v1):
+    session = v1.checkout.sessions.create(asked(allow_promotion_codes=True))
+    answer = provider.pay(session.id, code="HALV", email="ada@a.test")
+    assert answer.status_code == 400
+    assert re.search(r'id="code-said">This code is not known: HALV\. The sandbox knows HALF and FREE\.', answer.text)
+    assert 'value="HALV" autofocus aria-invalid="true" aria-describedby="code-said"' in answer.text
+    assert 'value="ada@a.test"' in answer.text
+    assert provider.pay(session.id, code="half").status_code == 303
+    assert v1.checkout.sessions.retrieve(session.id).amount_total == 250
+
+
+def test_a_code_that_makes_it_free_does_not_stay_where_the_payment_was_refused(provider, v1):
+    session = v1.checkout.sessions.create(asked(allow_promotion_codes=True))
+    answer = provider.pay(session.id, "later", code="FREE")
+    assert answer.status_code == 400
+    assert "cost something" in answer.text
+    assert 'name="how"' in answer.text
+    assert v1.checkout.sessions.retrieve(session.id).amount_total == 499
+
+
+def test_the_checkout_says_the_price_once_and_adds_up_only_where_there_is_a_sum(provider, v1):
+    once = v1.checkout.sessions.create(asked())
+    assert read(provider, f"/checkout/{once.id}").count("4.99 USD") == 1
+    lines = [{"price_data": price(minor), "quantity": 1} for minor in (499, 100)]
+    page = read(provider, f"/checkout/{v1.checkout.sessions.create(asked(line_items=lines)).id}")
+    assert [page.count(said) for said in ("4.99 USD", "1.00 USD", "5.99 USD")] == [1, 1, 1]
 
 
 @pytest.mark.parametrize("referer", [None, "https://evil.test/shop/songs", "//evil.test", "http://[", "x"])

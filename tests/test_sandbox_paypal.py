@@ -206,3 +206,29 @@ def test_the_sandbox_knows_its_own_signature(provider, paypal):
 def test_a_wrong_secret_gets_no_token(provider):
     answer = requests.post(f"{provider.url}/paypal/v1/oauth2/token", auth=(f"sandbox_{APP}", "no"), timeout=9)
     assert answer.status_code == 401
+
+
+def test_an_app_that_there_is_not_gets_no_token_and_no_answer(provider):
+    granted = requests.post(f"{provider.url}/paypal/v1/oauth2/token", auth=("sandbox_nope", "sandbox"), timeout=9)
+    assert (granted.status_code, granted.json()["error"]) == (401, "invalid_client")
+    headers = {"Authorization": "Bearer A21-sandbox_nope"}
+    answer = requests.get(f"{provider.url}/paypal/v2/checkout/orders/X", headers=headers, timeout=9)
+    assert answer.status_code == 401
+
+
+def test_a_dispute_is_about_what_is_left_of_a_payment(provider, paypal):
+    capture = captured(provider, paypal)["id"]
+    provider.control(APP, action="paypal-refund", id=capture, amount="1.99")
+    dispute = provider.control(APP, action="paypal-dispute", id=capture)["done"]
+    assert dispute["dispute_amount"] == {"currency_code": "USD", "value": "4.00"}
+    provider.control(APP, action="paypal-lose", id=dispute["dispute_id"])
+    asked = {"app": APP, "action": "paypal-dispute", "id": capture}
+    answer = requests.post(f"{provider.url}/control", json=asked, timeout=9)
+    assert (answer.status_code, answer.json()["error"]) == (400, "This payment cannot be disputed: it is refunded.")
+
+
+@pytest.mark.parametrize("amount", ["-1", "0"])
+def test_a_refund_of_nothing_is_refused_by_the_portal(provider, paypal, amount):
+    asked = {"app": APP, "action": "paypal-refund", "id": captured(provider, paypal)["id"], "amount": amount}
+    answer = requests.post(f"{provider.url}/control", json=asked, timeout=9)
+    assert answer.json() == {"error": f"The amount must be more than nothing, not {amount}.", "param": "amount"}

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
+import textwrap
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import requests
 
-from running import Running
+from running import ROOT, Running
 from until import until
 
 OPTIONS: dict[str, Any] = {"allow_redirects": False, "timeout": 30}
@@ -20,17 +22,17 @@ def shop(system: Running, app: str, customer: str) -> str:
     return answer.text
 
 
-def begin(system: Running, customer: str, item: str, app: str = "songs") -> str:
+def begin(system: Running, customer: str, item: str, app: str = "songs", **more: str) -> str:
     """Buy in the shop; returns the payment page."""
-    form = {"customer": customer, "item": item}
+    form = {"customer": customer, "item": item, **more}
     answer = requests.post(f"{system.sandbox_url()}/shop/{app}", data=form, **OPTIONS)
     assert answer.status_code == 303, answer.text
     return answer.headers["Location"]
 
 
-def pay(page: str, how: str) -> str:
+def pay(page: str, how: str, **more: str) -> str:
     """Press a button of the payment page; returns where that leads."""
-    return requests.post(page, data={"how": how}, **OPTIONS).headers["Location"]
+    return requests.post(page, data={"how": how, **more}, **OPTIONS).headers["Location"]
 
 
 def comes_to_say(page: str, title: str) -> str:
@@ -61,6 +63,50 @@ def test_who_has_paid_is_thanked_with_what_they_bought(system):
 def test_who_subscribed_is_thanked_too(system):
     page = comes_to_say(pay(begin(system, "shop-plan", "stripe:plan:pro"), "pay"), "Thank you, shop-plan")
     assert "You paid 29.00 USD a month for 1,000 credits a month." in page
+
+
+@pytest.mark.parametrize(
+    ("item", "code", "said"),
+    [
+        ("pack:starter", "HALF", "You paid 2.50 USD for 100 credits."),
+        ("pack:starter", "FREE", "You paid nothing for 100 credits."),
+        (
+            "plan:pro",
+            "HALF",
+            "You paid 14.50 USD for the first month of 1,000 credits a month; after it they cost 29.00 USD a month.",
+        ),
+    ],
+)
+def test_who_had_a_promotion_code_reads_what_was_paid(system, item, code, said):
+    customer = f"shop-code-{item[-3:]}-{code}"
+    page = comes_to_say(pay(begin(system, customer, f"stripe:{item}"), "pay", code=code), f"Thank you, {customer}")
+    assert said in page
+    assert "4.99" not in page
+
+
+def test_a_transfer_with_a_promotion_code_is_for_the_lower_price(system):
+    page = comes_to_say(
+        pay(begin(system, "shop-later-half", "stripe:pack:starter"), "later", code="HALF"), "Ordered, but not paid yet"
+    )
+    assert "100 credits for 2.50 USD: the money is on its way" in page
+
+
+def test_as_many_packs_as_are_wanted_are_bought_at_either_provider(system):
+    page = comes_to_say(
+        pay(begin(system, "shop-many", "stripe:pack:starter", **{"quantity-starter": "3"}), "pay"),
+        "Thank you, shop-many",
+    )
+    assert "You paid 14.97 USD for 300 credits." in page
+    order = begin(system, "shop-many", "paypal:pack:starter", **{"quantity-starter": "2"})
+    assert "9.98 USD" in requests.get(order, timeout=30).text
+
+
+@pytest.mark.parametrize("quantity", ["0", "-1", "10001", "1.5", "x", "9" * 5000])
+def test_as_many_packs_as_nobody_may_buy_are_refused(system, quantity):
+    form = {"customer": "shop-many", "item": "stripe:pack:starter", "quantity-starter": quantity}
+    answer = requests.post(f"{system.sandbox_url()}/shop/songs", data=form, **OPTIONS)
+    assert answer.status_code == 400
+    assert "How many must be a whole number from 1 to 10,000" in answer.text
 
 
 def test_who_pays_later_is_told_when_the_money_comes_and_that_it_did_not(system):
@@ -130,6 +176,21 @@ def test_swallowed_events_are_named_as_the_reason_to_wait(system):
         assert "are swallowed at present" in page
     finally:
         requests.post(f"{system.sandbox_url()}/control", json={"app": "ai-services", "deliver": "normal"}, timeout=30)
+
+
+def test_the_documented_plan_by_the_year_with_a_trial_grants_its_first_month(system):
+    text = (ROOT / "docs" / "sandbox.md").read_text()
+    (example,) = re.findall(r"^ {4}import stripe\n.*?print\(page\.url\)\n", text, re.DOTALL | re.MULTILINE)
+    code = (
+        textwrap.dedent(example).replace("http://127.0.0.1:PORT", system.sandbox_url()).replace('"ada"', '"shop-year"')
+    )
+    scope: dict[str, Any] = {}
+    exec(code, scope)
+    page = scope["page"].url
+    assert "Free for 7 days" in requests.get(page, timeout=30).text
+    pay(page, "pay")
+    until(lambda: system.balance("shop-year", app="songs") == 1000)
+    assert system.get("/v1/customers/shop-year", app="songs")["subscription"]["status"] == "trialing"
 
 
 # --- before it

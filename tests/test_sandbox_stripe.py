@@ -411,3 +411,39 @@ def test_bad_forms_are_400_never_500(provider, body):
     headers = {"Authorization": f"Bearer sk_sandbox_{APP}", "Content-Type": "application/x-www-form-urlencoded"}
     answer = requests.post(f"{provider.url}/stripe/v1/checkout/sessions", data=body, headers=headers, timeout=9)
     assert answer.status_code == 400
+
+
+# --- keys, prices and products
+
+
+@pytest.mark.parametrize("key", ["sk_sandbox_nope", "sk_live_1", "sk_sandbox_", "sk_sandbox_../songs"])
+def test_a_key_of_no_app_is_refused_as_stripe_does_and_leaves_no_account(provider, key):
+    client = stripe.StripeClient(key, base_addresses={"api": f"{provider.url}/stripe"}, max_network_retries=0)
+    with pytest.raises(stripe.AuthenticationError, match="Invalid API Key provided") as refusal:
+        client.v1.customers.create({"email": "a@a.test"})
+    assert refusal.value.http_status == 401
+    assert "nope" not in provider.sandbox.apps()
+
+
+def test_prices_and_products_are_listed(provider, v1):
+    once, monthly = v1.prices.create(price()), v1.prices.create(price(2900, interval="month"))
+    assert [it.id for it in v1.prices.list().data] == [monthly.id, once.id]
+    assert [it.id for it in v1.prices.list({"type": "recurring"}).data] == [monthly.id]
+    assert v1.prices.list({"currency": "eur"}).data == []
+    assert len(v1.prices.list({"active": True}).data) == 2
+    assert v1.prices.list({"active": False}).data == []
+    assert [it.id for it in v1.products.list().data] == [monthly.product, once.product]
+    assert [it.id for it in v1.products.list({"ids": [once.product]}).data] == [once.product]
+    product = v1.products.retrieve(once.product)
+    assert isinstance(product, stripe.Product)
+    assert (product.name, product.default_price) == ("100 credits", once.id)
+    with pytest.raises(stripe.InvalidRequestError, match="No such product"):
+        v1.products.retrieve("prod_none")
+
+
+def test_a_further_price_of_a_product_is_one_of_it(v1):
+    first = v1.prices.create(price())
+    second = v1.prices.create({"currency": "usd", "unit_amount": 900, "product": first.product})
+    assert second.product == first.product
+    assert [it.id for it in v1.products.list().data] == [first.product]
+    assert len(v1.prices.list({"product": first.product}).data) == 2

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import random
-import re
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from running import Running
-from story_shop import Shop, a_shop
+from story_shop import Shop, a_shop, about
 
 Event = dict[str, Any]
-IDS = re.compile(r"(_[0-9a-f]{24})\b")
 
 
 @pytest.fixture(scope="module")
@@ -117,13 +114,6 @@ def told(stories: Running) -> Iterator[tuple[Shop, list[Event]]]:
         assert ledger(shop, "original") == CAME_TO
         listed = shop.v1.events.list({"limit": 100}).auto_paging_iter()
         yield shop, [it.to_dict(for_json=True) for it in listed][::-1]
-
-
-def about(events: list[Event], customer: str) -> list[Event]:
-    """The events as they would be of another customer, and another subscription."""
-    text = IDS.sub(rf"\g<1>{customer}", json.dumps(events)).replace('"original"', f'"{customer}"')
-    copies: list[Event] = json.loads(text)
-    return copies
 
 
 def test_all_at_once_when_all_is_over_is_the_same(told: tuple[Shop, list[Event]]) -> None:

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from running import Running
-from story_shop import Shop, a_shop
-from stripe_events import event
+from story_shop import Shop, a_shop, about
 from until import until
 
 MONTH = "31d"
+SWITCH = ("customer.subscription.created", "invoice.paid", "invoice.payment_failed", "customer.subscription.updated")
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +61,74 @@ def test_an_upgrade_within_the_month_grants_the_difference_and_then_all(shop: Sh
     assert subscription_of(shop, "up")["plan"] == "large"
     shop.pass_time("22d")
     assert grants(shop, "up") == [100, 150, 250]
+
+
+def test_an_upgrade_prorated_with_the_next_invoice_is_granted_at_once(shop: Shop) -> None:
+    bought = shop.buy("later", plan="basic").subscription
+    shop.pass_time("10d")
+    shop.change_plan(bought, "large", "create_prorations")
+    shop.quiet()
+    assert grants(shop, "later") == [100, 150]
+    shop.pass_time("22d")
+    assert grants(shop, "later") == [100, 150, 250]
+    renewal = shop.payments("later")[-1]
+    charged = shop.invoices(bought)[-1].amount_paid
+    assert 30_00 < charged < 40_00, "the plan, and two thirds of what it costs more than the one before"
+    assert (renewal["units"], renewal["plan"]) == (250, "large")
+    assert renewal["money"]["amount"] == f"{charged / 100:.2f}"
+
+
+def test_a_downgrade_that_is_credited_takes_nothing_and_months_paid_by_the_credit_are_granted(shop: Shop) -> None:
+    bought = shop.buy("credit", plan="large").subscription
+    shop.change_plan(bought, "basic", "always_invoice")
+    shop.quiet()
+    assert (grants(shop, "credit"), subscription_of(shop, "credit")["plan"]) == ([250], "basic")
+    assert shop.balance("credit") == 250
+    shop.pass_time(MONTH)
+    assert grants(shop, "credit") == [250, 100]
+    paid = [it.amount_paid for it in shop.invoices(bought)]
+    assert paid == [25_00, 0, 0], "the credit is more than the month"
+    shop.pass_time(MONTH)
+    assert grants(shop, "credit") == [250, 100, 100]
+
+
+def test_a_month_that_becomes_a_year_is_paid_by_the_year_and_granted_by_the_month(shop: Shop) -> None:
+    bought = shop.buy("longer", plan="basic").subscription
+    shop.pass_time("10d")
+    shop.change_to_a_year(bought, 100_00)
+    shop.quiet()
+    assert grants(shop, "longer") == [100, 100], "the year begins with a month of its own"
+    shop.pass_time(MONTH)
+    until(lambda: shop.balance("longer") == 300)
+    shop.pass_time(MONTH)
+    until(lambda: shop.balance("longer") == 400)
+    assert [it["plan"] for it in shop.payments("longer")] == ["basic", "basic"]
+
+
+def test_a_switch_to_a_year_that_is_declined_grants_nothing_until_it_is_paid(shop: Shop) -> None:
+    bought = shop.buy("declined", plan="basic").subscription
+    shop.pass_time("10d")
+    shop.do("fail-next", bought)
+    shop.change_to_a_year(bought, 100_00)
+    shop.quiet()
+    assert (grants(shop, "declined"), subscription_of(shop, "declined")["status"]) == ([100], "past_due")
+    shop.do("pay-invoice", shop.invoices(bought)[-1].id)
+    assert grants(shop, "declined") == [100, 100]
+
+
+@pytest.mark.parametrize("first", ["customer.subscription.updated", "invoice.payment_failed"])
+def test_a_declined_switch_grants_nothing_in_whatever_order_it_is_told(shop: Shop, first: str) -> None:
+    original, customer = f"was-{first[:7]}", f"told-{first[:7]}"
+    bought = shop.buy(original, plan="basic").subscription
+    shop.pass_time("10d")
+    shop.do("fail-next", bought)
+    shop.change_to_a_year(bought, 100_00)
+    shop.quiet()
+    *before, failed, switched = [it for it in shop.told_of(bought) if it["type"] in SWITCH]
+    assert (failed["type"], switched["type"]) == ("invoice.payment_failed", "customer.subscription.updated")
+    change = sorted([failed, switched], key=lambda it: it["type"] != first)
+    shop.tell(*about([*before, *change], customer, was=original))
+    assert grants(shop, customer) == [100]
 
 
 def test_a_downgrade_takes_nothing_and_grants_less_from_then_on(shop: Shop) -> None:
@@ -128,18 +196,24 @@ def test_a_later_month_that_was_paid_does_not_pay_for_the_one_before(shop: Shop)
     assert grants(shop, "gap") == [100, 100, 100]
 
 
-@pytest.mark.parametrize(("type_", "status"), [("voided", "void"), ("marked_uncollectible", "uncollectible")])
-def test_a_month_whose_invoice_was_given_up_is_never_granted(shop: Shop, type_: str, status: str) -> None:
-    subscription = shop.buy(status, plan="basic").subscription
-    unpaid = renew_unpaid(shop, subscription, status)
-    invoice = {**shop.v1.invoices.retrieve(unpaid).to_dict(for_json=True), "status": status}
-    shop.tell(event(f"invoice.{type_}", invoice, created=shop.now()))
-    running = {**shop.v1.subscriptions.retrieve(subscription).to_dict(for_json=True), "status": "active"}
-    shop.tell(event("customer.subscription.updated", running, created=shop.now()))
+@pytest.mark.parametrize("action", ["void-invoice", "uncollectible-invoice"])
+def test_a_month_whose_invoice_was_given_up_is_never_granted(shop: Shop, action: str) -> None:
+    subscription = shop.buy(action, plan="basic").subscription
+    shop.do(action, renew_unpaid(shop, subscription, action))
+    assert subscription_of(shop, action)["status"] == "active"
     shop.run("grant-monthly")
-    assert grants(shop, status) == [100], "an active subscription is no payment"
+    assert grants(shop, action) == [100], "an active subscription is no payment"
     shop.pass_time(MONTH)
-    assert grants(shop, status) == [100, 100], "and the month after it is none for it either"
+    assert grants(shop, action) == [100, 100], "and the month after it is none for it either"
+
+
+def test_a_month_given_up_that_is_paid_after_all_is_granted(shop: Shop) -> None:
+    subscription = shop.buy("penitent", plan="basic").subscription
+    unpaid = renew_unpaid(shop, subscription, "penitent")
+    shop.do("uncollectible-invoice", unpaid)
+    assert grants(shop, "penitent") == [100]
+    shop.do("pay-invoice", unpaid)
+    assert grants(shop, "penitent") == [100, 100]
 
 
 def renew_unpaid(shop: Shop, subscription: str, customer: str) -> str:

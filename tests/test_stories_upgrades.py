@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
-from models import cycles
 from running import Running
-from story_shop import Shop, a_shop
-from stripe_events import charge, event, invoice, refund, subscription
+from story_shop import Shop, a_shop, about
 
 
 @pytest.fixture(scope="module")
@@ -20,100 +17,171 @@ def shop(stories: Running) -> Iterator[Shop]:
         yield shop
 
 
-class Upgrade:
-    """A plan that grew after ten days, as the provider tells of it: $7.50 for the rest of the month."""
-
-    def __init__(self, shop: Shop, customer: str) -> None:
-        self.shop, self.customer = shop, customer
-        self.now = shop.now().replace(microsecond=0)
-        self.start = self.now - timedelta(days=10)
-        self.period = {"start": self.start, "end": cycles.cycle_start(self.start, 1)}
-        first = self._invoice("first", 1000, "subscription_create", [self._line("basic", 1000)])
-        rest = [self._line("basic", -500, since=self.now), self._line("large", 1250, since=self.now)]
-        second = self._invoice("second", 750, "subscription_update", rest)
-        self.invoices = {"first": first, "second": second}
-
-    def _line(self, plan: str, minor: int, since: datetime | None = None) -> dict[str, Any]:
-        """What a plan costs for the period; since a moment within it: for the rest of it, in proportion."""
-        start, end = since or self.period["start"], self.period["end"]
-        return {
-            "id": f"il_{self.customer}_{plan}_{minor}",
-            "amount": minor,
-            "period": {"start": int(start.timestamp()), "end": int(end.timestamp())},
-            "parent": {"subscription_item_details": {"proration": since is not None}},
-            "pricing": {"price_details": {"price": f"upgrades_{plan}"}},
-            "metadata": {"app": "upgrades", "customer": self.customer, "plan": "basic"},
-        }
-
-    def _invoice(self, name: str, minor: int, reason: str, lines: list[dict[str, Any]]) -> dict[str, Any]:
-        number = f"{self.customer}-{name}"
-        sold = {"reason": reason, "number": number, "subscription_number": self.customer, **self.period}
-        it = invoice("upgrades", self.customer, "basic", **sold, amount_paid=minor, payment_intent=f"pi_{number}")
-        return {**it, "lines": {"object": "list", "data": lines}}
-
-    def is_of(self, plan: str, since: datetime) -> dict[str, Any]:
-        it = subscription("upgrades", self.customer, "basic", anchor=self.start, **self.period, number=self.customer)
-        it["items"]["data"][0]["price"] = {"id": f"upgrades_{plan}"}
-        return event("customer.subscription.updated", it, created=since)
-
-    def paid(self, name: str) -> dict[str, Any]:
-        return event("invoice.paid", self.invoices[name], created=self.now)
-
-    def refunded(self, name: str, part: int, amount: int) -> None:
-        number = f"{self.customer}-{name}"
-        told = charge(refunded=part, amount=amount, number=number)
-        self.shop.tell(event("refund.created", refund(f"re_{number}", part, number=number), created=self.now))
-        self.shop.tell(event("charge.refunded", told, created=self.now))
+@pytest.fixture(params=["new", "old"])
+def shape(shop: Shop, request: pytest.FixtureRequest) -> Iterator[str]:
+    """The shape of the provider's objects: today's, and the one before basil."""
+    shop.deliver("normal", shape=request.param)
+    yield request.param
+    shop.deliver("normal", shape="new")
 
 
-def upgraded(shop: Shop, customer: str, order: str) -> Upgrade:
-    it = Upgrade(shop, customer)
-    told = [it.is_of("large", it.now), it.paid("second")]
-    shop.tell(it.is_of("basic", it.start), it.paid("first"), *(told if order == "plan first" else reversed(told)))
+def upgraded(shop: Shop, customer: str) -> str:
+    """A plan that grew after ten days, which was billed at once."""
+    bought = shop.buy(customer, plan="basic").subscription
+    shop.pass_time("10d")
+    shop.change_plan(bought, "large", "always_invoice")
+    shop.quiet()
     assert shop.entries(customer) == [("subscription_grant", 100), ("subscription_grant", 150)]
-    return it
+    return str(bought)
 
 
-@pytest.mark.parametrize("order", ["plan first", "invoice first"])
-def test_a_refund_of_an_upgrades_invoice_claws_what_the_upgrade_granted(shop: Shop, order: str) -> None:
-    customer = f"up-{order[:4]}"
-    it = upgraded(shop, customer, order)
+def charges(shop: Shop, subscription: str) -> list[str]:
+    """Of the first month, and of the change."""
+    return [shop.charge_of_invoice(it.id) for it in shop.invoices(subscription)]
+
+
+def half(shop: Shop, charge: str) -> str:
+    return part(shop, charge, 2)
+
+
+def part(shop: Shop, charge: str, of: int) -> str:
+    """One part of so many of what was charged, rounded up, as the portal takes it."""
+    return f"{-(-shop.v1.charges.retrieve(charge).amount // of) / 100:.2f}"
+
+
+def test_a_refund_of_an_upgrades_invoice_claws_what_the_upgrade_granted(shop: Shop, shape: str) -> None:
+    customer = f"up-{shape}"
+    _, change = charges(shop, upgraded(shop, customer))
     assert [payment["units"] for payment in shop.payments(customer)] == [100, 150]
-    it.refunded("second", 750, 750)
+    shop.do("refund", change)
     assert shop.entries(customer)[2:] == [("clawback", -150)]
 
 
-@pytest.mark.parametrize("order", ["plan first", "invoice first"])
-def test_a_refund_of_the_month_before_an_upgrade_claws_that_alone(shop: Shop, order: str) -> None:
-    customer = f"before-{order[:4]}"
-    it = upgraded(shop, customer, order)
-    it.refunded("first", 500, 1000)
+def test_half_of_an_upgrades_money_is_half_of_what_it_granted(shop: Shop, shape: str) -> None:
+    customer = f"half-{shape}"
+    _, change = charges(shop, upgraded(shop, customer))
+    shop.do("refund", change, half(shop, change))
+    assert shop.entries(customer)[2:] == [("clawback", -75)]
+    assert [payment["state"] for payment in shop.payments(customer)] == ["settled", "partly_refunded"]
+    shop.do("refund", change)
+    assert shop.balance(customer) == 100
+
+
+def test_a_refund_of_the_month_before_an_upgrade_claws_that_alone(shop: Shop, shape: str) -> None:
+    customer = f"before-{shape}"
+    month, change = charges(shop, upgraded(shop, customer))
+    shop.do("refund", month, half(shop, month))
     assert shop.balance(customer) == 200
-    it.refunded("second", 250, 750)
-    assert shop.balance(customer) == 150
+    shop.do("refund", change)
+    assert shop.balance(customer) == 50
+
+
+def test_a_refund_of_a_renewal_with_prorations_claws_the_month_that_it_paid_for(shop: Shop) -> None:
+    bought = shop.buy("with-the-next", plan="basic").subscription
+    shop.pass_time("10d")
+    shop.change_plan(bought, "large", "create_prorations")
+    shop.pass_time("22d")
+    assert [units for _, units in shop.entries("with-the-next")] == [100, 150, 250]
+    _, renewal = charges(shop, bought)
+    shop.do("refund", renewal, half(shop, renewal))
+    assert shop.entries("with-the-next")[3:] == [("clawback", -125)]
+
+
+SWITCH = ("customer.subscription.updated", "invoice.paid", "invoice_payment.paid")
+
+
+@pytest.fixture(scope="module")
+def switch(shop: Shop) -> list[dict[str, Any]]:
+    """What the provider told of a plan by the month, and ten days later by the year."""
+    bought = shop.buy("switcher", plan="basic").subscription
+    shop.pass_time("10d")
+    shop.change_to_a_year(bought, 100_00)
+    shop.quiet()
+    return shop.told_of(bought)
+
+
+@pytest.mark.parametrize("first", SWITCH[:2])
+def test_the_year_has_paid_for_the_month_that_it_begins_with(
+    shop: Shop, switch: list[dict[str, Any]], first: str
+) -> None:
+    customer = f"switch-{first.split('.')[0]}"
+    *before, _, _, _ = told = [it for it in switch if it["type"] in (*SWITCH, "customer.subscription.created")]
+    change = sorted(told[-3:], key=lambda it: it["type"] != first)
+    shop.tell(*about([*before, *change], customer, was="switcher"))
+    granted = [units for _, units in shop.entries(customer)]  # the year has gone on since it was told first
+    assert set(granted) == {100}
+    assert [it["units"] for it in shop.payments(customer)] == [sum(granted[1:]), 100]
+
+
+def test_half_of_a_years_money_is_half_of_the_months_since_the_switch(shop: Shop) -> None:
+    bought = shop.buy("to-a-year", plan="basic").subscription
+    shop.pass_time("10d")
+    shop.change_to_a_year(bought, 100_00)
+    shop.quiet()
+    assert shop.balance("to-a-year") == 200
+    _, year = charges(shop, bought)
+    shop.do("refund", year, half(shop, year))
+    assert shop.balance("to-a-year") == 150, "the month before it was paid for by itself"
+
+
+def test_money_that_was_credited_is_not_taken_again(shop: Shop) -> None:
+    bought = shop.buy("down", plan="large").subscription
+    shop.pass_time("10d")
+    shop.change_plan(bought, "basic", "always_invoice")
+    shop.quiet()
+    assert shop.entries("down") == [("subscription_grant", 250)]
+    first, credit = shop.payments("down")
+    assert (first["units"], credit["money"]["amount"], credit["units"]) == (250, "0.00", 0)
+
+
+# --- in whatever order it is told
+
+
+@pytest.fixture(scope="module")
+def told(shop: Shop) -> dict[str, dict[str, Any]]:
+    """What the provider told of an upgrade of which a third was refunded, by names of our own."""
+    bought = upgraded(shop, "original")
+    _, change = charges(shop, bought)
+    shop.do("refund", change, part(shop, change, 3))
+    events = shop.told_of(bought)
+
+    def the(type_: str, **values: Any) -> dict[str, Any]:
+        """The last one of a type with these values."""
+        found = [it for it in events if it["type"] == type_ and values.items() <= it["data"]["object"].items()]
+        return found[-1]
+
+    second = the("invoice.paid", billing_reason="subscription_update")
+    return {
+        "basic": the("customer.subscription.created"),
+        "first": the("invoice.paid", billing_reason="subscription_create"),
+        "large": the("customer.subscription.updated"),
+        "second": second,
+        "money": next(
+            it
+            for it in events
+            if it["type"] == "invoice_payment.paid"
+            and it["data"]["object"]["invoice"] == second["data"]["object"]["id"]
+        ),
+        "back": the("charge.refunded"),
+    }
 
 
 ORDERS = {
-    "told as it was": "basic first large second back",
-    "backwards but for the invoice": "back large second first basic",
-    "the plan alone at first": "large second back basic first",
-    "the first invoice last": "basic large second back first",
-    "refunded before all": "back first second large basic",
+    "told as it was": "basic first large second money back",
+    "the invoice before its plan": "basic first second money large back",
+    "backwards but for the invoice": "back money large second first basic",
+    "the plan alone at first": "large second back money basic first",
+    "the first invoice last": "basic large second money back first",
+    "refunded before all": "back first second large basic money",
 }
 
 
 @pytest.mark.parametrize("order", ORDERS)
-def test_in_whatever_order_an_upgrade_is_told_it_comes_to_the_same(shop: Shop, order: str) -> None:
+def test_in_whatever_order_an_upgrade_is_told_it_comes_to_the_same(
+    shop: Shop, told: dict[str, dict[str, Any]], order: str
+) -> None:
     customer = order.replace(" ", "-")
-    it = Upgrade(shop, customer)
-    told = {
-        "basic": it.is_of("basic", it.start),
-        "first": it.paid("first"),
-        "large": it.is_of("large", it.now),
-        "second": it.paid("second"),
-        "back": event("charge.refunded", charge(refunded=250, amount=750, number=f"{customer}-second"), created=it.now),
-    }
-    shop.tell(*(told[name] for name in ORDERS[order].split()))
+    shop.tell(*about([told[name] for name in ORDERS[order].split()], customer))
     payments = sorted((payment["units"], payment["state"]) for payment in shop.payments(customer))
     assert payments == [(100, "settled"), (150, "partly_refunded")]
     assert shop.balance(customer) == 200

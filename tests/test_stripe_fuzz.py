@@ -12,8 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cast import ADA, app, deliver, event_states
-from jobs import housekeeping
+from jobs import events, housekeeping, poison
 from jobs.providers import stripe
+from models import database
 from models.errors import NotOurs, Unprocessable
 from models.events import Event
 from stripe_events import charge, dispute, event, invoice, paid_session, refund, subscription
@@ -94,10 +95,19 @@ def test_whatever_is_in_an_event_ends_it_and_breaks_nothing(db: str, type_: str,
     junk = data.draw(JUNK.filter(_can_come))
     put(payload["data"]["object"], data.draw(st.sampled_from(known)), junk)
     deliver("songs", payload, now=NOW)
-    state, error = event_states("songs")[-1]
+    state, error = wait_in_vain()
     assert state != "pending", error
     assert state == "done" or error
+    assert "Scrip itself" not in (error or "")
     assert all(check.ok for check in housekeeping.check_books(now=NOW))
+
+
+def wait_in_vain() -> tuple[str, str | None]:
+    """The end of an event that may have waited for another one, which does not come."""
+    for _ in range(poison.ATTEMPTS):
+        database.connection().execute("UPDATE inbox_event SET next_attempt_at = %s WHERE state = 'pending'", [NOW])
+        events.apply_pending(now=NOW)
+    return event_states("songs")[-1]
 
 
 def _can_come(junk: Any) -> bool:

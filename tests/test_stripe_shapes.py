@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -124,3 +125,22 @@ def test_a_pause_takes_nothing_that_was_paid_before_it(now: datetime) -> None:
         at = now + timedelta(days=day)
         deliver("songs", event("customer.subscription.updated", {**it, **change}, created=at), now=at)
     assert balance(ADA, "songs") == 3000
+
+
+@pytest.mark.parametrize("named", [None, "gone"])
+def test_an_upgrade_to_a_price_that_the_catalog_does_not_know_is_noted_and_the_rest_is_taken_over(
+    named: str | None, now: datetime
+) -> None:
+    month = {"start": now, "end": now + timedelta(days=31)}
+    it = subscription("songs", ADA, "pro", anchor=now, **month)
+    deliver("songs", event("customer.subscription.created", it, created=now), now=now)
+    before = {"items": {"data": [{**it["items"]["data"][0]}]}}
+    changed = copy.deepcopy(it) | {"status": "past_due"}
+    changed["items"]["data"][0]["price"] = {"id": "price_unheard_of"}
+    told = event("customer.subscription.updated", changed, created=now + timedelta(days=3))
+    told["data"]["previous_attributes"] = before if named is None else before | {"metadata": {"plan": named}}
+    deliver("songs", told, now=now + timedelta(days=3))
+    assert database.fetch("SELECT plan, status FROM subscription") == [("pro", "past_due")]
+    state, note = event_states("songs")[-1]
+    assert state == "done"
+    assert ("price_unheard_of" in str(note)) is (named is None)

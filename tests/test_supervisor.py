@@ -461,7 +461,11 @@ def test_a_forked_process_can_be_bound_to_its_parent(tmp_path):
 
 
 def test_a_crash_point_kills_only_where_it_is_armed():
-    program = "from crashpoints import crashpoint\nfor name in 'abab': crashpoint(name); print(name, flush=True)"
+    names = {"a": "event-before-store", "b": "event-after-store", "c": "refund-asked"}
+    program = (
+        f"from crashpoints import crashpoint\nnames = {names}\n"
+        "for name in 'abab': crashpoint(names[name]); print(name, flush=True)"
+    )
 
     def run(armed: str) -> tuple[int, str]:
         done = subprocess.run(
@@ -474,6 +478,6 @@ def test_a_crash_point_kills_only_where_it_is_armed():
         return done.returncode, done.stdout.replace("\n", "")
 
     assert run("") == (0, "abab")
-    assert run("c") == (0, "abab")
-    assert run("b") == (-signal.SIGKILL, "a")
-    assert run("b:2") == (-signal.SIGKILL, "aba")
+    assert run(names["c"]) == (0, "abab")
+    assert run(names["b"]) == (-signal.SIGKILL, "a")
+    assert run(f"{names['b']}:2") == (-signal.SIGKILL, "aba")

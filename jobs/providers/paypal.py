@@ -21,7 +21,7 @@ from models.apps import App
 from models.errors import NotOurs, Unprocessable
 from models.events import Event
 
-__all__ = ["CannotVerify", "asks", "facts_of", "prepare", "verify_signature"]
+__all__ = ["CannotVerify", "asks", "facts_of", "note_of", "prepare", "verify_signature"]
 
 State = Literal["settled", "pending", "failed"]
 Handler = Callable[[App, Event, Object], Iterable[AnyFact]]
@@ -57,6 +57,10 @@ def facts_of(app: App, event: Event) -> Iterator[AnyFact]:
         yield from handler(app, event, resource)
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise malformed(event, error) from error
+
+
+def note_of(app: App, event: Event) -> None:
+    """Nothing: an event of PayPal's is applied whole or not at all."""
 
 
 # --- captures: the payment itself
@@ -106,6 +110,7 @@ def _settled(app: App, event: Event, capture: Object, state: State) -> PaymentSe
         order=next((name for name in _ids(order) if name != reference), None),
         pack=sold.pack,
         checkout=sold.checkout,
+        is_priced_by_payer=True,
         amount_minor=amount_minor,
         currency=currency,
         state=state,

@@ -8,7 +8,10 @@ from typing import Any
 import structlog
 
 from jobs.providers import paypal_api, paypal_fields
-from models.apps import App
+from jobs.providers.paypal_fields import Sold
+from jobs.providers.unreadable import malformed
+from models import checkouts, database, money, prices
+from models.apps import App, Pack
 from models.errors import ProviderAway, ProviderRefused, Unprocessable
 from models.events import MEND, Event
 
@@ -42,7 +45,7 @@ def prepare(app: App, event: Event) -> Event:
     if not isinstance(resource, dict):
         return event
     if event.type == APPROVED:
-        return _with(event, _captured(app, resource))
+        return _with(event, _captured(app, event, resource))
     fetch = FETCH.get(event.type)
     if fetch is None or not paypal_api.has_real_account(app):
         return event
@@ -56,11 +59,16 @@ def _with(event: Event, resource: Object | None) -> Event:
     return replace(event, payload={**event.payload, "resource": {**event.payload["resource"], **resource}})
 
 
-def _captured(app: App, order: Object) -> Object | None:
+def _captured(app: App, event: Event, order: Object) -> Object | None:
     """The order after its capture; None if it was not captured now, and its event is all that is known."""
     order_id = order.get("id")
-    if not isinstance(order_id, str) or order.get("intent") != "CAPTURE" or not _is_ours(app, order):
+    if not isinstance(order_id, str) or order.get("intent") != "CAPTURE":
         return None
+    unit, sold = _sold(app, order)
+    if sold is None:
+        return None
+    if not _has_captures(order):
+        _check_offer(app, event, order_id, unit, sold)
     try:
         client = paypal_api.client(app)
     except ProviderRefused:
@@ -73,22 +81,61 @@ def _captured(app: App, order: Object) -> Object | None:
         return None
 
 
-def _is_ours(app: App, order: Object) -> bool:
-    """Whether the order sells a pack of this app: other shops that share the account take their money themselves."""
+def _sold(app: App, order: Object) -> tuple[Object, Sold | None]:
+    """The order's only unit, and what of this app it sells: other shops that share the account take their money
+    themselves.
+    """
     units = paypal_fields.objects(order.get("purchase_units"))
     if len(units) != 1:
-        return False
+        return {}, None
     try:
         sold = paypal_fields.read_custom_id(units[0].get("custom_id"))
     except ValueError:
-        return False
-    if sold.app not in (None, app.slug) or not (sold.checkout or sold.app or (sold.customer and sold.pack)):
-        return False
-    if sold.pack and not sold.checkout and sold.pack not in app.packs:
+        return units[0], None
+    is_ours = sold.app in (None, app.slug) and (sold.checkout or sold.app or (sold.customer and sold.pack))
+    return units[0], sold if is_ours else None
+
+
+def _has_captures(order: Object) -> bool:
+    """Whether the money is taken already: then it is its payment that is judged."""
+    return bool(paypal_api.captures_of(order))
+
+
+def _check_offer(app: App, event: Event, order_id: str, unit: Object, sold: Sold) -> None:
+    """Whoever made the order wrote its price. A wrong one is left uncaptured: the buyer keeps the money.
+
+    Raises:
+        Unprocessable: it is for no pack that is sold here, of another currency, or for less than the price.
+    """
+    pack, quantity = _pack(app, order_id, sold)
+    try:
+        amount_minor, currency = paypal_fields.money(unit["amount"])
+    except (KeyError, ValueError) as error:
+        raise malformed(event, error) from error
+    named = prices.fault(pack, quantity, amount_minor, currency)
+    if named:
+        raise Unprocessable(
+            f"{money.to_amount(amount_minor, currency)} {currency} were offered for {named}, so the order was not "
+            f"captured, and there is nothing to refund; if the price is wrong, {MEND}"
+        )
+
+
+def _pack(app: App, order_id: str, sold: Sold) -> tuple[Pack, int]:
+    """The pack and how many of it: as they were promised where the order is of a checkout of ours."""
+    promise = checkouts.named(app.slug, "paypal", sold.checkout, (order_id,))
+    database.release()  # PayPal is asked next, and that takes its time
+    if promise is not None and promise.is_paid_by(sold.customer, order_id):
+        promised = promise.sold_pack()
+        assert promised is not None
+        return promised, promise.quantity
+    pack = app.packs.get(sold.pack or "")
+    if pack is None:
+        if not sold.pack:
+            raise Unprocessable("no pack named by the order's custom_id, so it was not captured: nothing to refund")
         raise Unprocessable(
             f"no pack {sold.pack[:120]!r} in the catalog of {app.slug}, so the order was not captured: {MEND}"
         )
-    return True
+    return pack, 1
 
 
 def _fetched(app: App, fetch: str, thing_id: Any) -> Object | None:

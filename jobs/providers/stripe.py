@@ -8,7 +8,7 @@ changelog (2025-03-31.basil).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, Literal
 
 from jobs.facts import AnyFact, CheckoutEnded, CustomerKnown, PaymentSettled, PeriodPaid, PlanLine, SubscriptionChanged
 from jobs.providers import stripe_returns
@@ -20,6 +20,8 @@ from jobs.providers.stripe_objects import (
     get,
     id_of,
     metadata,
+    objects,
+    own_id,
     price_of,
     subscription_metadata,
     text,
@@ -27,21 +29,23 @@ from jobs.providers.stripe_objects import (
     whole,
 )
 from jobs.providers.unreadable import Unreadable, malformed
-from models.accounts import BY_HAND
+from models.accounts import BY_HAND, NOT_ALONE
 from models.apps import App
 from models.errors import NotOurs, Unprocessable
-from models.events import Event
+from models.events import MEND, Event
 from models.subscription_state import PAUSED
 from settings import settings
 
 Handler = Callable[[App, Event, Object], Iterable[AnyFact]]
+# A session's `payment_status`: paid, or nothing to pay.
+SETTLED = ("paid", "no_payment_required")
 
 
 def facts_of(app: App, event: Event) -> Iterator[AnyFact]:
     """The facts that an event tells.
 
     Raises:
-        NotOurs: the event is not used, is of the other mode, or names another app.
+        NotOurs: the event is not used, is of the other mode or of a connected account, or names another app.
         Unprocessable: the object is not what its type promises.
     """
     handler = HANDLERS.get(event.type)
@@ -50,7 +54,9 @@ def facts_of(app: App, event: Event) -> Iterator[AnyFact]:
     thing = get(event.payload, "data", "object")
     if not isinstance(thing, dict):
         raise malformed(event, Unreadable(thing, "an object, which data.object should be"))
-    _check_mode(app, event)
+    _check_account(event)
+    for told in (event.payload, thing):
+        _check_mode(app, told)
     named = _named_app(thing)
     if named is not None and named != app.slug:
         raise NotOurs(f"it belongs to the app {str(named)[:120]!r}")
@@ -58,6 +64,33 @@ def facts_of(app: App, event: Event) -> Iterator[AnyFact]:
         yield from handler(app, event, thing)
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise malformed(event, error) from error
+
+
+def note_of(app: App, event: Event) -> str | None:
+    """A change to a price that the catalog does not know: all but the plan is taken over.
+
+    The price of a checkout is often made for it alone, and no catalog has it: so only one that was changed is told of.
+    """
+    if event.type != "customer.subscription.updated":
+        return None
+    subscription, old = get(event.payload, "data", "object"), get(event.payload, "data", "previous_attributes")
+    if get(old, "metadata", "plan") is not None and metadata(subscription).get("plan") in app.plans:
+        return None
+    price, before = _only_price(subscription), _only_price(old)
+    if not price or not before or price == before or app.plan_by_stripe_price(price):
+        return None
+    return (
+        f"the subscription changed to the price {price}, which no plan of the catalog has, so the customer keeps the"
+        f" plan and its units: {MEND}"
+    )
+
+
+def _only_price(thing: Any) -> str | None:
+    items = get(thing, "items", "data")
+    try:
+        return price_of(items[0]) if isinstance(items, list) and items and isinstance(items[0], dict) else None
+    except Unreadable:
+        return None
 
 
 def asks(app: App, event: Event) -> bool:
@@ -76,8 +109,16 @@ def prepare(app: App, event: Event) -> Event:
     return stripe_refetch.prepare(app, event)
 
 
-def _check_mode(app: App, event: Event) -> None:
-    live = event.payload.get("livemode")
+def _check_account(event: Event) -> None:
+    """Stripe names an account only in events of connected ones: what they sell is not sold by us."""
+    named = event.payload.get("account")
+    if named is not None:
+        raise NotOurs(f"it is of the connected account {str(named)[:120]!r}, not of the one that the endpoint is of")
+
+
+def _check_mode(app: App, told: Object) -> None:
+    """Of the event, and of its object, which may contradict it."""
+    live = told.get("livemode")
     key = app.stripe.secret_key or settings.stripe_secret_key or ""
     expected = not settings.sandbox and not key.startswith(("sk_test_", "rk_test_"))
     if isinstance(live, bool) and live != expected:
@@ -95,12 +136,25 @@ def _session_completed(app: App, event: Event, session: Object) -> Iterator[AnyF
     yield from _customer(app, event, session)
     if session.get("mode") not in ("payment", "subscription", None):
         raise NotOurs(f"a checkout session of mode {session['mode']!r} sells nothing")
-    state = "pending" if session.get("payment_status") == "unpaid" else "settled"
-    yield from _session_is(app, event, session, state)
+    yield from _session_is(app, event, session, _paid_state(session))
 
 
 def _session_paid(app: App, event: Event, session: Object) -> Iterator[AnyFact]:
-    return _session_is(app, event, session, "settled")
+    return _session_is(app, event, session, _paid_state(session))
+
+
+def _paid_state(session: Object) -> Literal["settled", "pending"]:
+    """Whether the money has come. What does not say so clearly has not been paid.
+
+    Raises:
+        NotOurs: nobody completed the session. Unreadable: it has a payment status that we do not know, or none.
+    """
+    if session.get("status") in ("open", "expired"):
+        raise NotOurs(f"the session is {session['status']}: nobody has paid it")
+    status = session.get("payment_status")
+    if status not in (*SETTLED, "unpaid"):
+        raise Unreadable(status, "paid, no_payment_required or unpaid", "data.object.payment_status")
+    return "pending" if status == "unpaid" else "settled"
 
 
 def _session_failed(app: App, event: Event, session: Object) -> Iterator[AnyFact]:
@@ -119,13 +173,15 @@ def _intent_succeeded(app: App, event: Event, intent: Object) -> Iterator[AnyFac
     """The same payment as its checkout session's, if it is of a checkout of ours: only that says how many were sold."""
     named = metadata(intent)
     if not (named.get("checkout") and named.get("pack")):
-        raise NotOurs("the checkout session tells of it, or the invoice")
+        raise NotOurs(
+            f"a payment intent does not say how many were sold, and it names no checkout of ours: {NOT_ALONE}"
+        )
     yield PaymentSettled(
         app=app.slug,
         provider=event.provider,
         event_id=event.event_id,
         customer=named.get("customer"),
-        reference=text(intent["id"]),
+        reference=own_id(intent),
         aliases=tuple(name for name in (id_of(intent.get("latest_charge")),) if name),
         pack=named["pack"],
         checkout=named["checkout"],
@@ -178,7 +234,7 @@ def _sold(app: App, event: Event, session: Object, state: Any) -> PaymentSettled
 
 def _only_item(session: Object) -> Object:
     """The line item of a session that carries them; sessions in events usually do not."""
-    items = get(session, "line_items", "data") or []
+    items = objects(session, "line_items", "data")
     if len(items) > 1:
         raise Unprocessable(
             f"the session has {len(items)} line items, and packs are sold one kind at a time: {BY_HAND}"
@@ -222,6 +278,8 @@ def _subscription_changed(app: App, event: Event, subscription: Object) -> Itera
         period_end=time_of(subscription.get("current_period_end") or item.get("current_period_end")),
         changed_at=created(event),
         is_first=event.type.endswith(".created"),
+        is_current=event.is_fetched,
+        latest_invoice=id_of(subscription.get("latest_invoice")),
     )
 
 
@@ -254,6 +312,7 @@ def _invoice(app: App, event: Event, invoice: Object, paid: bool) -> Iterator[An
         paid=paid,
         renews=invoice.get("billing_reason") in RENEWALS,
         changes=changes,
+        is_given_up=event.type in ("invoice.voided", "invoice.marked_uncollectible"),
         line=_paid_line(line, invoice) if line else None,
         amount_minor=whole(invoice.get("amount_paid")),
         currency=currency_of(invoice),
@@ -262,10 +321,12 @@ def _invoice(app: App, event: Event, invoice: Object, paid: bool) -> Iterator[An
 
 
 def _invoice_paid(app: App, event: Event, invoice: Object) -> Iterator[AnyFact]:
+    objects(invoice, "lines", "data")
     return _invoice(app, event, invoice, paid=True)
 
 
 def _invoice_unpaid(app: App, event: Event, invoice: Object) -> Iterator[AnyFact]:
+    objects(invoice, "lines", "data")
     return _invoice(app, event, invoice, paid=False)
 
 
@@ -283,8 +344,8 @@ def _change_line(invoice: Object) -> Object | None:
 
 
 def _is_proration(line: Object) -> bool:
-    details = get(line, "parent", "subscription_item_details") or {}
-    return bool(line.get("proration") or details.get("proration"))
+    details = [get(line, "parent", kind, "proration") for kind in ("subscription_item_details", "invoice_item_details")]
+    return bool(line.get("proration") or any(details))
 
 
 def _paid_line(line: Object, invoice: Object) -> PlanLine:

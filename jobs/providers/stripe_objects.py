@@ -20,6 +20,24 @@ def get(thing: Any, *path: str) -> Any:
     return thing
 
 
+def objects(thing: Any, *path: str) -> list[Object]:
+    """The objects of a list; none where it is missing. Raises Unreadable: it is no list of objects."""
+    found = get(thing, *path)
+    if found is None:
+        return []
+    if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
+        raise Unreadable(found, "a list of objects", ".".join(path))
+    return found
+
+
+def own_id(thing: Object) -> str:
+    """The object's own id. Raises Unreadable: it has none."""
+    value = thing.get("id")
+    if not value:
+        raise Unreadable(value, "an id", "data.object.id")
+    return text(value)
+
+
 def id_of(thing: Any) -> str | None:
     """The id of a reference, expanded or not."""
     if isinstance(thing, dict):

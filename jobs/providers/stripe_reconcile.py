@@ -95,7 +95,8 @@ def _page(
 
 
 def _session_state(session: Object) -> str:
-    return "unpaid" if session.get("payment_status") == "unpaid" else ""
+    status = session.get("payment_status")
+    return "" if status in stripe.SETTLED else str(status)
 
 
 def _subscription_state(subscription: Object) -> str:
@@ -160,7 +161,7 @@ PAID: dict[str, tuple[str, tuple[str, ...]]] = {
     "pi_": ("payment_intent", ("succeeded",)),
     "in_": ("invoice", ("paid",)),
     "ch_": ("charge", ("succeeded",)),
-    "cs_": ("checkout.session", ("paid", "no_payment_required")),
+    "cs_": ("checkout.session", stripe.SETTLED),
 }
 
 

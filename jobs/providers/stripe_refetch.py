@@ -48,7 +48,8 @@ def prepare(app: App, event: Event) -> Event:
     except ProviderRefused as refusal:
         log.warning("taken as signed", event_id=event.event_id, object=thing["id"], reason=refusal.detail)
         return event
-    return replace(event, payload={**event.payload, "data": {**event.payload["data"], "object": fresh}})
+    payload = {**event.payload, "data": {**event.payload["data"], "object": fresh}}
+    return replace(event, payload=payload, is_fetched=True)
 
 
 def fetch(app: App, kind: str, id_: str) -> Object:

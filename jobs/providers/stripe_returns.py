@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any, Literal
 
 from jobs.facts import Dispute, DisputeMove, PaymentKnownAs, PaymentReversed, Refund
-from jobs.providers.stripe_objects import Object, get, id_of, text, whole
+from jobs.providers.stripe_objects import Object, get, id_of, objects, own_id, text, whole
 from jobs.providers.unreadable import Unreadable
 from models.apps import App
 from models.errors import NotOurs
@@ -26,10 +26,10 @@ Stage = Literal["inquiry", "inquiry_closed", "open", "closed"]
 
 def charge_refunded(app: App, event: Event, charge: Object) -> Iterator[PaymentReversed]:
     """The charge with the sum of its refunds, and with those that it carries."""
-    carried = get(charge, "refunds", "data") or []
+    charge_id, carried = own_id(charge), objects(charge, "refunds", "data")
     yield PaymentReversed(
         **_told_by(app, event),
-        payment=_ids(text(charge["id"]), charge),
+        payment=_ids(charge_id, charge),
         refunds=tuple(_refund(refund) for refund in carried),
         refunded_minor=whole(charge["amount_refunded"]),
     )
@@ -44,6 +44,7 @@ def refund_changed(app: App, event: Event, refund: Object) -> Iterator[PaymentRe
 
 def dispute_changed(app: App, event: Event, dispute: Object) -> Iterator[PaymentReversed]:
     """A dispute as far as this event knows of it."""
+    reference = own_id(dispute)
     amount = whole(dispute["amount"]) or 0
     moves, in_its_currency = _moves(dispute)
     withdrawn = event.type.endswith(".funds_withdrawn") or any(move.amount_minor > 0 for move in moves)
@@ -52,7 +53,7 @@ def dispute_changed(app: App, event: Event, dispute: Object) -> Iterator[Payment
         **_told_by(app, event),
         payment=_ids(id_of(dispute.get("charge")), dispute),
         dispute=Dispute(
-            reference=text(dispute["id"]),
+            reference=reference,
             stage=_stage(text(dispute["status"])),
             moves=moves if in_its_currency else (),
             withdrawn_minor=amount if withdrawn and not (moves and in_its_currency) else 0,
@@ -95,7 +96,7 @@ def _refund(refund: Object) -> Refund:
 
 def _moves(dispute: Object) -> tuple[tuple[DisputeMove, ...], bool]:
     """What the dispute moved, and whether that is in the payment's currency: an account may settle in another one."""
-    transactions = dispute.get("balance_transactions") or []
+    transactions = objects(dispute, "balance_transactions")
     moves = tuple(DisputeMove(reference=text(it["id"]), amount_minor=-_signed(it["amount"])) for it in transactions)
     currency = dispute.get("currency")
     return moves, all(it.get("currency", currency) == currency for it in transactions)

@@ -16,11 +16,12 @@ LONGEST_VALUE = 60
 
 
 class Unreadable(ValueError):
-    """`value`, out of an event, is not what was `expected` there."""
+    """`value`, out of an event, is not what was `expected` there; `name` is its field's, where that is known."""
 
-    def __init__(self, value: Any, expected: str) -> None:
+    def __init__(self, value: Any, expected: str, name: str = "") -> None:
         super().__init__(f"{_written(value)} is not {expected}")
         self.value = value
+        self.name = name
 
 
 def malformed(event: Event, error: Exception) -> Unprocessable:
@@ -34,7 +35,8 @@ def malformed(event: Event, error: Exception) -> Unprocessable:
 
 def _what(event: Event, error: Exception) -> str:
     if isinstance(error, Unreadable):
-        places = list(islice(_places(event.payload, error.value), MOST_PLACES + 1))
+        found = (path for path in _places(event.payload, error.value) if path.endswith(error.name))
+        places = list(islice(found, MOST_PLACES + 1))
         return f"{' or '.join(places)}: {error}" if 0 < len(places) <= MOST_PLACES else str(error)
     if isinstance(error, KeyError) and error.args and isinstance(error.args[0], str):
         return f"{error.args[0]} is missing"

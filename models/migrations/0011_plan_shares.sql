@@ -10,8 +10,9 @@ UPDATE payment p SET frozen = true WHERE EXISTS (SELECT FROM lot l WHERE l.payme
 ALTER TABLE subscription ADD COLUMN plan_at timestamptz NOT NULL DEFAULT '0001-01-01 00:00:00+00';
 UPDATE subscription SET plan_at = changed_at;
 
--- A period may start seconds after the month that it pays for: hence the day to spare. Of two payments for one period,
--- one that did not go back whole pays for its months.
+-- A period may start seconds after the month that it pays for: hence the day to spare. Of several payments for one month
+-- the one whose period began last pays, and of those of one period, or for one change, the one of which least went back.
+-- A lot names its payment only where that granted it: a trial's, whose month begins before its period.
 CREATE VIEW plan_share AS
 SELECT m.subscription_id, m.lot_id, m.entry_id, p.id AS payment_id,
        greatest(0, least(m.upto, p.upto) - greatest(m.above, p.above)) AS units
@@ -19,23 +20,26 @@ FROM (
     SELECT l.subscription_id, l.id AS lot_id, l.entry_id, l.payment_id, l.cycle,
            (e.meta ->> 'cycle_start')::timestamptz + interval '1 day' AS start,
            (e.meta ->> 'units')::bigint AS upto, (e.meta ->> 'units')::bigint - l.granted AS above
-    FROM lot l JOIN account a ON a.id = l.account_id JOIN entry e ON e.app = a.app AND e.id = l.entry_id
+    FROM lot l JOIN account a ON a.id = l.account_id
+    CROSS JOIN LATERAL (SELECT meta FROM entry WHERE app = a.app AND id = l.entry_id LIMIT 1) AS e
     WHERE l.subscription_id IS NOT NULL
 ) AS m
 CROSS JOIN LATERAL (
     SELECT id, coalesce(max(monthly_units) OVER (layers ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS above,
            CASE WHEN lead(id) OVER layers IS NULL THEN 9223372036854775807 ELSE monthly_units END AS upto
     FROM (
-        (SELECT id, change_cycle, coalesce(monthly_units, 9223372036854775807) AS monthly_units FROM payment
+        (SELECT id, false AS changes, coalesce(monthly_units, 9223372036854775807) AS monthly_units, 0 AS back FROM payment
          WHERE subscription_id = m.subscription_id AND change_cycle IS NULL
            AND (id = m.payment_id OR (period_start <= m.start AND period_end > m.start))
-         ORDER BY coalesce(amount_minor, 0) > 0 AND refunded_minor + disputed_minor >= amount_minor,
-                  id IS NOT DISTINCT FROM m.payment_id DESC, period_start DESC, id LIMIT 1)
+         ORDER BY period_start < max(period_start) OVER () - interval '1 day',
+                  coalesce((refunded_minor + disputed_minor)::numeric / nullif(amount_minor, 0), 0),
+                  id IS NOT DISTINCT FROM m.payment_id DESC, id LIMIT 1)
         UNION ALL
-        (SELECT id, change_cycle, monthly_units FROM payment
+        (SELECT id, true, monthly_units, coalesce((refunded_minor + disputed_minor)::numeric / nullif(amount_minor, 0), 0)
+         FROM payment
          WHERE subscription_id = m.subscription_id AND change_cycle <= m.cycle AND period_end > m.start)
     ) AS paying
-    WINDOW layers AS (ORDER BY change_cycle NULLS FIRST, id)
+    WINDOW layers AS (ORDER BY changes, monthly_units, back, id)
 ) AS p;
 
 -- Of each grant: the share of the money that went back of what paid for it, in units, and whether one asked about it.

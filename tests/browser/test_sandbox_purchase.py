@@ -37,7 +37,7 @@ def shows_balance(page: Page, units: int) -> None:
 
 
 def test_a_pack_is_bought_and_its_credits_come(system: Running, shop: Page) -> None:
-    choose(shop, "Songs", "browser-pack", "100 credits")
+    choose(shop, "Songs", "browser-pack", "100 credits starter")
     expect(shop.get_by_text("4.99 USD").first).to_be_visible()
     pay(shop)
     shows_balance(shop, 100)
@@ -45,7 +45,7 @@ def test_a_pack_is_bought_and_its_credits_come(system: Running, shop: Page) -> N
 
 
 def test_a_plan_is_bought_and_grants_again_a_month_later(system: Running, shop: Page) -> None:
-    choose(shop, "Songs", "browser-plan", "1,000 credits a month")
+    choose(shop, "Songs", "browser-plan", "1,000 credits a month pro")
     pay(shop)
     shows_balance(shop, 1000)
     shop.get_by_role("link", name="Scrip sandbox").click()
@@ -58,7 +58,7 @@ def test_a_plan_is_bought_and_grants_again_a_month_later(system: Running, shop: 
 
 
 def test_a_declined_card_buys_nothing_and_may_be_tried_again(system: Running, shop: Page) -> None:
-    choose(shop, "Songs", "browser-declined", "100 credits")
+    choose(shop, "Songs", "browser-declined", "100 credits starter")
     pay(shop, "Card is declined")
     expect(shop.get_by_role("alert")).to_contain_text("declined")
     assert system.balance("browser-declined", app="songs") == 0
@@ -66,8 +66,35 @@ def test_a_declined_card_buys_nothing_and_may_be_tried_again(system: Running, sh
     shows_balance(shop, 100)
 
 
+def test_a_promotion_code_that_is_mistyped_is_said_beside_its_field_and_can_be_mended(
+    system: Running, shop: Page
+) -> None:
+    choose(shop, "Songs", "browser-code", "100 credits starter")
+    code = shop.get_by_label("Promotion code")
+    code.fill("HALV")
+    pay(shop)
+    expect(shop.get_by_role("alert")).to_contain_text("This code is not known: HALV")
+    expect(code).to_be_focused()
+    widths = shop.locator("input.wide").evaluate_all("all => new Set(all.map(it => it.offsetWidth)).size")
+    assert widths == 1
+    code.fill("HALF")
+    pay(shop)
+    expect(shop.get_by_role("status")).to_contain_text("You paid 2.50 USD for 100 credits.")
+    shows_balance(shop, 100)
+
+
+def test_several_packs_are_bought_at_once(system: Running, shop: Page) -> None:
+    shop.get_by_role("link", name="Songs", exact=True).click()
+    shop.get_by_label("You are the customer").fill("browser-three")
+    card = shop.locator(".card", has_text="100 credits starter")
+    card.get_by_label("How many").fill("3")
+    card.get_by_role("button", name="Buy with Stripe").click()
+    pay(shop)
+    shows_balance(shop, 300)
+
+
 def test_who_cancels_is_back_in_the_shop_without_credits(system: Running, shop: Page) -> None:
-    choose(shop, "Songs", "browser-cancelled", "100 credits")
+    choose(shop, "Songs", "browser-cancelled", "100 credits starter")
     pay(shop, "Cancel")
     expect(shop.get_by_role("heading", name="Songs")).to_be_visible()
     expect(shop.get_by_role("status")).to_contain_text("nothing was bought")
@@ -77,7 +104,7 @@ def test_who_cancels_is_back_in_the_shop_without_credits(system: Running, shop: 
 
 
 def test_a_bank_transfer_gives_credits_when_it_arrives(system: Running, shop: Page) -> None:
-    choose(shop, "Songs", "browser-transfer", "100 credits")
+    choose(shop, "Songs", "browser-transfer", "100 credits starter")
     pay(shop, "Pay later (bank transfer: settles later)")
     expect(shop.get_by_role("heading", name="Ordered, but not paid yet")).to_be_visible()
     expect(shop.locator("#balance")).to_have_text("0")
@@ -88,7 +115,7 @@ def test_a_bank_transfer_gives_credits_when_it_arrives(system: Running, shop: Pa
 
 def test_the_whole_page_fits_a_narrow_screen_and_can_be_used_by_keyboard(system: Running, shop: Page) -> None:
     shop.set_viewport_size({"width": 320, "height": 640})
-    choose(shop, "Songs", "browser-narrow", "100 credits")
+    choose(shop, "Songs", "browser-narrow", "100 credits starter")
     assert shop.evaluate("document.documentElement.scrollWidth") <= 320
     button = shop.get_by_role("button", name="Pay", exact=True)
     for _ in range(8):
@@ -109,33 +136,41 @@ def test_the_sandboxes_time_is_shown(system: Running, shop: Page) -> None:
 
 
 def test_a_pack_is_bought_with_paypal(system: Running, shop: Page) -> None:
-    choose(shop, "EchoMind", "browser-paypal", "1 session")
+    choose(shop, "EchoMind", "browser-paypal", "1 session session")
     expect(shop.get_by_role("heading", name="PayPal")).to_be_visible()
     pay(shop)
     shows_balance(shop, 1)
 
 
 def test_a_refund_at_the_portal_takes_the_credits_back(system: Running, shop: Page) -> None:
-    choose(shop, "AI Services", "browser-refund", "100 credits")
+    choose(shop, "AI Services", "browser-refund", "100 credits starter")
     pay(shop)
     shows_balance(shop, 100)
     shop.goto(f"{system.sandbox_url()}/portal/ai-services")
     card = shop.locator(".card", has_text="browser-refund")
+    card.get_by_text("What can happen to it").click()
+    card.get_by_label("Amount", exact=True).fill("400.00")
+    shop.keyboard.press("Enter")
+    expect(card.get_by_role("alert")).to_contain_text("greater than unrefunded amount")
+    expect(card.get_by_label("Amount", exact=True)).to_have_value("400.00")
+    expect(card.get_by_role("alert")).to_be_in_viewport()
     card.get_by_label("Amount", exact=True).fill("4.00")
     shop.keyboard.press("Enter")
     until(lambda: system.balance("browser-refund", app="ai-services") == 60)
 
 
 def test_a_dispute_takes_the_refunds_buttons_away_until_it_is_won(system: Running, shop: Page) -> None:
-    choose(shop, "CLASH AI", "browser-dispute", "30 minutes")
+    choose(shop, "CLASH AI", "browser-dispute", "30 minutes minutes_30")
     pay(shop)
     shows_balance(shop, 30)
     shop.goto(f"{system.sandbox_url()}/portal/clash-ai")
     card = shop.locator("main > .card", has_text="browser-dispute")
+    card.get_by_text("What can happen to it").click()
     card.get_by_role("button", name="Dispute: money withdrawn").click()
     expect(card).to_contain_text("Not refundable while the dispute is open")
     expect(card.get_by_role("button", name="Refund", exact=True)).to_have_count(0)
     card.get_by_role("button", name="The seller wins").click()
+    card.get_by_text("What can happen to it").click()
     expect(card.get_by_role("button", name="Refund", exact=True)).to_be_visible()
 
 
@@ -163,7 +198,7 @@ def test_every_page_fits_its_window_and_shows_where_the_keyboard_is(
     page.on("request", lambda request: asked.append(request.url))
     url = system.sandbox_url()
     page.goto(f"{url}/shop/songs?customer=browser-{width}-{scheme}")
-    page.get_by_role("button", name="Buy with Stripe: 100 credits").click()
+    page.get_by_role("button", name="Buy with Stripe: starter, 100 credits").click()
     checkout = page.url
     pay(page)
     shows_balance(page, 100)
