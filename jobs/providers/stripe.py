@@ -10,11 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Literal
 
-from jobs.facts import AnyFact, CheckoutEnded, CustomerKnown, PaymentSettled, PeriodPaid, PlanLine, SubscriptionChanged
-from jobs.providers import stripe_returns
+from jobs.facts import AnyFact, CheckoutEnded, CustomerKnown, PaymentSettled
+from jobs.providers import stripe_plans, stripe_returns
 from jobs.providers.stripe_objects import (
     Object,
-    created,
     currency_of,
     customer_named,
     get,
@@ -25,7 +24,6 @@ from jobs.providers.stripe_objects import (
     price_of,
     subscription_metadata,
     text,
-    time_of,
     whole,
 )
 from jobs.providers.unreadable import Unreadable, malformed
@@ -33,7 +31,6 @@ from models.accounts import BY_HAND, NOT_ALONE
 from models.apps import App
 from models.errors import NotOurs, Unprocessable
 from models.events import MEND, Event
-from models.subscription_state import PAUSED
 from settings import settings
 
 Handler = Callable[[App, Event, Object], Iterable[AnyFact]]
@@ -254,123 +251,21 @@ def _customer(app: App, event: Event, session: Object) -> Iterator[CustomerKnown
         )
 
 
-# --- subscriptions and their invoices
-
-
-def _subscription_changed(app: App, event: Event, subscription: Object) -> Iterator[AnyFact]:
-    item = (get(subscription, "items", "data") or [{}])[0]
-    start = time_of(subscription.get("current_period_start") or item.get("current_period_start"))
-    yield SubscriptionChanged(
-        app=app.slug,
-        provider=event.provider,
-        event_id=event.event_id,
-        subscription=text(subscription["id"]),
-        customer=metadata(subscription).get("customer"),
-        provider_customer=id_of(subscription.get("customer")),
-        plan=metadata(subscription).get("plan"),
-        checkout=metadata(subscription).get("checkout"),
-        price_id=price_of(item),
-        status=_status(event, subscription),
-        anchor=time_of(subscription.get("billing_cycle_anchor") or subscription.get("start_date"))
-        or start
-        or created(event),
-        period_start=start,
-        period_end=time_of(subscription.get("current_period_end") or item.get("current_period_end")),
-        changed_at=created(event),
-        is_first=event.type.endswith(".created"),
-        is_current=event.is_fetched,
-        latest_invoice=id_of(subscription.get("latest_invoice")),
-    )
-
-
-def _status(event: Event, subscription: Object) -> str:
-    """Stripe keeps a subscription active while it collects nothing for it; it is owed nothing then."""
-    status = "canceled" if event.type.endswith(".deleted") else text(subscription["status"])
-    return PAUSED if status in ("active", "trialing") and subscription.get("pause_collection") else status
-
-
-RENEWALS = ("subscription_create", "subscription_cycle")
-
-
-def _invoice(app: App, event: Event, invoice: Object, paid: bool) -> Iterator[AnyFact]:
-    subscription = id_of(invoice.get("subscription")) or id_of(
-        get(invoice, "parent", "subscription_details", "subscription")
-    )
-    if not subscription:
-        raise NotOurs("the invoice is of no subscription")
-    changes = invoice.get("billing_reason") == "subscription_update"
-    line = _plan_line(invoice) or (_change_line(invoice) if changes else None)
-    yield PeriodPaid(
-        app=app.slug,
-        provider=event.provider,
-        event_id=event.event_id,
-        subscription=subscription,
-        customer=subscription_metadata(invoice).get("customer") or metadata(line or {}).get("customer"),
-        provider_customer=id_of(invoice.get("customer")),
-        invoice=text(invoice["id"]),
-        checkout=subscription_metadata(invoice).get("checkout"),
-        paid=paid,
-        renews=invoice.get("billing_reason") in RENEWALS,
-        changes=changes,
-        is_given_up=event.type in ("invoice.voided", "invoice.marked_uncollectible"),
-        line=_paid_line(line, invoice) if line else None,
-        amount_minor=whole(invoice.get("amount_paid")),
-        currency=currency_of(invoice),
-        aliases=tuple(name for name in (id_of(invoice.get("payment_intent")),) if name),
-    )
-
-
-def _invoice_paid(app: App, event: Event, invoice: Object) -> Iterator[AnyFact]:
-    objects(invoice, "lines", "data")
-    return _invoice(app, event, invoice, paid=True)
-
-
-def _invoice_unpaid(app: App, event: Event, invoice: Object) -> Iterator[AnyFact]:
-    objects(invoice, "lines", "data")
-    return _invoice(app, event, invoice, paid=False)
-
-
-def _plan_line(invoice: Object) -> Object | None:
-    """The line that pays for the plan itself: the latest one that is no proration."""
-    lines = [line for line in get(invoice, "lines", "data") or [] if not _is_proration(line)]
-    return max(lines, key=lambda line: line["period"]["start"], default=None)
-
-
-def _change_line(invoice: Object) -> Object | None:
-    """The proration that pays for the rest of a period on a new plan. What is left of the old one is negative."""
-    prorations = [line for line in get(invoice, "lines", "data") or [] if _is_proration(line)]
-    charged = [line for line in prorations if isinstance(line.get("amount"), int) and line["amount"] > 0]
-    return max(charged, key=lambda line: line["period"]["start"], default=None)
-
-
-def _is_proration(line: Object) -> bool:
-    details = [get(line, "parent", kind, "proration") for kind in ("subscription_item_details", "invoice_item_details")]
-    return bool(line.get("proration") or any(details))
-
-
-def _paid_line(line: Object, invoice: Object) -> PlanLine:
-    start, end = time_of(line["period"]["start"]), time_of(line["period"]["end"])
-    if start is None or end is None:
-        raise ValueError("a line without a period")
-    plan = subscription_metadata(invoice).get("plan") or metadata(line).get("plan")
-    return PlanLine(plan=plan, price_id=price_of(line), start=start, end=end, is_prorated=_is_proration(line))
-
-
 HANDLERS: dict[str, Handler] = {
     "checkout.session.completed": _session_completed,
     "checkout.session.async_payment_succeeded": _session_paid,
     "checkout.session.async_payment_failed": _session_failed,
     "checkout.session.expired": _session_expired,
-    "customer.subscription.created": _subscription_changed,
-    "customer.subscription.updated": _subscription_changed,
-    "customer.subscription.deleted": _subscription_changed,
-    "customer.subscription.paused": _subscription_changed,
-    "customer.subscription.resumed": _subscription_changed,
-    "invoice.paid": _invoice_paid,
-    "invoice.payment_succeeded": _invoice_paid,
-    "invoice.payment_failed": _invoice_unpaid,
-    "invoice.marked_uncollectible": _invoice_unpaid,
-    "invoice.voided": _invoice_unpaid,
+    "customer.subscription.created": stripe_plans.subscription_changed,
+    "customer.subscription.updated": stripe_plans.subscription_changed,
+    "customer.subscription.deleted": stripe_plans.subscription_changed,
+    "customer.subscription.paused": stripe_plans.subscription_changed,
+    "customer.subscription.resumed": stripe_plans.subscription_changed,
+    "invoice.paid": stripe_plans.invoice_paid,
+    "invoice.payment_succeeded": stripe_plans.invoice_paid,
+    "invoice.payment_failed": stripe_plans.invoice_unpaid,
+    "invoice.marked_uncollectible": stripe_plans.invoice_unpaid,
+    "invoice.voided": stripe_plans.invoice_unpaid,
     "invoice_payment.paid": stripe_returns.invoice_payment,
     "payment_intent.succeeded": _intent_succeeded,
     "charge.refunded": stripe_returns.charge_refunded,

@@ -1,0 +1,129 @@
+"""Stripe's events of subscriptions and of their invoices, as facts.
+
+Sources: Stripe's API reference on Subscription and Invoice, before and since basil.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from jobs.facts import AnyFact, PeriodPaid, PlanLine, SubscriptionChanged
+from jobs.providers.stripe_objects import (
+    Object,
+    created,
+    currency_of,
+    get,
+    id_of,
+    metadata,
+    objects,
+    price_of,
+    subscription_metadata,
+    text,
+    time_of,
+    whole,
+)
+from models.apps import App
+from models.errors import NotOurs
+from models.events import Event
+from models.subscription_state import PAUSED
+
+
+def subscription_changed(app: App, event: Event, subscription: Object) -> Iterator[AnyFact]:
+    """The subscription as the event has it, in either shape."""
+    item = (get(subscription, "items", "data") or [{}])[0]
+    start = time_of(subscription.get("current_period_start") or item.get("current_period_start"))
+    yield SubscriptionChanged(
+        app=app.slug,
+        provider=event.provider,
+        event_id=event.event_id,
+        subscription=text(subscription["id"]),
+        customer=metadata(subscription).get("customer"),
+        provider_customer=id_of(subscription.get("customer")),
+        plan=metadata(subscription).get("plan"),
+        checkout=metadata(subscription).get("checkout"),
+        price_id=price_of(item),
+        status=_status(event, subscription),
+        anchor=time_of(subscription.get("billing_cycle_anchor") or subscription.get("start_date"))
+        or start
+        or created(event),
+        period_start=start,
+        period_end=time_of(subscription.get("current_period_end") or item.get("current_period_end")),
+        changed_at=created(event),
+        is_first=event.type.endswith(".created"),
+        is_current=event.is_fetched,
+        latest_invoice=id_of(subscription.get("latest_invoice")),
+    )
+
+
+def _status(event: Event, subscription: Object) -> str:
+    """Stripe keeps a subscription active while it collects nothing for it; it is owed nothing then."""
+    status = "canceled" if event.type.endswith(".deleted") else text(subscription["status"])
+    return PAUSED if status in ("active", "trialing") and subscription.get("pause_collection") else status
+
+
+RENEWALS = ("subscription_create", "subscription_cycle")
+
+
+def _invoice(app: App, event: Event, invoice: Object, paid: bool) -> Iterator[AnyFact]:
+    subscription = id_of(invoice.get("subscription")) or id_of(
+        get(invoice, "parent", "subscription_details", "subscription")
+    )
+    if not subscription:
+        raise NotOurs("the invoice is of no subscription")
+    objects(invoice, "lines", "data")
+    changes = invoice.get("billing_reason") == "subscription_update"
+    line = _plan_line(invoice) or (_change_line(invoice) if changes else None)
+    yield PeriodPaid(
+        app=app.slug,
+        provider=event.provider,
+        event_id=event.event_id,
+        subscription=subscription,
+        customer=subscription_metadata(invoice).get("customer") or metadata(line or {}).get("customer"),
+        provider_customer=id_of(invoice.get("customer")),
+        invoice=text(invoice["id"]),
+        checkout=subscription_metadata(invoice).get("checkout"),
+        paid=paid,
+        renews=invoice.get("billing_reason") in RENEWALS,
+        changes=changes,
+        is_given_up=event.type in ("invoice.voided", "invoice.marked_uncollectible"),
+        line=_paid_line(line, invoice) if line else None,
+        amount_minor=whole(invoice.get("amount_paid")),
+        currency=currency_of(invoice),
+        aliases=tuple(name for name in (id_of(invoice.get("payment_intent")),) if name),
+    )
+
+
+def invoice_paid(app: App, event: Event, invoice: Object) -> Iterator[AnyFact]:
+    """A period, or a change of the plan, that was paid for."""
+    return _invoice(app, event, invoice, paid=True)
+
+
+def invoice_unpaid(app: App, event: Event, invoice: Object) -> Iterator[AnyFact]:
+    """One that could not be paid for, or that nobody waits for any more."""
+    return _invoice(app, event, invoice, paid=False)
+
+
+def _plan_line(invoice: Object) -> Object | None:
+    """The line that pays for the plan itself: the latest one that is no proration."""
+    lines = [line for line in get(invoice, "lines", "data") or [] if not _is_proration(line)]
+    return max(lines, key=lambda line: line["period"]["start"], default=None)
+
+
+def _change_line(invoice: Object) -> Object | None:
+    """The proration that pays for the rest of a period on a new plan. What is left of the old one is negative."""
+    prorations = [line for line in get(invoice, "lines", "data") or [] if _is_proration(line)]
+    charged = [line for line in prorations if isinstance(line.get("amount"), int) and line["amount"] > 0]
+    return max(charged, key=lambda line: line["period"]["start"], default=None)
+
+
+def _is_proration(line: Object) -> bool:
+    details = [get(line, "parent", kind, "proration") for kind in ("subscription_item_details", "invoice_item_details")]
+    return bool(line.get("proration") or any(details))
+
+
+def _paid_line(line: Object, invoice: Object) -> PlanLine:
+    start, end = time_of(line["period"]["start"]), time_of(line["period"]["end"])
+    if start is None or end is None:
+        raise ValueError("a line without a period")
+    plan = subscription_metadata(invoice).get("plan") or metadata(line).get("plan")
+    return PlanLine(plan=plan, price_id=price_of(line), start=start, end=end, is_prorated=_is_proration(line))
