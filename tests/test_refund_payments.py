@@ -36,16 +36,16 @@ def provider(tmp_path: Path, db: str) -> Iterator[Provider]:
         yield running
 
 
-def hear(now: datetime, slug: str = APP) -> None:
-    """All that the provider tells arrives."""
-    for _ in reconcile.chunks(now=now, back=timedelta(days=2), app=slug):
+def hear(slug: str = APP) -> None:
+    """All that the provider has told by now arrives."""
+    for _ in reconcile.chunks(now=clock.now(), back=timedelta(days=2), app=slug):
         pass
 
 
 def paid(provider: Provider, now: datetime, slug: str = APP, **more: Any) -> int:
     """A paid pack or plan that we know of; returns our payment."""
     bought(provider, now=now, slug=slug, **more)
-    hear(now, slug)
+    hear(slug)
     ((payment,),) = database.fetch("SELECT max(id) FROM payment")
     return int(payment)
 
@@ -72,7 +72,7 @@ def test_a_refund_is_asked_for_and_the_units_go_back_with_its_webhook(provider: 
     }
     assert refund["metadata"]["refund"] == "r-1"
     assert balance(ADA) == 100, "nothing is taken back before the provider tells of it"
-    hear(now)
+    hear()
     assert balance(ADA) == 0
     assert database.fetch("SELECT state FROM payment") == [("refunded",)]
 
@@ -80,10 +80,10 @@ def test_a_refund_is_asked_for_and_the_units_go_back_with_its_webhook(provider: 
 def test_a_part_takes_back_its_part(provider: Provider, now: datetime) -> None:
     payment = paid(provider, now)
     ask(payment, now, amount="2.50")
-    hear(now)
+    hear()
     assert entries(ADA) == [("purchase", 100), ("clawback", -25)]
     ask(payment, now, id="r-2")
-    hear(now)
+    hear()
     assert balance(ADA) == 0
     assert sorted(it["amount"] for it in refunds(provider)) == [250, 750]
 
@@ -92,7 +92,7 @@ def test_the_same_request_again_is_the_same_refund(provider: Provider, now: date
     payment = paid(provider, now)
     first, _ = ask(payment, now, amount="2.50")
     assert ask(payment, now, amount="2.50") == (first, False)
-    hear(now)
+    hear()
     assert ask(payment, now, amount="2.50") == (first, False)
     assert len(refunds(provider)) == 1
 
@@ -124,7 +124,7 @@ def test_after_a_crash_the_same_request_refunds_once(
     with pytest.raises(Killed):
         ask(payment, now)
     monkeypatch.setattr(refund_payments, "crashpoint", crashpoints.crashpoint)
-    hear(now)  # the webhook may well be here before the second try
+    hear()  # the webhook may well be here before the second try
     answer, is_new = ask(payment, now)
     assert (is_new, answer["money"]) == (True, {"amount": "10.00", "currency": "usd"})
     assert len(refunds(provider)) == 1
@@ -164,7 +164,7 @@ def test_beyond_what_is_left_is_a_conflict_even_if_only_the_provider_knows(provi
 def test_a_payment_that_has_not_come_is_not_refunded(provider: Provider, now: datetime) -> None:
     session = begin(now=now)["url"].rpartition("/")[2]
     provider.pay(session, "later")
-    hear(now)
+    hear()
     ((payment,),) = database.fetch("SELECT id FROM payment")
     with pytest.raises(Conflict, match="pending"):
         ask(payment, now)
@@ -197,8 +197,8 @@ def captured(provider: Provider, now: datetime) -> int:
     """A payment of two sessions by PayPal."""
     answer = begin(now=now, slug="echomind", pack="session", quantity=2)
     requests.post(answer["url"], data={"how": "COMPLETED"}, allow_redirects=False, timeout=30)
-    hear(now, "echomind")
-    hear(now, "echomind")
+    hear("echomind")
+    hear("echomind")
     ((payment,),) = database.fetch("SELECT id FROM payment")
     return int(payment)
 
@@ -209,7 +209,7 @@ def test_a_capture_of_paypal_is_refunded_there(provider: Provider, now: datetime
     told, _ = ask(payment, now, slug="echomind", amount="5.99")
     assert told["money"] == {"amount": "5.99", "currency": "usd"}
     assert paypal_api.client(app("echomind")).get_capture(capture)["status"] == "PARTIALLY_REFUNDED"
-    hear(now, "echomind")
+    hear("echomind")
     while events.apply_pending(now=now):
         pass
     assert balance(ADA, "echomind") == 1
