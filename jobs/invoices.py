@@ -61,16 +61,23 @@ def _take_over(app: App, it: Subscription, line: PlanLine | None, fact: PeriodPa
 
 
 def _paid_cycle(it: Subscription, fact: PeriodPaid, now: datetime) -> int | None:
-    """The cycle that the invoice pays for. A trial's own, of nothing, is the one before all others; a change of the
-    plan pays for what the month in which it was made still owes.
+    """The cycle that the invoice pays for. A trial's own, of nothing, is the one before all others, and so are the days
+    before a fixed billing day; a change of the plan pays for what the month in which it was made still owes.
     """
     if fact.renews and fact.line:
-        return it.cycle_base - 1 if _is_trial(it, fact) else it.nearest_cycle(fact.line.start)
+        before, nearest = it.cycle_base - 1, it.nearest_cycle(fact.line.start)
+        if _is_trial(it, fact):
+            return before
+        return min(before, nearest) if _ends_by_anchor(it, fact.line) else nearest
     return it.cycle_at(fact.line.start if fact.line else now) if fact.changes else None
 
 
 def _is_trial(it: Subscription, fact: PeriodPaid) -> bool:
-    return fact.line is not None and fact.amount_minor == 0 and fact.line.end <= it.anchor + SLACK
+    return fact.line is not None and fact.amount_minor == 0 and _ends_by_anchor(it, fact.line)
+
+
+def _ends_by_anchor(it: Subscription, line: PlanLine) -> bool:
+    return line.end <= it.anchor + SLACK
 
 
 def _grant(

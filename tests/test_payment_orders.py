@@ -94,6 +94,28 @@ def test_a_trial_grants_a_month_and_the_first_paid_month_another(now: datetime, 
     assert clean(trial_end)
 
 
+@pytest.mark.parametrize("is_prorated", [False, True])
+@pytest.mark.parametrize("days", [9, 20])
+@pytest.mark.parametrize("order", BOTH_ORDERS)
+def test_the_days_before_a_fixed_billing_day_use_up_no_whole_month(
+    now: datetime, order: tuple[int, ...], days: int, is_prorated: bool
+) -> None:
+    billing_day = now + days * DAY
+    held = subscription("songs", ADA, "pro", anchor=billing_day, start=now, end=billing_day)
+    bill = {"amount_paid": 870, "reason": "subscription_create", "payment_intent": "pi_s"}
+    stub = invoice("songs", ADA, "pro", start=now, end=billing_day, number="s", **bill)
+    stub["lines"]["data"][0] |= {"amount": 870, "proration": is_prorated}
+    told = [(now, "customer.subscription.created", held), (now, "invoice.paid", stub)]
+    tell(*(told[number] for number in order))
+    assert balance(ADA, "songs") == 1000
+    tell((billing_day, "invoice.paid", paid(billing_day, 0)))
+    tell((billing_day, "customer.subscription.updated", of(now, billing_day, 0)))
+    assert balance(ADA, "songs") == 2000
+    tell((billing_day, "charge.refunded", charge(refunded=870, amount=870, number="s")))
+    assert entries(ADA, "songs")[2:] == [("clawback", -1000)]
+    assert clean(billing_day)
+
+
 def test_an_upgrade_told_again_after_the_end_grants_nothing(now: datetime) -> None:
     upgrade = paid(now, 0, reason="subscription_update")
     tell((now, "customer.subscription.created", of(now, now, 0)), (now, "invoice.paid", upgrade))

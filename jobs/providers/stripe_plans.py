@@ -62,6 +62,8 @@ def _status(event: Event, subscription: Object) -> str:
 
 
 RENEWALS = ("subscription_create", "subscription_cycle")
+# A subscription may begin with the days before its fixed billing day, which Stripe prorates too.
+PRORATED = ("subscription_create", "subscription_update")
 
 
 def _invoice(app: App, event: Event, invoice: Object, paid: bool) -> Iterator[AnyFact]:
@@ -71,8 +73,9 @@ def _invoice(app: App, event: Event, invoice: Object, paid: bool) -> Iterator[An
     if not subscription:
         raise NotOurs("the invoice is of no subscription")
     objects(invoice, "lines", "data")
-    changes = invoice.get("billing_reason") == "subscription_update"
-    line = _plan_line(invoice) or (_change_line(invoice) if changes else None)
+    reason = invoice.get("billing_reason")
+    changes = reason == "subscription_update"
+    line = _plan_line(invoice) or (_prorated_line(invoice) if reason in PRORATED else None)
     yield PeriodPaid(
         app=app.slug,
         provider=event.provider,
@@ -83,10 +86,10 @@ def _invoice(app: App, event: Event, invoice: Object, paid: bool) -> Iterator[An
         invoice=text(invoice["id"]),
         checkout=subscription_metadata(invoice).get("checkout"),
         paid=paid,
-        renews=invoice.get("billing_reason") in RENEWALS,
+        renews=reason in RENEWALS,
         changes=changes,
         is_given_up=event.type in ("invoice.voided", "invoice.marked_uncollectible"),
-        line=_paid_line(line, invoice) if line else None,
+        line=_paid_line(line, invoice, changes and _is_proration(line)) if line else None,
         amount_minor=whole(invoice.get("amount_paid")),
         currency=currency_of(invoice),
         aliases=tuple(name for name in (id_of(invoice.get("payment_intent")),) if name),
@@ -109,8 +112,8 @@ def _plan_line(invoice: Object) -> Object | None:
     return max(lines, key=lambda line: line["period"]["start"], default=None)
 
 
-def _change_line(invoice: Object) -> Object | None:
-    """The proration that pays for the rest of a period on a new plan. What is left of the old one is negative."""
+def _prorated_line(invoice: Object) -> Object | None:
+    """The proration that pays for the rest of a period on a plan. What is left of an older plan is negative."""
     prorations = [line for line in get(invoice, "lines", "data") or [] if _is_proration(line)]
     charged = [line for line in prorations if isinstance(line.get("amount"), int) and line["amount"] > 0]
     return max(charged, key=lambda line: line["period"]["start"], default=None)
@@ -121,9 +124,9 @@ def _is_proration(line: Object) -> bool:
     return bool(line.get("proration") or any(details))
 
 
-def _paid_line(line: Object, invoice: Object) -> PlanLine:
+def _paid_line(line: Object, invoice: Object, is_change: bool) -> PlanLine:
     start, end = time_of(line["period"]["start"]), time_of(line["period"]["end"])
     if start is None or end is None:
         raise ValueError("a line without a period")
     plan = subscription_metadata(invoice).get("plan") or metadata(line).get("plan")
-    return PlanLine(plan=plan, price_id=price_of(line), start=start, end=end, is_prorated=_is_proration(line))
+    return PlanLine(plan=plan, price_id=price_of(line), start=start, end=end, is_prorated=is_change)
