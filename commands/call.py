@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from commands import http
+from commands.known_app import known_app
 from settings import settings
 
 
@@ -12,7 +13,7 @@ from settings import settings
 @click.argument("method", type=click.Choice(["GET", "POST", "PATCH", "DELETE"], case_sensitive=False))
 @click.argument("path")
 @click.argument("body", required=False)
-@click.option("--app", help="Use the sandbox key of this app.")
+@click.option("--app", callback=known_app, help="Use the sandbox key of this app.")
 @click.option("--key", envvar="SCRIP_KEY", help="Use this API key (or SCRIP_KEY).")
 def command(method: str, path: str, body: str | None, app: str | None, key: str | None) -> None:
     """Send METHOD PATH with the JSON in BODY and print the answer. Exit code 1 if the answer is an error.

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from commands import servers
+from commands.known_app import known_app
 
 if TYPE_CHECKING:
     from jobs.imports import Report
@@ -23,7 +24,7 @@ def command() -> None:
 
 
 @command.command("balances")
-@click.argument("app")
+@click.argument("app", callback=known_app)
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--dry-run", is_flag=True, help="Check FILE and say what would be imported; store nothing.")
 @click.option("--skip-bad", is_flag=True, help="Import the good lines and leave out the bad ones.")

@@ -6,7 +6,8 @@ import click
 import orjson
 
 from commands import servers
-from models import catalog, clock, keys
+from commands.known_app import known_app
+from models import clock, keys
 from models.keys import SCOPES
 
 
@@ -16,21 +17,20 @@ def command() -> None:
 
 
 @command.command("create")
-@click.argument("app")
+@click.argument("app", callback=known_app)
 @click.option("--scope", "scopes", multiple=True, required=True, type=click.Choice(SCOPES), help="May be repeated.")
 @click.option("--name", default="", help="What it is for; shown in the list.")
 @click.option("--rate-limit", type=click.IntRange(min=1), help="Requests a minute; no limit if absent.")
 @click.option("--json", "as_json", is_flag=True)
 def create(app: str, scopes: tuple[str, ...], name: str, rate_limit: int | None, as_json: bool) -> None:
     """Make a key for APP and print it."""
-    slug = catalog.current()[app].slug
     with servers.database():
-        key = keys.create(slug, scopes, name, rate_limit_per_minute=rate_limit, now=clock.now())
-    click.echo(orjson.dumps({"app": slug, "key": key, "scopes": sorted(scopes)}) if as_json else key)
+        key = keys.create(app, scopes, name, rate_limit_per_minute=rate_limit, now=clock.now())
+    click.echo(orjson.dumps({"app": app, "key": key, "scopes": sorted(scopes)}) if as_json else key)
 
 
 @command.command("list")
-@click.argument("app", required=False)
+@click.argument("app", required=False, callback=known_app)
 @click.option("--json", "as_json", is_flag=True)
 def list_(app: str | None, as_json: bool) -> None:
     """The keys of APP, or of all apps."""

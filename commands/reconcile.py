@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from commands import servers
+from commands.known_app import known_app
 
 if TYPE_CHECKING:
     from jobs.reconcile import Finding
@@ -21,6 +22,7 @@ MOST_DAYS = 365
 MOST_SHOWN = 100
 TOLD = {
     "unbacked": "credited without a payment at the provider; nothing was changed for them",
+    "unknown_price": "sold for this app at a price that no plan of its catalog has; nothing was granted for them",
     "dead": "events that are dead; do what they say and replay them",
     "unreachable": "with a provider that gave no answer; run it again",
     "skipped": "skipped",
@@ -28,7 +30,7 @@ TOLD = {
 
 
 @click.command("reconcile", short_help="Compare the payment providers with the ledger.")
-@click.argument("app", required=False)
+@click.argument("app", required=False, callback=known_app)
 @click.option("--days", default=30, show_default=True, type=click.IntRange(1, MOST_DAYS), help="How far to look back.")
 @click.option(
     "--from-before", is_flag=True, help="Also what was paid before the app came here, or before its last import."
@@ -43,7 +45,6 @@ def command(app: str | None, days: int, from_before: bool, as_json: bool) -> Non
 
     Exit code 1 if there is anything for a person to look at.
     """
-    _check(app)
     with servers.database():
         counts, found = _run(app, days, from_before, as_json)
     if as_json:
@@ -52,17 +53,6 @@ def command(app: str | None, days: int, from_before: bool, as_json: bool) -> Non
         _tell(counts, found)
     if any(each.kind != "skipped" for each in found):
         raise click.exceptions.Exit(1)
-
-
-def _check(app: str | None) -> None:
-    from models import catalog
-    from models.errors import UnknownApp
-
-    try:
-        if app is not None:
-            catalog.current()[app]
-    except UnknownApp as error:
-        raise click.UsageError(f"{error}, which has {', '.join(catalog.current().apps)}") from None
 
 
 def _run(app: str | None, days: int, from_before: bool, quiet: bool) -> tuple[Counter[str], list[Finding]]:

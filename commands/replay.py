@@ -7,10 +7,11 @@ import orjson
 from rich.progress import track
 
 from commands import servers
+from commands.known_app import known_app
 
 
 @click.command("replay", short_help="Try dead events and usage reports again.")
-@click.argument("app")
+@click.argument("app", callback=known_app)
 @click.option(
     "--event", "events_given", multiple=True, type=int, help="The id of an event, in any state. May be repeated."
 )
@@ -28,19 +29,18 @@ def command(app: str, events_given: tuple[int, ...], reports_given: tuple[str, .
         raise click.UsageError("say what to replay: --event ID, --usage ID or --dead")
     with servers.database():
         from jobs import events
-        from models import catalog, clock, usage
+        from models import clock, usage
         from workers import main as actors
         from workers.rings import ring
 
         assert actors.broker, "the actors are what a ring reaches"
 
-        slug = catalog.current()[app].slug
-        event_ids = [*events_given, *(_all_dead_events(slug) if dead else [])]
-        report_ids = [*reports_given, *(_all_dead_reports(slug) if dead else [])]
+        event_ids = [*events_given, *(_all_dead_events(app) if dead else [])]
+        report_ids = [*reports_given, *(_all_dead_reports(app) if dead else [])]
         for event_id in track(event_ids, "events", transient=True, disable=as_json):
-            events.replay(slug, event_id, now=clock.now())
+            events.replay(app, event_id, now=clock.now())
         for report_id in track(report_ids, "usage", transient=True, disable=as_json):
-            usage.replay(slug, report_id, now=clock.now())
+            usage.replay(app, report_id, now=clock.now())
         for queue in ("webhooks", "usage"):
             ring(queue)
     done = {"events": len(event_ids), "usage": len(report_ids)}

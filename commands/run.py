@@ -9,6 +9,7 @@ import orjson
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from commands import servers
+from commands.known_app import known_app
 
 JOBS = (
     "expire",
@@ -26,20 +27,19 @@ JOBS = (
 
 @click.command("run", short_help="Run a scheduled job now.")
 @click.argument("job", type=click.Choice(JOBS))
-@click.option("--app", help="One app only.")
+@click.option("--app", callback=known_app, help="One app only.")
 @click.option("--json", "as_json", is_flag=True, help="Print the counts as JSON.")
 def command(job: str, app: str | None, as_json: bool) -> None:
     """Run JOB to its end, for all apps or one, and print what it did. Doing it twice does nothing twice."""
     counts: Counter[str] = Counter()
     with servers.database():
         from jobs import runs
-        from models import catalog, clock
+        from models import clock
 
-        slug = catalog.current()[app].slug if app else None
         columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
         with Progress(*columns, transient=True, disable=as_json) as bar:
             task = bar.add_task(job, total=None)
-            for step in runs.steps(job, now=clock.now(), app=slug):
+            for step in runs.steps(job, now=clock.now(), app=app):
                 counts.update(step.counts)
                 bar.update(task, description=f"{job}: {_told(counts)}")
     click.echo(orjson.dumps({"job": job, "counts": dict(counts)}) if as_json else f"{job}: {_told(counts)}")

@@ -13,17 +13,10 @@ from typing import Any
 import click
 
 from commands import http
+from commands.known_app import known_app
 from models import catalog, durations
 from sandbox import place, purchases, signing
 from settings import SANDBOX_WEBHOOK_SECRET, settings
-
-
-def _app(ctx: click.Context, param: click.Parameter, slug: str) -> str:
-    """An app of the catalog."""
-    known = catalog.current()
-    if slug not in known:
-        raise click.BadParameter(f"there is no app {slug!r}; there are {', '.join(app.slug for app in known)}")
-    return slug
 
 
 def _action(ctx: click.Context, param: click.Parameter, name: str) -> str:
@@ -62,7 +55,7 @@ def command() -> None:
 @command.command("sign")
 @click.argument("provider", type=PROVIDERS)
 @click.argument("file", type=FILE)
-@click.option("--app", required=True, callback=_app, help="The app whose receiver will get it.")
+@click.option("--app", required=True, callback=known_app, help="The app whose receiver will get it.")
 def sign(provider: str, file: Path, app: str) -> None:
     """Print, as JSON, the headers that make the bytes of FILE a genuine event of PROVIDER."""
     click.echo(json.dumps(_headers(provider, app, file.read_bytes())))
@@ -71,7 +64,7 @@ def sign(provider: str, file: Path, app: str) -> None:
 @command.command("send")
 @click.argument("provider", type=PROVIDERS)
 @click.argument("file", required=False, type=FILE)
-@click.option("--app", required=True, callback=_app, help="The app whose receiver gets it.")
+@click.option("--app", required=True, callback=known_app, help="The app whose receiver gets it.")
 @click.option("--customer", help="Without FILE: who has paid.")
 @click.option("--pack", help="Without FILE: for which pack of the catalog.")
 @click.option("--quantity", default=1, show_default=True, type=click.IntRange(min=1), help="Without FILE: how many.")
@@ -170,7 +163,7 @@ def clock(advance: str) -> None:
 
 @command.command("deliver")
 @click.argument("mode", type=click.Choice(["normal", "late", "twice", "shuffled", "swallow"]))
-@click.option("--app", required=True, callback=_app, help="The app whose events are meant.")
+@click.option("--app", required=True, callback=known_app, help="The app whose events are meant.")
 @click.option("--late-seconds", type=click.FloatRange(0, 86400), help="With late: how late.")
 @click.option("--shape", type=click.Choice(["new", "old"]), help="Stripe's objects: today's, or before basil.")
 def deliver(mode: str, app: str, late_seconds: float | None, shape: str | None) -> None:
@@ -184,7 +177,7 @@ def deliver(mode: str, app: str, late_seconds: float | None, shape: str | None) 
 @command.command("do")
 @click.argument("action", callback=_action)
 @click.argument("id_", metavar="ID")
-@click.option("--app", required=True, callback=_app, help="The app whose account it is in.")
+@click.option("--app", required=True, callback=known_app, help="The app whose account it is in.")
 @click.option("--amount", help="A part of it, such as 4.99; all of it if not given.")
 @click.option("--price", help="With change-price: the id of the price that it has from now on.")
 @click.option("--plan", help="With change-plan: the plan of the catalog that it has from now on.")

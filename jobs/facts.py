@@ -115,11 +115,15 @@ class PeriodPaid(Fact):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refund:
-    """One refund by its provider's id. One that `failed` (or was canceled) returned nothing after all."""
+    """One refund by its provider's id. One that `failed` (or was canceled) returned nothing after all.
+
+    `is_reversal`: the provider took the money by itself, as where a dispute is lost.
+    """
 
     reference: str
     amount_minor: int
     failed: bool = False
+    is_reversal: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,7 +20,7 @@ from models.apps import App
 from models.cycles import SLACK
 from models.errors import TooEarly, Unprocessable
 from models.payments import Payment
-from models.subscription_state import PAYING, Period, Subscription
+from models.subscription_state import INCOMPLETE, PAYING, Period, Subscription
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
@@ -126,7 +126,7 @@ def _begin_with(conn: Connection, app: App, fact: PeriodPaid, now: datetime) -> 
         raise Unprocessable(f"invoice of an unknown subscription {fact.subscription!r}: {named}")
     customer = steps.customer(conn, app, fact.provider, fact.customer, fact.provider_customer)
     it = steps.new(conn, app, fact, customer, plan, line.start, now)
-    it.status, it.plan_at = "active" if fact.paid else "incomplete", line.start
+    it.status, it.plan_at = "active" if fact.paid else INCOMPLETE, line.start
     steps.promise(conn, app, fact, it)
     return stored.insert(conn, it, now=now)
 

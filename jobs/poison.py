@@ -97,15 +97,19 @@ def count_failure(queue: str, row_id: int, error: Exception, *, now: datetime) -
     """
     final = isinstance(error, Unprocessable)
     patient = isinstance(error, ProviderAway)
-    text = error.detail if isinstance(error, ScripError) else _defect(queue, row_id, error)
+    text = told(error, "Replay it once that is mended", queue=queue, row=row_id)
     database.transact(lambda conn: QUEUES[queue].fail(conn, row_id, text, now, final=final, patient=patient))
 
 
-def _defect(queue: str, row_id: int, error: Exception) -> str:
-    """What to tell of an error that nobody meant; where it came from is in the log."""
-    log.error("failed", queue=queue, row=row_id, exc_info=error)
-    told = str(error).partition("\n")[0] or "without a word"
-    return f"Scrip itself failed on it: {told}; the workers' log says where. Replay it once that is mended"
+def told(error: Exception, todo: str, **where: Any) -> str:
+    """What an operator reads of a failure. Of one that nobody meant it says so, and the `todo`; where it came from is
+    in the log, as what failed `where`.
+    """
+    if isinstance(error, ScripError):
+        return error.detail
+    log.error("failed", exc_info=error, **where)
+    words = str(error).partition("\n")[0] or "without a word"
+    return f"Scrip itself failed on it: {words}; the workers' log says where. {todo}"
 
 
 def backoff(attempts: int) -> timedelta:

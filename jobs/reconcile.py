@@ -60,9 +60,9 @@ SOURCES: dict[str, Source] = {source.NAME: source for source in (stripe_reconcil
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something for a person to look at. `kind` is `unbacked`, `dead`, `unreachable` or `skipped`.
+    """Something for a person to look at. `kind` is `unbacked`, `dead`, `unknown_price`, `unreachable` or `skipped`.
 
-    An unbacked credit has its `customer`, its `units` and our id of its `payment`.
+    An unbacked credit has its `customer`, its `units` and our id of its `payment`; an unknown price has the `customer`.
     """
 
     app: str
@@ -147,7 +147,7 @@ def chunk(
         elif part == CREDITS:
             following = _look_at_credits(it, mine, source, cursor, began_at - back, now)
         else:
-            following = _look(it, mine, source, part, cursor, window, now) if window else None
+            following = _look(it, mine, source, part, cursor, window, began_at - back, now) if window else None
     except (ProviderAway, ProviderRefused) as error:
         it.counts["unreachable"] += 1
         it.found.append(Finding(slug, provider, "unreachable", part, error.detail))
@@ -205,7 +205,14 @@ def _last_of(units: list[Unit], index: int) -> int:
 
 
 def _look(
-    it: Chunk, app: App, source: Source, part: str, cursor: str | None, window: Window, now: datetime
+    it: Chunk,
+    app: App,
+    source: Source,
+    part: str,
+    cursor: str | None,
+    window: Window,
+    since: datetime,
+    now: datetime,
 ) -> str | None:
     database.release()
     told, following = source.PARTS[part](app, window, cursor)
@@ -217,7 +224,9 @@ def _look(
             it.counts["missed_objects" if each.is_object else "missed_events"] += 1
     if missed:
         _apply_pending(now)
-    if missed and not window.is_whole:
+    if window.is_whole:
+        _tell_unknown_prices(it, app, source, told, since, now)
+    elif missed:
         _tell_dead(it, app, source, reconciling.dead_events(app.slug, source.NAME, [each.event_id for each in missed]))
     return following
 
@@ -294,6 +303,20 @@ def _tell_dead(it: Chunk, app: App, source: Source, dead: Iterable[tuple[str, st
     for event_id, error in dead:
         it.counts["dead"] += 1
         it.found.append(Finding(app.slug, source.NAME, "dead", event_id, error or "dead"))
+
+
+def _tell_unknown_prices(it: Chunk, app: App, source: Source, told: list[Told], since: datetime, now: datetime) -> None:
+    """What names this app and is sold at a price that no plan of it has. On an account there may be others, of other
+    apps or for other things: they name none. What a dead event tells of is not told again.
+    """
+    for each in told:
+        if not each.is_object or each.is_old or source.named_app(each) != app.slug:
+            continue
+        for fact in _facts(app, source, each, now) or []:
+            reference, detail = reconcile_facts.of_no_plan(app, fact) or ("", "")
+            if reference and not reconciling.has_dead_event_about(app.slug, source.NAME, reference, since=since):
+                customer = getattr(fact, "customer", None)
+                it.found.append(Finding(app.slug, source.NAME, "unknown_price", reference, detail, customer=customer))
 
 
 def _look_at_dead(it: Chunk, app: App, source: Source, cursor: str | None, since: datetime) -> str | None:

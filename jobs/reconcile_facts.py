@@ -14,6 +14,7 @@ from jobs.facts import (
 )
 from models import checkouts, reconciling, returns
 from models.apps import App
+from models.subscription_state import ENDED
 
 
 def is_news(fact: AnyFact) -> bool:
@@ -88,6 +89,25 @@ def is_known(app: App, fact: AnyFact) -> bool:
     if isinstance(fact, PeriodPaid | SubscriptionChanged):
         return _is_subscription(app.slug, fact.provider, fact.subscription)
     return isinstance(fact, PaymentReversed | PaymentKnownAs | CheckoutEnded)
+
+
+def of_no_plan(app: App, fact: AnyFact) -> tuple[str, str] | None:
+    """(id, why nothing comes of it) of a subscription that runs, or of an invoice that was paid, at a price that no
+    plan of the catalog has; None for all else.
+    """
+    if is_understood(app, fact):
+        return None
+    if isinstance(fact, SubscriptionChanged) and fact.status not in ENDED:
+        return fact.subscription, _without_plan(app, f"it is {fact.status}", fact.plan, fact.price_id)
+    if isinstance(fact, PeriodPaid) and fact.paid and fact.line is not None:
+        return fact.invoice, _without_plan(app, "it is paid", fact.line.plan, fact.line.price_id)
+    return None
+
+
+def _without_plan(app: App, state: str, plan: str | None, price_id: str | None) -> str:
+    named = [f"the price {price_id!r}" if price_id else "", f"the plan {plan!r}" if plan else ""]
+    told = " and ".join(filter(None, named)) or "no price"
+    return f"{state} and names {told}; no plan in the catalog of {app.slug} is that: add it, restart, run this again"
 
 
 def paid_ids(facts: list[AnyFact]) -> set[str]:

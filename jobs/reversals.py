@@ -36,8 +36,9 @@ def reverse(conn: Connection, app: App, fact: PaymentReversed, *, now: datetime)
     ids = fact.payment
     for refund in sorted(fact.refunds, key=attrgetter("reference")):
         returns.store_refund(
-            conn, app.slug, fact.provider, ids, refund.reference, refund.amount_minor, refund.failed, now=now
-        )
+            conn, app.slug, fact.provider, ids, refund.reference, refund.amount_minor, refund.failed,
+            is_reversal=refund.is_reversal, now=now,
+        )  # fmt: skip
     if fact.refunded_minor is not None:
         returns.store_refunded(conn, app.slug, fact.provider, ids, fact.refunded_minor, now=now)
     if fact.dispute is not None:

@@ -13,6 +13,7 @@ from models.schedule import Run
 
 LONGEST_SECONDS = 20.0
 ATTEMPTS = 8
+LONGEST_REASON = 2000
 # Longer than the longest chunk of a slow job: a page of a provider that hangs.
 LEASE = timedelta(minutes=3)
 
@@ -29,12 +30,18 @@ def run_due(*, now: datetime) -> int:
     except Unavailable:
         raise
     except Exception as error:
-        later = now + poison.backoff(run.attempts + 1)
-        schedule.fail(run, f"{type(error).__name__}: {error}"[:2000], later, dead=run.attempts + 1 >= ATTEMPTS)
+        _count_failure(run, error, now)
         return 1
     if counts is not None:
         schedule.finish(run, counts, now=now)
     return 1
+
+
+def _count_failure(run: Run, error: Exception, now: datetime) -> None:
+    is_dead = run.attempts + 1 >= ATTEMPTS
+    todo = "The job's next run does this one's work" if is_dead else "It is tried again by itself"
+    text = poison.told(error, todo, job=run.job, period=run.period.isoformat())
+    schedule.fail(run, text[:LONGEST_REASON], now + poison.backoff(run.attempts + 1), dead=is_dead)
 
 
 def _run(run: Run, now: datetime) -> dict[str, int] | None:

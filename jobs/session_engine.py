@@ -19,7 +19,7 @@ from jobs import session_steps as steps
 from jobs.steps import Step
 from models import catalog, database, sessions
 from models.apps import App
-from models.errors import ScripError, Unavailable
+from models.errors import Unavailable
 from models.sessions import Owner, Session
 
 Connection = psycopg.Connection[tuple[Any, ...]]
@@ -82,7 +82,7 @@ def _try(app: str, session_id: str, work: Work, now: datetime) -> str | None:
 
 
 def _put_off(app: str, session_id: str, error: Exception, now: datetime) -> None:
-    text = error.detail if isinstance(error, ScripError) else f"{type(error).__name__}: {error}".partition("\n")[0]
+    text = poison.told(error, "It is tried again by itself", app=app, session=session_id)
     attempts = sessions.put_off(app, session_id, now=now, wait=poison.backoff)
     details = {"id": session_id, "attempts": attempts}
     database.transact(lambda conn: poison.log_error(conn, app, "SESSION", None, details, text, now))

@@ -14,7 +14,7 @@ from models.apps import App
 from models.cycles import SLACK
 from models.errors import TooEarly
 from models.events import MEND
-from models.subscription_state import Period, Subscription, merged
+from models.subscription_state import INCOMPLETE, Period, Subscription, merged
 
 RETURNED = "returned:"
 Connection = psycopg.Connection[tuple[Any, ...]]
@@ -33,7 +33,7 @@ def new(
     if fact.provider_customer:
         stored.know_customer(conn, app.slug, fact.provider, fact.provider_customer, account_id)
     return Subscription(
-        0, app.slug, customer, account_id, fact.provider, fact.subscription, plan, "incomplete", anchor, None, None
+        0, app.slug, customer, account_id, fact.provider, fact.subscription, plan, INCOMPLETE, anchor, None, None
     )
 
 

@@ -18,6 +18,10 @@ DEAD_SINCE = """
 SELECT id, event_id, error FROM inbox_event
 WHERE app = %s AND provider = %s AND state = 'dead' AND received_at >= %s AND id > %s ORDER BY id LIMIT %s
 """
+DEAD_ABOUT = """
+SELECT 1 FROM inbox_event WHERE app = %s AND provider = %s AND state = 'dead' AND received_at >= %s
+AND strpos(payload, to_json(%s::text)::text) > 0 LIMIT 1
+"""
 FIRST_TRACE = """
 SELECT greatest(
     least((SELECT created_at FROM account WHERE app = %(app)s ORDER BY id LIMIT 1),
@@ -136,3 +140,8 @@ def dead_since(
     """(row, event id, why) of the events that came since then and are dead, beyond the row `after`."""
     rows = database.fetch(DEAD_SINCE, [app, provider, since, after, limit])
     return [(row, event_id, error) for row, event_id, error in rows]
+
+
+def has_dead_event_about(app: str, provider: str, reference: str, *, since: datetime) -> bool:
+    """Whether an event that came since then and is dead names the object."""
+    return bool(database.fetch(DEAD_ABOUT, [app, provider, since, reference]))

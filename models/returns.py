@@ -60,10 +60,15 @@ class Returned:
 
 def store_refund(
     conn: Connection, app: str, provider: str, payment: Iterable[str], reference: str, amount_minor: int, failed: bool,
-    *, now: datetime,
+    *, is_reversal: bool = False, now: datetime,
 ) -> None:  # fmt: skip
-    """One refund. That it failed is the last word on it."""
-    _store(conn, app, provider, "refund", reference, payment, now, amount=amount_minor, failed=failed)
+    """One refund. That it failed is the last word on it. A reversal is one that the provider withdrew by itself; that
+    another event tells of it as of a mere refund does not change that.
+    """
+    withdrawn = amount_minor if is_reversal else 0
+    _store(
+        conn, app, provider, "refund", reference, payment, now, amount=amount_minor, failed=failed, withdrawn=withdrawn
+    )
 
 
 def store_refunded(
@@ -128,9 +133,11 @@ def of_payment(conn: Connection, app: str, provider: str, payment: Iterable[str]
     """What went back of the payment of these ids, all of them, under their lock."""
     rows = _rows(conn, app, provider, payment)
     disputes = [row for row in rows if row[0] == "dispute"]
+    refunded = _refunded(rows)
+    lost = min(refunded, _reversed(rows)) if disputes else 0
     return Returned(
-        refunded_minor=_refunded(rows),
-        disputed_minor=sum(_taken(*row[6:]) for row in disputes),
+        refunded_minor=refunded - lost,
+        disputed_minor=lost + sum(_taken(*row[6:]) for row in disputes),
         frozen=any(STAGES[row[5]] == "inquiry" for row in disputes),
     )
 
@@ -146,6 +153,11 @@ def _refunded(rows: list[tuple[Any, ...]]) -> int:
             sums = failed if has_failed else alive
             sums[_charge_of(ids, told)] += amount
     return alive[""] + sum(max(alive[charge], amount - failed[charge]) for charge, (_, amount) in told.items())
+
+
+def _reversed(rows: list[tuple[Any, ...]]) -> int:
+    """What the provider withdrew by itself, of what was refunded. PayPal tells so of a dispute's money."""
+    return sum(min(row[3], row[6]) for row in rows if row[0] == "refund" and not row[4])
 
 
 def _charge_of(ids: list[str], told: dict[str, tuple[set[str], int]]) -> str:

@@ -15,6 +15,7 @@ from models import cycles
 
 PAYING = ("active", "trialing")
 PAUSED = "paused"
+INCOMPLETE = "incomplete"
 ENDED = ("canceled", "incomplete_expired")
 
 

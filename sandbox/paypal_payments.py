@@ -16,12 +16,6 @@ from sandbox.store import Thing
 
 ORDER, CAPTURE, REFUND, DISPUTE = "paypal.order", "paypal.capture", "paypal.refund", "paypal.dispute"
 ECHECK_SECONDS = 3 * 86400
-# https://developer.paypal.com/docs/api/reference/currency-codes/
-CURRENCIES = frozenset(
-    """
-    AUD BRL CAD CHF CNY CZK DKK EUR GBP HKD HUF ILS JPY MXN MYR NOK NZD PHP PLN SEK SGD THB TWD USD
-    """.split()
-)
 
 
 def word() -> str:
@@ -81,7 +75,7 @@ def _amount(given: object) -> Thing:
         assert len(currency) == 3
     except (AssertionError, KeyError, TypeError, InvalidOperation):
         raise Unprocessable("INVALID_PARAMETER_VALUE", f"amount is {given!r}") from None
-    if currency not in CURRENCIES:
+    if currency != currency.upper() or currency.lower() not in money.AT_PAYPAL:
         raise Unprocessable("CURRENCY_NOT_SUPPORTED", f"Currency code {currency} is not currently supported.")
     if value % 1 and currency.lower() in money.WHOLE_AT_PAYPAL:
         raise Unprocessable("DECIMALS_NOT_SUPPORTED", f"Currency {currency} does not support decimals.")

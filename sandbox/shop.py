@@ -10,7 +10,7 @@ from flask import Blueprint, current_app, redirect, render_template, request
 from werkzeug.wrappers import Response as AnyResponse
 
 from models import catalog, money
-from sandbox import outcomes, paypal_payments, scrip, wording
+from sandbox import outcomes, scrip, wording
 from sandbox.account import Refused
 from sandbox.portal import expect_app
 from sandbox.store import Thing
@@ -93,7 +93,7 @@ def _why_not(provider: str, amount: str, currency: str) -> str:
     minor = money.to_minor(amount, currency)
     if provider == "paypal" and minor == 0:
         return "PayPal takes no orders that cost nothing."
-    if provider == "paypal" and currency.upper() not in paypal_payments.CURRENCIES:
+    if provider == "paypal" and currency.lower() not in money.AT_PAYPAL:
         return f"PayPal does not take {currency.upper()}."
     try:
         money.check_chargeable(minor, currency, provider)

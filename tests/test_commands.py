@@ -38,11 +38,27 @@ def test_a_key_that_is_made_works_until_it_is_revoked(system: Running) -> None:
     until(lambda: system.call("GET", "/v1/catalog", **bearer).status_code == 401)
 
 
-def test_a_key_for_no_app_is_refused_with_the_apps_there_are(system: Running) -> None:
-    refused = system.manage("keys", "create", "dance", "--scope", "read")
-    assert refused.returncode == 1
-    assert refused.stderr.startswith("scrip: ")
-    assert "dance" in refused.stderr
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("keys", "create", "dance", "--scope", "read"),
+        ("keys", "list", "dance"),
+        ("verify", "--app", "dance"),
+        ("replay", "dance", "--dead"),
+        ("reconcile", "dance"),
+        ("run", "expire", "--app", "dance"),
+        ("import", "balances", "dance", "README.md"),
+        ("call", "GET", "/v1/catalog", "--app", "dance"),
+        ("sandbox", "do", "refund", "ch_1", "--app", "dance"),
+    ],
+    ids=" ".join,
+)
+def test_every_command_refuses_an_app_that_is_none_with_those_there_are(
+    arguments: tuple[str, ...], system: Running
+) -> None:
+    refused = system.manage(*arguments)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "there is no app 'dance'; there are ai-services, clash-ai" in refused.stderr.splitlines()[-1]
 
 
 def test_verify_prints_a_line_a_check(system: Running) -> None:

@@ -343,7 +343,7 @@ def test_a_dispute_lost_takes_by_the_reversal_beside_it(db, now):
 @pytest.mark.parametrize(
     "names", list(itertools.permutations(["paid", "disputed", "resolved", "lost", "told-as-a-refund"])), ids="-".join
 )
-def test_a_dispute_lost_counts_once_as_a_refund_in_every_order(db, now, names):
+def test_a_dispute_lost_counts_once_as_disputed_in_every_order(db, now, names):
     """PayPal's events of the money are those of a refund; the dispute's tell of none."""
     total = {"seller_payable_breakdown": {"total_refunded_amount": amount("4.99")}}
     taken = {
@@ -356,8 +356,37 @@ def test_a_dispute_lost_counts_once_as_a_refund_in_every_order(db, now, names):
     for name in names:
         deliver(taken[name], now=now)
     ((state, refunded, disputed),) = database.fetch("SELECT state, refunded_minor, disputed_minor FROM payment")
-    assert (state, refunded, disputed) == ("refunded", 499, 0)
+    assert (state, refunded, disputed) == ("disputed", 0, 499)
     assert [it for it in entries(ADA, SLUG) if it[1]] == [("purchase", 30), ("clawback", -30)]
+
+
+def returned() -> tuple[str, int, int]:
+    """(state, refunded, disputed) of the only payment."""
+    ((state, refunded, disputed),) = database.fetch("SELECT state, refunded_minor, disputed_minor FROM payment")
+    return state, refunded, disputed
+
+
+@pytest.mark.parametrize("names", list(itertools.permutations(["paid", "part", "rest", "disputed"])), ids="-".join)
+def test_what_was_refunded_before_a_dispute_was_lost_stays_refunded(db, now, names):
+    assert outcome(names, now) == (0, 0, "disputed")
+    assert returned() == ("disputed", 200, 299)
+
+
+@pytest.mark.parametrize("names", list(itertools.permutations(["paid", "part", "rest"])), ids="-".join)
+def test_a_reversal_without_a_dispute_is_a_refund(db, now, names):
+    assert outcome(names, now)[2] == "refunded"
+    assert returned() == ("refunded", 499, 0)
+
+
+def test_a_dispute_that_the_seller_settles_by_a_refund_is_refunded(db, now):
+    for told in (
+        paid(),
+        event("CUSTOMER.DISPUTE.CREATED", dispute()),
+        event("PAYMENT.CAPTURE.REFUNDED", refund("4.99")),
+        event("CUSTOMER.DISPUTE.RESOLVED", dispute("RESOLVED")),
+    ):
+        deliver(told, now=now)
+    assert returned() == ("refunded", 499, 0)
 
 
 def test_a_dispute_of_several_captures_freezes_each():

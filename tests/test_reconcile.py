@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -237,6 +238,71 @@ def shared(monkeypatch: pytest.MonkeyPatch, provider: Provider) -> None:
     monkeypatch.setattr(stripe_reconcile, "account", lambda app: one)
     client = stripe_api._client(one, f"{provider.url}/stripe", quick=False)
     monkeypatch.setattr(stripe_api, "_client_of", lambda app, quick: client)
+
+
+def subscribed(provider: Provider, metadata: dict[str, str]) -> str:
+    """A subscription that was made elsewhere, at a price of nobody's; its id."""
+    recurring = {"interval": "month"}
+    price = {"currency": "usd", "unit_amount": 900, "product_data": {"name": "Gold"}, "recurring": recurring}
+    made = provider.stripe(APP).v1.checkout.sessions.create(
+        {
+            "mode": "subscription",
+            "line_items": [{"price_data": price, "quantity": 1}],
+            "subscription_data": {"metadata": metadata},
+            "success_url": "https://app.example/",
+        }
+    )
+    provider.pay(made.id)
+    return str(provider.stripe(APP).v1.checkout.sessions.retrieve(made.id).subscription)
+
+
+def test_a_plan_that_was_sold_for_the_app_at_an_unknown_price_is_named(
+    provider: Provider, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    give(BO, 1, now=now)
+    without_events(monkeypatch)
+    id_ = subscribed(provider, {"app": APP, "customer": ADA})
+    v1 = provider.stripe(APP).v1
+    (invoice,) = v1.invoices.list({"subscription": id_}).data
+    assert findings(now) == [("unknown_price", id_), ("unknown_price", invoice.id)]
+    (told, _) = runs.run(APP, "reconcile", now=now)["found"]
+    price = v1.subscriptions.retrieve(id_).to_dict()["items"]["data"][0]["price"]["id"]
+    assert (told["customer"], told["kind"]) == (ADA, "unknown_price")
+    assert told["detail"].startswith(f"it is active and names the price {price!r}; no plan in the catalog of {APP}")
+    assert event_states(APP) == []
+    assert [step.found for step in runs.steps("reconcile-recent", now=now, app=APP) if step.found] == []
+    change(APP, plans={"gold": replace(app("songs").plans["pro"], key="gold", stripe_price=price)})
+    assert findings(now) == []
+    assert entries(ADA) == [("subscription_grant", 1000)]
+
+
+def test_a_plan_at_an_unknown_price_of_which_a_dead_event_tells_is_named_by_that(
+    provider: Provider, now: datetime
+) -> None:
+    give(BO, 1, now=now)
+    subscribed(provider, {"app": APP, "customer": ADA})
+    assert {kind for kind, _ in findings(now)} == {"dead"}
+    assert {kind for kind, _ in findings(now)} == {"dead"}
+
+
+def test_a_plan_at_an_unknown_price_that_has_ended_is_no_news(
+    provider: Provider, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    give(BO, 1, now=now)
+    without_events(monkeypatch)
+    id_ = subscribed(provider, {"app": APP, "customer": ADA})
+    provider.control(APP, action="cancel", id=id_)
+    assert id_ not in [reference for _, reference in findings(now)]
+
+
+@pytest.mark.parametrize("metadata", [{}, {"customer": ADA}, {"app": "songs", "customer": ADA}], ids=str)
+def test_an_unknown_price_that_does_not_name_the_app_is_none_of_its_business(
+    metadata: dict[str, str], provider: Provider, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    give(BO, 1, now=now)
+    without_events(monkeypatch)
+    subscribed(provider, metadata)
+    assert findings(now) == []
 
 
 def test_two_apps_on_one_account_never_get_each_others_credit(
@@ -521,7 +587,7 @@ def test_the_report_is_for_people_and_its_exit_code_for_programs(system: Running
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["dance"], 'there is no app "dance" in the catalog, which has ai-services'),
+        (["dance"], "there is no app 'dance'; there are ai-services"),
         (["songs", "--days", "0"], "0 is not in the range 1<=x<=365"),
         (["songs", "--dance"], "No such option"),
     ],

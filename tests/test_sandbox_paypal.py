@@ -14,7 +14,7 @@ import requests
 import settings as module
 from folders import data_folder
 from jobs.providers import paypal_api
-from models import catalog, clock
+from models import catalog, clock, money
 from models.errors import ProviderRefused
 from sandbox import paypal_ca
 from sandbox.ticking import tick
@@ -99,6 +99,16 @@ def test_an_order_is_captured_once_whatever_the_request_id(provider, paypal):
     assert len(provider.sandbox.store.each(APP, "paypal.capture")) == 1
 
 
+def ask_for(provider: Provider, currency: str, value: str) -> requests.Response:
+    """Ask for an order of so much."""
+    return requests.post(
+        f"{provider.url}/paypal/v2/checkout/orders",
+        json={"intent": "CAPTURE", "purchase_units": [{"amount": {"currency_code": currency, "value": value}}]},
+        headers={"Authorization": f"Bearer A21-sandbox_{APP}"},
+        timeout=9,
+    )
+
+
 @pytest.mark.parametrize(
     ("currency", "value", "issue"),
     [
@@ -109,14 +119,17 @@ def test_an_order_is_captured_once_whatever_the_request_id(provider, paypal):
     ],
 )
 def test_what_paypal_does_not_take_is_refused(provider, currency, value, issue):
-    unit = {"amount": {"currency_code": currency, "value": value}}
-    answer = requests.post(
-        f"{provider.url}/paypal/v2/checkout/orders",
-        json={"intent": "CAPTURE", "purchase_units": [unit]},
-        headers={"Authorization": f"Bearer A21-sandbox_{APP}"},
-        timeout=9,
-    )
+    answer = ask_for(provider, currency, value)
     assert (answer.status_code, answer.json()["details"][0]["issue"]) == (422, issue)
+
+
+def test_the_sandbox_takes_the_currencies_that_the_books_say(provider, monkeypatch):
+    def is_taken(currency: str) -> bool:
+        return ask_for(provider, currency, "5").status_code == 201
+
+    assert (is_taken("USD"), is_taken("INR"), is_taken("usd")) == (True, False, False)
+    monkeypatch.setattr(money, "AT_PAYPAL", money.AT_PAYPAL | {"inr"})
+    assert is_taken("INR")
 
 
 def test_what_nobody_approved_cannot_be_captured(paypal):

@@ -65,7 +65,24 @@ def test_a_failing_job_backs_off_and_does_not_stop_the_others(now: datetime, mon
     while running.run_due(now=now):
         pass
     rows = database.fetch("SELECT job, state, attempts, error FROM schedule_run ORDER BY job")
-    assert rows == [("expire", "pending", 1, "RuntimeError: no"), ("prune", "done", 0, None)]
+    told = "Scrip itself failed on it: no; the workers' log says where. It is tried again by itself"
+    assert rows == [("expire", "pending", 1, told), ("prune", "done", 0, None)]
+
+
+def test_a_job_that_fails_time_and_again_is_dead_and_says_that_the_next_one_does_its_work(
+    now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(**_: object) -> Step:
+        raise RuntimeError("no")
+
+    monkeypatch.setitem(runs.JOBS, "expire", broken)
+    schedule.record(HOURLY, now=now)
+    for attempt in range(running.ATTEMPTS):
+        running.run_due(now=now + timedelta(hours=2 * attempt))
+    ((state, error),) = database.fetch("SELECT state, error FROM schedule_run")
+    assert state == "dead"
+    assert error.startswith("Scrip itself failed on it: no; the workers' log says where. ")
+    assert error.endswith("The job's next run does this one's work")
 
 
 def test_a_job_that_nobody_knows_is_named_with_those_there_are(now: datetime) -> None:

@@ -215,7 +215,11 @@ def test_one_that_makes_trouble_does_not_hold_up_the_others(now: datetime) -> No
     finally:
         database.connection().execute("DROP TRIGGER break_one ON session; DROP FUNCTION break_one")
     assert (state("next-ada"), state("next-bo")) == ("waiting", "active")
-    assert database.fetch("SELECT operation, details ->> 'id' FROM operation_error") == [("SESSION", "next-ada")]
+    ((operation, id_, error),) = database.fetch(
+        "SELECT operation, details ->> 'id', error ->> 'message' FROM operation_error"
+    )
+    assert (operation, id_) == ("SESSION", "next-ada")
+    assert error == "Scrip itself failed on it: broken; the workers' log says where. It is tried again by itself"
     assert session_engine.run_due(now=then) == 0
     assert session_engine.run_due(now=then + timedelta(seconds=60)) == 1
     assert state("next-ada") == "active"

@@ -35,6 +35,7 @@ STATES: dict[str, State] = {
     "DECLINED": "failed",
     "FAILED": "failed",
 }
+REVERSED = "PAYMENT.CAPTURE.REVERSED"
 FAILED_REFUNDS = ("FAILED", "CANCELLED")
 
 
@@ -137,7 +138,14 @@ def _refunded(app: App, event: Event, refund: Object) -> Iterator[AnyFact]:
         provider=event.provider,
         event_id=event.event_id,
         payment=_payment_of(refund),
-        refunds=(Refund(reference=text(refund["id"]), amount_minor=amount_minor, failed=failed),),
+        refunds=(
+            Refund(
+                reference=text(refund["id"]),
+                amount_minor=amount_minor,
+                failed=failed,
+                is_reversal=event.type == REVERSED,
+            ),
+        ),
         refunded_minor=None if failed else _total_refunded(refund, currency),
     )
 
@@ -202,7 +210,7 @@ HANDLERS: dict[str, Handler] = {
     "PAYMENT.CAPTURE.DECLINED": _capture_failed,
     "PAYMENT.CAPTURE.DENIED": _capture_failed,
     "PAYMENT.CAPTURE.REFUNDED": _refunded,
-    "PAYMENT.CAPTURE.REVERSED": _refunded,
+    REVERSED: _refunded,
     "PAYMENT.REFUND.COMPLETED": _refunded,
     "PAYMENT.REFUND.PENDING": _refunded,
     "PAYMENT.REFUND.FAILED": _refund_failed,

@@ -23,8 +23,8 @@ class RunBody(Body):
 class Found(Shape):
     app: str
     provider: str
-    kind: Literal["unbacked", "dead", "unreachable", "skipped"]
-    reference: str = Field(description="The provider's id of the payment or of the event, or what was asked for.")
+    kind: Literal["unbacked", "dead", "unknown_price", "unreachable", "skipped"]
+    reference: str = Field(description="The provider's id of what was found, or what was asked for.")
     detail: str
     customer: str | None
     units: int | None
