@@ -33,7 +33,8 @@ def _duration(ctx: click.Context, param: click.Parameter, text: str) -> str:
     if text.startswith("-"):
         raise click.BadParameter(f"the clock never goes back: {text!r}")
     try:
-        durations.parse(text.removeprefix("+"))
+        if not durations.parse(text.removeprefix("+")):
+            raise click.BadParameter(f"the clock moves forward, by 1s at least: {text!r}")
     except ValueError as reason:
         raise click.BadParameter(f"{text!r} {reason}") from None
     return text.removeprefix("+")

@@ -86,11 +86,11 @@ def apply_pending(*, now: datetime, limit: int = BATCH) -> int:
     if not ids:
         return 0
     marker = database.transact(lambda conn: poison.mark(conn, "webhooks", ids))
-    waiting = events.read(ids)
+    waiting = events.read(ids, now=now)
     asked = {event.id: event for event in waiting if _asks(event)}
-    applied = sum(_try(event.id, event, now) for event in waiting if event.id not in asked)
+    applied = sum(_try(event, event, now) for event in waiting if event.id not in asked)
     answers = asking.answers(list(asked.values()), _prepare, now=now)
-    applied += sum(_try(event_id, answer, now) for event_id, answer in answers)
+    applied += sum(_try(asked[event_id], answer, now) for event_id, answer in answers)
     poison.unmark(marker)
     return applied + len(ids) - len(waiting)
 
@@ -104,7 +104,7 @@ def _prepare(event: Event) -> Event:
     return PROVIDERS[event.provider].prepare(catalog.current()[event.app], event)
 
 
-def _try(event_id: int, prepared: Event | Exception, now: datetime) -> int:
+def _try(event: Event, prepared: Event | Exception, now: datetime) -> int:
     """Apply one event; what its provider's answer was, if that was an error, is what it fails with."""
     done: list[int] = []
 
@@ -115,14 +115,15 @@ def _try(event_id: int, prepared: Event | Exception, now: datetime) -> int:
         done.append(database.transact(lambda conn: _apply(conn, prepared, now)))
         crashpoint("event-after-commit")
 
-    poison.apply_or_split(
-        [event_id], apply=apply, bury=lambda row, error: poison.count_failure("webhooks", row, error, now=now)
-    )
+    def bury(row_id: int, error: Exception) -> None:
+        poison.count_failure("webhooks", row_id, error, now=now, attempts=event.attempts)
+
+    poison.apply_or_split([event.id], apply=apply, bury=bury)
     return done[0] if done else 1
 
 
 def _apply(conn: Connection, event: Event, now: datetime) -> int:
-    if not events.claim(conn, event.id):
+    if not events.claim(conn, event):
         return 0
     app = catalog.current()[event.app]
     try:

@@ -27,7 +27,8 @@ class PaymentSettled(Fact):
     `state` is `settled` (paid, or nothing to pay), `pending` (the money is on its way) or `failed`. `checkout` is our
     own checkout's id: what was promised there holds, whatever the catalog says today. `order` is an id that several
     payments may share, so it names none of them. `only_if_promised`: where nothing was, another event tells of it.
-    `is_priced_by_payer`: whoever paid may have written the amount and the currency.
+    `is_priced_by_payer`: whoever paid may have written the amount and the currency. `customer_field` and `pack_field`
+    say where in the event they were looked for, to whoever has to mend it.
     """
 
     customer: str | None
@@ -40,6 +41,8 @@ class PaymentSettled(Fact):
     order: str | None = None
     only_if_promised: bool = False
     is_priced_by_payer: bool = False
+    customer_field: str = "metadata.customer or client_reference_id"
+    pack_field: str = "metadata.pack, and no price"
     amount_minor: int | None = None
     currency: str | None = None
     state: Literal["settled", "pending", "failed"] = "settled"
@@ -140,10 +143,12 @@ class Dispute:
 
     `inquiry`: money was only asked about, and the lot is frozen; `open`: as far as `moves` say, money was taken;
     `closed`: it was decided or given up. `withdrawn_minor` and `reinstated_minor` stand in for `moves` where a provider
-    names none.
+    names none. `whole`: the id of the dispute where it is of several payments and this is its part of one of them; all
+    parts are at the stage of the one that is furthest.
     """
 
     reference: str
+    whole: str | None = None
     stage: Literal["inquiry", "inquiry_closed", "open", "closed"]
     moves: tuple[DisputeMove, ...] = ()
     withdrawn_minor: int = 0
@@ -155,12 +160,14 @@ class PaymentReversed(Fact):
     """Money of a payment went back, or is disputed. It is a set keyed by the provider's ids: order does not matter.
 
     `payment` are all ids that the event knows the payment by. `refunded_minor` is the provider's own sum, where it
-    gives one: it tells of the same money as the single refunds.
+    gives one: it tells of the same money as the single refunds. `currency` is that of the amounts, where they have to
+    be in the payment's own.
     """
 
     payment: tuple[str, ...]
     refunds: tuple[Refund, ...] = ()
     refunded_minor: int | None = None
+    currency: str | None = None
     dispute: Dispute | None = None
 
 

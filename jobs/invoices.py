@@ -118,7 +118,8 @@ def _begin_with(conn: Connection, app: App, fact: PeriodPaid, now: datetime) -> 
     if line is None or line.is_prorated:
         raise TooEarly(
             f"invoice of an unknown subscription {fact.subscription!r}: it has no line for a plan's whole period, so it"
-            " cannot begin one; replay it (POST /v1/events/{id}/replay) once the subscription is known"
+            " cannot begin one; replay it (POST /v1/events/{id}/replay) once the subscription is known",
+            waits_for=fact.subscription,
         )
     plan = steps.plan_named(app, line.plan, line.price_id)
     if plan is None:
@@ -128,7 +129,7 @@ def _begin_with(conn: Connection, app: App, fact: PeriodPaid, now: datetime) -> 
     it = steps.new(conn, app, fact, customer, plan, line.start, now)
     it.status, it.plan_at = "active" if fact.paid else INCOMPLETE, line.start
     steps.promise(conn, app, fact, it)
-    return stored.insert(conn, it, now=now)
+    return steps.insert(conn, it, now)
 
 
 def _record(

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -19,8 +20,8 @@ import orjson
 import psycopg
 import structlog
 
-from models import database, outbox
-from models.errors import ProviderAway, ScripError, Unavailable, Unprocessable
+from models import database, events, outbox
+from models.errors import ProviderAway, ScripError, TooEarly, Unavailable, Unprocessable
 from models.outbox import Message
 
 Connection = psycopg.Connection[tuple[Any, ...]]
@@ -64,7 +65,7 @@ def _take_over(conn: Connection, queue: str, now: datetime) -> int:
     orphans = [ids for (ids,) in conn.execute(ORPHANS, [queue])]
     for ids in orphans:
         if len(ids) == 1:
-            QUEUES[queue].fail(conn, ids[0], DIED, now)
+            QUEUES[queue].fail(conn, ids[0], Failure(DIED, now))
         else:
             QUEUES[queue].isolate(conn, ids)
     return len(orphans)
@@ -90,32 +91,60 @@ def apply_or_split(
         apply_or_split(ids[half:], apply=apply, bury=bury)
 
 
-def count_failure(queue: str, row_id: int, error: Exception, *, now: datetime) -> None:
-    """Count the failure in a commit of its own; dead at once where no retry can mend it.
+def count_failure(queue: str, row_id: int, error: Exception, *, now: datetime, attempts: int | None = None) -> None:
+    """Count the failure in a commit of its own; dead at once where no retry can mend it. Several drains may try a row
+    at the same time: `attempts`, how often it had been tried before, keeps them from counting one failure twice.
 
     A provider that is away is nobody's fault: the row backs off, however long that takes, and does not die of it.
     """
-    final = isinstance(error, Unprocessable)
-    patient = isinstance(error, ProviderAway)
-    text = told(error, "Replay it once that is mended", queue=queue, row=row_id)
-    database.transact(lambda conn: QUEUES[queue].fail(conn, row_id, text, now, final=final, patient=patient))
+    failure = Failure(
+        told(error, "Replay it once that is mended"),
+        now,
+        is_final=isinstance(error, Unprocessable),
+        is_nobodys=isinstance(error, ProviderAway),
+        attempts=attempts,
+        waits_for=error.extra["waits_for"] if isinstance(error, TooEarly) else None,
+    )
+    if database.transact(lambda conn: QUEUES[queue].fail(conn, row_id, failure)):
+        log_defect(error, queue=queue, row=row_id)
 
 
-def told(error: Exception, todo: str, **where: Any) -> str:
-    """What an operator reads of a failure. Of one that nobody meant it says so, and the `todo`; where it came from is
-    in the log, as what failed `where`.
-    """
+def told(error: Exception, todo: str) -> str:
+    """What an operator reads of a failure. Of one that nobody meant it says so, and the `todo`."""
     if isinstance(error, ScripError):
         return error.detail
-    log.error("failed", exc_info=error, **where)
     words = str(error).partition("\n")[0] or "without a word"
     return f"Scrip itself failed on it: {words}; the workers' log says where. {todo}"
+
+
+def log_defect(error: Exception, **where: Any) -> None:
+    """Where an error that nobody meant came from, for the log, with what failed."""
+    if not isinstance(error, ScripError):
+        log.error("failed", exc_info=error, **where)
 
 
 def backoff(attempts: int) -> timedelta:
     """How long to wait after this many failures: 10 s doubled each time, at most an hour, with jitter."""
     seconds = min(FIRST_BACKOFF_SECONDS * 2 ** (attempts - 1), LONGEST_BACKOFF_SECONDS)
     return timedelta(seconds=seconds * random.uniform(0.75, 1.25))
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One try of a row that failed, with what people are told of it. `is_final`: no retry will mend it; `is_nobodys`:
+    the row does not die of it; `attempts`: how often the row had been tried before, if that is known.
+    """
+
+    error: str
+    now: datetime
+    is_final: bool = False
+    is_nobodys: bool = False
+    attempts: int | None = None
+    waits_for: str | None = None
+
+    def kills(self, attempts: int) -> bool:
+        """Whether the row, which was tried so often before, is dead now."""
+        return self.is_final or (attempts + 1 >= ATTEMPTS and not self.is_nobodys)
 
 
 class UsageQueue:
@@ -128,19 +157,19 @@ class UsageQueue:
         conn.execute("UPDATE usage_queue SET solo = true WHERE report_id = ANY(%s)", [ids])
 
     @staticmethod
-    def fail(
-        conn: Connection, row_id: int, error: str, now: datetime, *, final: bool = False, patient: bool = False
-    ) -> None:
+    def fail(conn: Connection, row_id: int, failure: Failure) -> bool:
+        """Count it; False where another drain did: then the row is not due any more."""
+        error, now = failure.error, failure.now
         row = conn.execute(
             """SELECT q.attempts, r.app, r.customer, r.external_id
             FROM usage_queue q JOIN usage_report r ON r.id = q.report_id
-            WHERE q.report_id = %s AND NOT q.dead FOR UPDATE OF q""",
-            [row_id],
+            WHERE q.report_id = %s AND NOT q.dead AND q.next_attempt_at <= %s FOR UPDATE OF q""",
+            [row_id, now],
         ).fetchone()
         if row is None:
-            return
+            return False
         attempts, app, customer, external_id = row
-        dead = final or (attempts + 1 >= ATTEMPTS and not patient)
+        dead = failure.kills(attempts)
         conn.execute(
             """UPDATE usage_queue SET attempts = attempts + 1, error = %s, dead = %s, solo = true, next_attempt_at = %s
             WHERE report_id = %s""",
@@ -149,6 +178,7 @@ class UsageQueue:
         if dead:
             conn.execute("UPDATE usage_report SET state = 'dead', settled_at = %s WHERE id = %s", [now, row_id])
         log_error(conn, app, UsageQueue.operation, customer, {"report": external_id, "dead": dead}, error, now)
+        return True
 
 
 class EventQueue:
@@ -161,28 +191,31 @@ class EventQueue:
         conn.execute("UPDATE inbox_event SET solo = true WHERE id = ANY(%s) AND state = 'pending'", [ids])
 
     @staticmethod
-    def fail(
-        conn: Connection, row_id: int, error: str, now: datetime, *, final: bool = False, patient: bool = False
-    ) -> None:
+    def fail(conn: Connection, row_id: int, failure: Failure) -> bool:
+        """Count it; False where another drain did. What it waits for may have become known since it was tried."""
+        error, now = failure.error, failure.now
         row = conn.execute(
             """SELECT attempts, app, customer, event_id, provider, type FROM inbox_event
-            WHERE id = %s AND state = 'pending' FOR UPDATE""",
-            [row_id],
+            WHERE id = %s AND state = 'pending' AND attempts = coalesce(%s, attempts) FOR UPDATE""",
+            [row_id, failure.attempts],
         ).fetchone()
         if row is None:
-            return
+            return False
         attempts, app, customer, event_id, provider, type_ = row
-        dead = final or (attempts + 1 >= ATTEMPTS and not patient)
+        dead = failure.kills(attempts)
+        is_late = failure.waits_for is not None and events.is_known(conn, app, provider, failure.waits_for)
+        later = now if is_late else now + backoff(attempts + 1)
         conn.execute(
-            """UPDATE inbox_event SET attempts = attempts + 1, error = %s, state = %s, solo = true,
+            """UPDATE inbox_event SET attempts = attempts + 1, error = %s, state = %s, solo = true, waits_for = %s,
                    next_attempt_at = %s, processed_at = %s WHERE id = %s""",
-            [error, "dead" if dead else "pending", now + backoff(attempts + 1), now if dead else None, row_id],
+            [error, "dead" if dead else "pending", failure.waits_for, later, now if dead else None, row_id],
         )
         if dead:
             told = {"event": row_id, "event_id": event_id, "provider": provider, "type": type_, "error": error}
             outbox.tell(conn, [Message(app, "event.dead", customer, told)], now=now)
         details = {"event": event_id, "provider": provider, "type": type_, "dead": dead}
         log_error(conn, app, EventQueue.operation, customer, details, error, now)
+        return True
 
 
 def log_error(

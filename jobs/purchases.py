@@ -39,7 +39,7 @@ def settle(conn: Connection, app: App, fact: PaymentSettled, *, now: datetime) -
         raise NotOurs(f"it names the checkout {str(fact.checkout)[:120]!r}, which is none of ours: {NOT_ALONE}")
     if promise is not None:
         fact = replace(fact, customer=promise.customer, quantity=promise.quantity)
-    customer = accounts.known(fact.customer, "metadata.customer or client_reference_id")
+    customer = accounts.known(fact.customer, fact.customer_field)
     pack = (promise.sold_pack() if promise else None) or _pack(app, fact)
     _check_paid(fact, pack)
     ids = returns.lock(conn, app.slug, fact.provider, (fact.reference, *fact.aliases))
@@ -49,7 +49,8 @@ def settle(conn: Connection, app: App, fact: PaymentSettled, *, now: datetime) -
         account_id=accounts.ensure(conn, app.slug, customer, now=now),
         provider=fact.provider,
         reference=payments.reference_of(conn, app.slug, fact.provider, ids) or fact.reference,
-        aliases=[*ids, *((fact.order,) if fact.order else ())],
+        aliases=ids,
+        order_id=fact.order,
         pack=pack.key,
         quantity=fact.quantity,
         amount_minor=fact.amount_minor if fact.amount_minor is not None else pack.price_minor * fact.quantity,
@@ -183,6 +184,6 @@ def _pack(app: App, fact: PaymentSettled) -> Pack:
 def _no_pack(app: App, fact: PaymentSettled) -> str:
     """What is wrong, and what helps: no catalog gives a pack to a payment that names none."""
     if not (fact.pack or fact.price_id):
-        return f"no pack named: the event says neither metadata.pack nor a price; {BY_HAND}"
+        return f"no pack named: the event has none in {fact.pack_field}; {BY_HAND}"
     named = f"pack {fact.pack!r}" if fact.pack else f"pack for price {fact.price_id!r}"
     return f"no {named}: the catalog of {app.slug} has {', '.join(app.packs) or 'no packs'}; {MEND}"

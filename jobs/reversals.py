@@ -19,9 +19,10 @@ import psycopg
 from jobs import grants, plan_returns
 from jobs import subscription_steps as steps
 from jobs.facts import Dispute, PaymentKnownAs, PaymentReversed
-from models import accounts, ledger, outbox, payments, plan_shares, returns
+from models import accounts, dispute_parts, ledger, outbox, payments, plan_shares, returns
 from models import subscriptions as stored
 from models.apps import App
+from models.errors import Unprocessable
 from models.movements import Clawback, Freeze
 from models.outbox import Message
 from models.payments import Returnable
@@ -32,18 +33,44 @@ Connection = psycopg.Connection[tuple[Any, ...]]
 
 
 def reverse(conn: Connection, app: App, fact: PaymentReversed, *, now: datetime) -> str | None:
-    """Store what went back, and settle the payment if it is known. Returns its customer."""
+    """Store what went back, and settle the payment if it is known. Returns its customer.
+
+    Raises:
+        Unprocessable: the payment is in another currency. Nothing was written.
+    """
     ids = fact.payment
+    _check_currency(conn, app, fact)
     for refund in sorted(fact.refunds, key=attrgetter("reference")):
         returns.store_refund(
             conn, app.slug, fact.provider, ids, refund.reference, refund.amount_minor, refund.failed,
-            is_reversal=refund.is_reversal, now=now,
+            is_reversal=refund.is_reversal, currency=fact.currency, now=now,
         )  # fmt: skip
     if fact.refunded_minor is not None:
-        returns.store_refunded(conn, app.slug, fact.provider, ids, fact.refunded_minor, now=now)
+        returns.store_refunded(conn, app.slug, fact.provider, ids, fact.refunded_minor, currency=fact.currency, now=now)
     if fact.dispute is not None:
         _store_dispute(conn, app, fact, fact.dispute, now)
-    return settle(conn, app, fact.provider, ids, event_id=fact.event_id, now=now)
+    customer = settle(conn, app, fact.provider, ids, event_id=fact.event_id, now=now)
+    if fact.dispute is not None and fact.dispute.whole is not None:
+        _level(conn, app, fact, fact.dispute.whole, now)
+    return customer
+
+
+def _check_currency(conn: Connection, app: App, fact: PaymentReversed) -> None:
+    if fact.currency is None:
+        return
+    payment = payments.find(conn, app.slug, fact.provider, returns.lock(conn, app.slug, fact.provider, fact.payment))
+    if payment is not None and payment.currency not in (None, fact.currency):
+        raise Unprocessable(
+            f"a return in {fact.currency} of {payment.reference}, which was paid in {payment.currency}: nothing was "
+            f"taken for it; look it up at the provider, and if it is real, take what it is worth by "
+            "hand (POST /v1/adjustments)"
+        )
+
+
+def _level(conn: Connection, app: App, fact: PaymentReversed, dispute: str, now: datetime) -> None:
+    """The dispute's other payments follow: one that was named once may not be named again at its end."""
+    for ids in dispute_parts.level(conn, app.slug, fact.provider, dispute, now=now):
+        settle(conn, app, fact.provider, ids, event_id=fact.event_id, now=now)
 
 
 def _store_dispute(conn: Connection, app: App, fact: PaymentReversed, dispute: Dispute, now: datetime) -> None:
@@ -80,7 +107,7 @@ def settle(
         return None
     customer = accounts.customer_of(conn, payment.account_id)
     before = (payment.refunded_minor, payment.disputed_minor, payment.frozen, payment.state)
-    back = returns.of_payment(conn, app.slug, provider, known)
+    back = returns.of_payment(conn, app.slug, provider, known, currency=payment.currency)
     payment.aliases = sorted({*payment.aliases, *known} - {payment.reference})
     _cap(payment, back)
     payment.frozen = back.frozen

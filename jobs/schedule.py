@@ -40,8 +40,8 @@ def run_due(*, now: datetime) -> int:
 def _count_failure(run: Run, error: Exception, now: datetime) -> None:
     is_dead = run.attempts + 1 >= ATTEMPTS
     todo = "The job's next run does this one's work" if is_dead else "It is tried again by itself"
-    text = poison.told(error, todo, job=run.job, period=run.period.isoformat())
-    schedule.fail(run, text[:LONGEST_REASON], now + poison.backoff(run.attempts + 1), dead=is_dead)
+    poison.log_defect(error, job=run.job, period=run.period.isoformat())
+    schedule.fail(run, poison.told(error, todo)[:LONGEST_REASON], now + poison.backoff(run.attempts + 1), dead=is_dead)
 
 
 def _run(run: Run, now: datetime) -> dict[str, int] | None:

@@ -82,7 +82,8 @@ def _try(app: str, session_id: str, work: Work, now: datetime) -> str | None:
 
 
 def _put_off(app: str, session_id: str, error: Exception, now: datetime) -> None:
-    text = poison.told(error, "It is tried again by itself", app=app, session=session_id)
+    poison.log_defect(error, app=app, session=session_id)
+    text = poison.told(error, "It is tried again by itself")
     attempts = sessions.put_off(app, session_id, now=now, wait=poison.backoff)
     details = {"id": session_id, "attempts": attempts}
     database.transact(lambda conn: poison.log_error(conn, app, "SESSION", None, details, text, now))

@@ -114,7 +114,7 @@ def _settle(conn: Connection, lane: int, ids: Sequence[int], now: datetime) -> i
     if not usage.lock_lane(conn, lane):
         return 0
     crashpoint("usage-before-take")
-    reports = usage.take(conn, ids)
+    reports = usage.take(conn, ids, now=now)
     crashpoint("usage-before-post")
     outcomes = ledger.post(conn, [_movement(report) for report in reports], now=now)
     crashpoint("usage-after-post")

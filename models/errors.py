@@ -113,7 +113,10 @@ class Unprocessable(ScripError):
 
 
 class TooEarly(ScripError):
-    """A stored event that builds on one that has not come yet: it waits, and is dead only if that one never comes."""
+    """A stored event that builds on one that has not come yet: it waits, and is dead only if that one never comes.
+
+    `extra["waits_for"]` is the provider's id of what the other one will tell of.
+    """
 
 
 class NotOurs(ScripError):

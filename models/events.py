@@ -25,14 +25,20 @@ DUE = """
 SELECT id, solo FROM inbox_event WHERE state = 'pending' AND next_attempt_at <= %s ORDER BY id LIMIT %s
 """
 READ = """
-SELECT id, app, provider, event_id, type, payload, received_at FROM inbox_event
-WHERE id = ANY(%s) AND state = 'pending' ORDER BY id
+SELECT id, app, provider, event_id, type, payload, received_at, attempts FROM inbox_event
+WHERE id = ANY(%s) AND state = 'pending' AND next_attempt_at <= %s ORDER BY id
 """
 LEASE = """
 UPDATE inbox_event SET next_attempt_at = %s WHERE id = ANY(%s) AND state = 'pending' AND next_attempt_at <= %s
 RETURNING id
 """
-CLAIM = "SELECT id FROM inbox_event WHERE id = %s AND state = 'pending' FOR UPDATE SKIP LOCKED"
+CLAIM = "SELECT id FROM inbox_event WHERE id = %s AND state = 'pending' AND attempts = %s FOR UPDATE SKIP LOCKED"
+# Not those that are being tried: whoever tries them may wait for a lock of ours.
+WAKE = """
+UPDATE inbox_event SET next_attempt_at = %s WHERE id IN (
+    SELECT id FROM inbox_event WHERE app = %s AND provider = %s AND waits_for = %s AND state = 'pending'
+    FOR UPDATE SKIP LOCKED)
+"""
 FINISH = """
 UPDATE inbox_event SET state = %s, error = %s, customer = %s, processed_at = %s, attempts = attempts + 1 WHERE id = %s
 """
@@ -40,7 +46,9 @@ UPDATE inbox_event SET state = %s, error = %s, customer = %s, processed_at = %s,
 
 @dataclass(slots=True)
 class Event:
-    """An event as the drain reads it. `is_fetched`: its object is as the provider has it now, not as it was signed."""
+    """An event as the drain reads it. `attempts`: how often it was tried before; `is_fetched`: its object is as the
+    provider has it now, not as it was signed.
+    """
 
     id: int
     app: str
@@ -49,6 +57,7 @@ class Event:
     type: str
     payload: dict[str, Any]
     received_at: datetime
+    attempts: int = 0
     is_fetched: bool = False
 
 
@@ -69,11 +78,11 @@ def due_ids(now: datetime, limit: int) -> list[int]:
     return ids
 
 
-def read(ids: list[int]) -> list[Event]:
-    """Those of the events that are pending, oldest first; nothing is locked."""
+def read(ids: list[int], *, now: datetime) -> list[Event]:
+    """Those of the events that are due still, oldest first; nothing is locked."""
     return [
-        Event(id_, app, provider, provider_id, type_, orjson.loads(payload), received_at)
-        for id_, app, provider, provider_id, type_, payload, received_at in database.fetch(READ, [ids])
+        Event(id_, app, provider, provider_id, type_, orjson.loads(payload), received_at, attempts)
+        for id_, app, provider, provider_id, type_, payload, received_at, attempts in database.fetch(READ, [ids, now])
     ]
 
 
@@ -83,9 +92,25 @@ def lease(ids: list[int], *, now: datetime, until: datetime) -> set[int]:
     return {id_ for (id_,) in taken}
 
 
-def claim(conn: Connection, event_id: int) -> bool:
-    """Lock the event until the end of the transaction; False if it is done, or another worker has it."""
-    return conn.execute(CLAIM, [event_id], prepare=True).fetchone() is not None
+def claim(conn: Connection, event: Event) -> bool:
+    """Lock the event until the end of the transaction; False if another worker has it, or has tried it meanwhile."""
+    return conn.execute(CLAIM, [event.id, event.attempts], prepare=True).fetchone() is not None
+
+
+def wake(conn: Connection, app: str, provider: str, known: str, *, now: datetime) -> None:
+    """What waits for this id of the provider's is due at once: it is known now."""
+    conn.execute(WAKE, [now, app, provider, known], prepare=True)
+
+
+def is_known(conn: Connection, app: str, provider: str, id_: str) -> bool:
+    """Whether the provider's customer, or its subscription, of this id is known."""
+    row = conn.execute(
+        """SELECT 1 FROM provider_customer WHERE app = %(app)s AND provider = %(provider)s AND provider_id = %(id)s
+        UNION ALL
+        SELECT 1 FROM subscription WHERE app = %(app)s AND provider = %(provider)s AND provider_id = %(id)s LIMIT 1""",
+        {"app": app, "provider": provider, "id": id_},
+    ).fetchone()
+    return row is not None
 
 
 def finish(

@@ -49,7 +49,8 @@ shares AS MATERIALIZED (
     SELECT * FROM plan_share WHERE units > 0
     AND subscription_id = ANY(ARRAY(SELECT DISTINCT subscription_id FROM page WHERE subscription_id IS NOT NULL))
 )
-SELECT p.id, p.customer, p.provider, p.reference, p.aliases, p.pack, p.plan, p.quantity, p.amount_minor, p.currency,
+SELECT p.id, p.customer, p.provider, p.reference, array_remove(p.aliases || p.order_id, NULL), p.pack, p.plan,
+       p.quantity, p.amount_minor, p.currency,
        p.refunded_minor, p.disputed_minor, p.state, s.provider_id, p.created_at, p.updated_at,
        coalesce(p.entry_id, c.entry_id), c.granted, c.left_over, c.lapsed, c.clawed, c.clawed_here,
        c.units

@@ -14,13 +14,15 @@ from models.cycles import SLACK
 Connection = psycopg.Connection[tuple[Any, ...]]
 
 RECORD = """
-INSERT INTO payment (app, account_id, provider, reference, aliases, pack, plan, quantity, amount_minor, currency, state,
-                     subscription_id, period_start, period_end, monthly_units, change_cycle, created_at, updated_at)
-VALUES (%(app)s, %(account_id)s, %(provider)s, %(reference)s, %(aliases)s, %(pack)s, %(plan)s, %(quantity)s,
-        %(amount_minor)s, %(currency)s, %(state)s, %(subscription_id)s, %(period_start)s,
+INSERT INTO payment (app, account_id, provider, reference, aliases, order_id, pack, plan, quantity, amount_minor,
+                     currency, state, subscription_id, period_start, period_end, monthly_units, change_cycle,
+                     created_at, updated_at)
+VALUES (%(app)s, %(account_id)s, %(provider)s, %(reference)s, %(aliases)s, %(order_id)s, %(pack)s, %(plan)s,
+        %(quantity)s, %(amount_minor)s, %(currency)s, %(state)s, %(subscription_id)s, %(period_start)s,
         %(period_end)s, %(monthly_units)s, %(change_cycle)s, %(now)s, %(now)s)
 ON CONFLICT (app, provider, reference) DO UPDATE SET
     aliases = ARRAY(SELECT DISTINCT alias FROM unnest(payment.aliases || excluded.aliases) AS alias ORDER BY alias),
+    order_id = coalesce(payment.order_id, excluded.order_id),
     updated_at = excluded.updated_at
 RETURNING id, account_id, state, entry_id, reference, xmax = 0
 """
@@ -58,9 +60,11 @@ def record(
     period_end: datetime | None = None,
     monthly_units: int | None = None,
     change_cycle: int | None = None,
+    order_id: str | None = None,
 ) -> Payment:
     """The payment's row, made if it is new, and locked until the end of the transaction.
 
+    `order_id` is an id that several payments may share: it is shown among the aliases, and no payment is found by it.
     `monthly_units` is what the plan that it pays for grants a month. `change_cycle`: it pays for a change to that plan
     within this cycle.
     """
@@ -82,7 +86,7 @@ def settle(conn: Connection, payment_id: int, *, units: int, entry_id: int | Non
 
 FIND = """
 SELECT id, account_id, provider, reference, aliases, pack, plan, amount_minor, units_granted, refunded_minor,
-       disputed_minor, state, entry_id, subscription_id, period_start, period_end, change_cycle, frozen
+       disputed_minor, state, entry_id, subscription_id, period_start, period_end, change_cycle, frozen, currency
 FROM payment WHERE app = %s AND provider = %s AND (reference = ANY(%s::text[]) OR aliases && %s::text[])
 ORDER BY entry_id IS NULL, id LIMIT 1 FOR UPDATE
 """
@@ -110,6 +114,7 @@ class Returnable:
     period_end: datetime | None
     change_cycle: int | None
     frozen: bool
+    currency: str | None
 
 
 def find(conn: Connection, app: str, provider: str, ids: Sequence[str]) -> Returnable | None:

@@ -20,9 +20,9 @@ STAGES = ("inquiry", "inquiry_closed", "open", "closed")
 
 STORE = """
 INSERT INTO payment_return (app, provider, kind, reference, payment, amount_minor, failed, stage, withdrawn_minor,
-                            reinstated_minor, moves, created_at, updated_at)
+                            reinstated_minor, moves, currency, created_at, updated_at)
 VALUES (%(app)s, %(provider)s, %(kind)s, %(reference)s, %(payment)s, %(amount)s, %(failed)s, %(stage)s, %(withdrawn)s,
-        %(reinstated)s, %(moves)s::jsonb, %(now)s, %(now)s)
+        %(reinstated)s, %(moves)s::jsonb, %(currency)s, %(now)s, %(now)s)
 ON CONFLICT (app, provider, kind, reference) DO UPDATE SET
     payment = ARRAY(SELECT DISTINCT id FROM unnest(payment_return.payment || excluded.payment) AS id ORDER BY id),
     amount_minor = greatest(payment_return.amount_minor, excluded.amount_minor),
@@ -31,11 +31,13 @@ ON CONFLICT (app, provider, kind, reference) DO UPDATE SET
     withdrawn_minor = greatest(payment_return.withdrawn_minor, excluded.withdrawn_minor),
     reinstated_minor = greatest(payment_return.reinstated_minor, excluded.reinstated_minor),
     moves = payment_return.moves || excluded.moves,
+    currency = coalesce(payment_return.currency, excluded.currency),
     updated_at = excluded.updated_at
 """
 OF_PAYMENT = """
 SELECT kind, reference, payment, amount_minor, failed, stage, withdrawn_minor, reinstated_minor, moves
 FROM payment_return WHERE app = %s AND provider = %s AND payment && %s::text[]
+  AND (currency IS NULL OR currency = coalesce(%s, currency))
 """
 LOCK = """
 SELECT pg_advisory_xact_lock(hashtextextended(%s || id, 7))
@@ -60,23 +62,25 @@ class Returned:
 
 def store_refund(
     conn: Connection, app: str, provider: str, payment: Iterable[str], reference: str, amount_minor: int, failed: bool,
-    *, is_reversal: bool = False, now: datetime,
+    *, is_reversal: bool = False, currency: str | None = None, now: datetime,
 ) -> None:  # fmt: skip
     """One refund. That it failed is the last word on it. A reversal is one that the provider withdrew by itself; that
-    another event tells of it as of a mere refund does not change that.
+    another event tells of it as of a mere refund does not change that. `currency`: it has to be the payment's.
     """
     withdrawn = amount_minor if is_reversal else 0
     _store(
-        conn, app, provider, "refund", reference, payment, now, amount=amount_minor, failed=failed, withdrawn=withdrawn
-    )
+        conn, app, provider, "refund", reference, payment, now,
+        amount=amount_minor, failed=failed, withdrawn=withdrawn, currency=currency,
+    )  # fmt: skip
 
 
 def store_refunded(
-    conn: Connection, app: str, provider: str, payment: Iterable[str], refunded_minor: int, *, now: datetime
-) -> None:
-    """The provider's own sum of what it refunded of a payment."""
+    conn: Connection, app: str, provider: str, payment: Iterable[str], refunded_minor: int,
+    *, currency: str | None = None, now: datetime,
+) -> None:  # fmt: skip
+    """The provider's own sum of what it refunded of a payment. `currency`: it has to be the payment's."""
     ids = list(payment)
-    _store(conn, app, provider, "refunded", ids[0], ids, now, amount=refunded_minor)
+    _store(conn, app, provider, "refunded", ids[0], ids, now, amount=refunded_minor, currency=currency)
 
 
 def store_dispute(
@@ -129,9 +133,11 @@ def _known(conn: Connection, app: str, provider: str, ids: set[str]) -> set[str]
         ids = found
 
 
-def of_payment(conn: Connection, app: str, provider: str, payment: Iterable[str]) -> Returned:
-    """What went back of the payment of these ids, all of them, under their lock."""
-    rows = _rows(conn, app, provider, payment)
+def of_payment(
+    conn: Connection, app: str, provider: str, payment: Iterable[str], *, currency: str | None = None
+) -> Returned:
+    """What went back of the payment of these ids, all of them, under their lock; `currency` is the payment's."""
+    rows = _rows(conn, app, provider, payment, currency)
     disputes = [row for row in rows if row[0] == "dispute"]
     refunded = _refunded(rows)
     lost = min(refunded, _reversed(rows)) if disputes else 0
@@ -174,14 +180,16 @@ def _taken(withdrawn_minor: int, reinstated_minor: int, moves: dict[str, int]) -
     return max(0, max(taken, withdrawn_minor) - max(given_back, reinstated_minor))
 
 
-def _rows(conn: Connection, app: str, provider: str, payment: Iterable[str]) -> list[tuple[Any, ...]]:
-    return conn.execute(OF_PAYMENT, [app, provider, list(payment)], prepare=True).fetchall()
+def _rows(
+    conn: Connection, app: str, provider: str, payment: Iterable[str], currency: str | None
+) -> list[tuple[Any, ...]]:
+    return conn.execute(OF_PAYMENT, [app, provider, list(payment), currency], prepare=True).fetchall()
 
 
 def _store(
     conn: Connection, app: str, provider: str, kind: str, reference: str, payment: Iterable[str], now: datetime,
     *, amount: int = 0, failed: bool = False, stage: int = 0, withdrawn: int = 0, reinstated: int = 0,
-    moves: dict[str, int] | None = None,
+    moves: dict[str, int] | None = None, currency: str | None = None,
 ) -> None:  # fmt: skip
     values = {
         "app": app,
@@ -194,6 +202,7 @@ def _store(
         "stage": stage,
         "withdrawn": withdrawn,
         "reinstated": reinstated,
+        "currency": currency,
         "moves": orjson.dumps(moves or {}).decode(),
         "now": now,
     }

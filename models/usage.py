@@ -120,7 +120,7 @@ ORDER BY report_id LIMIT %s
 """
 TAKE = """
 DELETE FROM usage_queue q USING usage_report r
-WHERE q.report_id = ANY(%s::bigint[]) AND NOT q.dead AND r.id = q.report_id
+WHERE q.report_id = ANY(%s::bigint[]) AND NOT q.dead AND q.next_attempt_at <= %s AND r.id = q.report_id
 RETURNING r.id, r.app, r.external_id, r.customer, r.rate, r.quantity, r.metadata, r.occurred_at, q.received_at
 """
 SETTLE = """
@@ -145,21 +145,28 @@ def wait_for_lane(conn: Connection, now: datetime) -> int | None:
     it, and by the one that was rung for the report and found the lane taken. The sweep would find it, much later.
     """
     row = conn.execute(DUE_LANE, [now], prepare=True).fetchone()
-    if row is None:
-        return None
-    try:
-        with conn.transaction():
-            conn.execute(f"SET LOCAL lock_timeout = '{LONGEST_WAIT}'")
-            conn.execute("SELECT pg_advisory_xact_lock(%s, %s)", [LANE_LOCK, row[0]])
-    except LockNotAvailable:
-        return None
-    return int(row[0])
+    return int(row[0]) if row and _wait_for(conn, row[0]) else None
 
 
 def lock_lane(conn: Connection, lane: int) -> bool:
-    """Take the lane until the end of the transaction; False if another drain has it."""
+    """Take the lane until the end of the transaction; False if another drain keeps it for too long.
+
+    It waits its turn: drains that only looked whether the lane is free would keep one another from settling anything,
+    as each of them holds it while it looks for what is due.
+    """
     row = conn.execute("SELECT pg_try_advisory_xact_lock(%s, %s)", [LANE_LOCK, lane], prepare=True).fetchone()
-    return bool(row and row[0])
+    return bool(row and row[0]) or _wait_for(conn, lane)
+
+
+def _wait_for(conn: Connection, lane: int) -> bool:
+    try:
+        with conn.transaction():
+            conn.execute(f"SET LOCAL lock_timeout = '{LONGEST_WAIT}'")
+            conn.execute("SELECT pg_advisory_xact_lock(%s, %s)", [LANE_LOCK, lane])
+            conn.execute("SET LOCAL lock_timeout TO DEFAULT")
+    except LockNotAvailable:
+        return False
+    return True
 
 
 def due_ids(conn: Connection, lane: int, now: datetime, limit: int) -> list[int]:
@@ -174,9 +181,9 @@ def due_ids(conn: Connection, lane: int, now: datetime, limit: int) -> list[int]
     return ids
 
 
-def take(conn: Connection, ids: Iterable[int]) -> list[Report]:
-    """Take the reports off the queue, oldest first; a rollback puts them back."""
-    rows = conn.execute(TAKE, [arrays.ints(ids)], prepare=True, binary=True).fetchall()
+def take(conn: Connection, ids: Iterable[int], *, now: datetime) -> list[Report]:
+    """Take those of the reports that are due still off the queue, oldest first; a rollback puts them back."""
+    rows = conn.execute(TAKE, [arrays.ints(ids), now], prepare=True, binary=True).fetchall()
     rows.sort()  # by their ids, which differ
     return [Report(*row) for row in rows]
 

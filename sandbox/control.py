@@ -48,7 +48,7 @@ def _asked(body: bytes) -> Thing:
     """The body of a call. Raises Refused, with what is wrong with it."""
     try:
         asked = json.loads(body)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise Refused(f"The body is not JSON: {error}.") from None
     if not isinstance(asked, dict):
         raise Refused('The body must be a JSON object such as {"app": "songs", "deliver": "late"}.')
@@ -72,11 +72,12 @@ def _control(asked: Thing) -> Thing:
         raise Refused(message, status=404, param="app")
     action = _named(asked, "action", "what is to happen") if "action" in asked else None
     id_ = _named(asked, "id", "what it happens to") if action else ""
+    sent = _named(asked, "send", "the event that is sent again") if "send" in asked else ""
     set_ways(app, asked)
     with _sandbox().account(app) as account:
         done = act(account, action, id_, asked) if action else None
-        if "send" in asked:
-            send_event_again(account, str(asked["send"]))
+        if sent:
+            send_event_again(account, sent)
         return {"app": app, **vars(account.ways), "done": rendered(done, account.ways.shape)}
 
 
@@ -112,6 +113,6 @@ def _seconds(given: object) -> float:
     try:
         seconds = float(given)  # type: ignore[arg-type]
         assert seconds == seconds  # not NaN, which is no number of seconds
-    except (TypeError, ValueError, AssertionError):
+    except (TypeError, ValueError, OverflowError, AssertionError):
         raise Refused("late_seconds is a number of seconds", param="late_seconds") from None
     return min(max(seconds, 0.0), 86400.0)

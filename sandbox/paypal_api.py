@@ -23,6 +23,7 @@ CLIENT_ID = re.compile(r"sandbox_([a-z0-9-]{1,63})")
 TOKEN = re.compile(r"A21-sandbox_([a-z0-9-]{1,63})")
 SECRET = "sandbox"
 TOKEN_SECONDS = 32400
+VERIFY = "/v1/notifications/verify-webhook-signature"
 Handler = Callable[..., Any]
 
 
@@ -33,7 +34,7 @@ def _answer(handler: Handler, **ids: str) -> Response:
             return _kept_answer(account, lambda: handler(account, **ids))
     except Refused as error:
         return _refusal(error)
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
         return _refusal(Refused(f"Invalid request: {type(error).__name__} {error}", code="INVALID_REQUEST"))
 
 
@@ -56,7 +57,7 @@ def _kept_answer(account: Account, handle: Callable[[], Thing]) -> Response:
     known = account.store.answer(account.name, f"paypal:{request.path}:{key}") if key else None
     if known:
         return Response(known[2], known[1], content_type="application/json")
-    answer = _json(201 if request.method == "POST" else 200, rendered(handle()))
+    answer = _json(200 if request.method == "GET" or request.path.endswith(VERIFY) else 201, rendered(handle()))
     if key:
         body = answer.get_data(as_text=True)
         account.store.keep_answer(account.name, f"paypal:{request.path}:{key}", "", answer.status_code, body)
@@ -79,7 +80,10 @@ def _json(status: int, body: Any) -> Response:
 def _body() -> Thing:
     if not request.get_data():
         return {}
-    body = request.get_json(force=True, silent=True)
+    try:
+        body = json.loads(request.get_data())
+    except (ValueError, RecursionError):
+        body = None
     if not isinstance(body, dict):
         raise Refused("Request is not well-formed, syntactically incorrect, or violates schema.", code="MALFORMED")
     return body
@@ -204,7 +208,7 @@ CALLS: tuple[tuple[str, str, Handler], ...] = (
     ("POST", "/v2/payments/captures/<id_>/refund", _refund),
     ("GET", "/v2/payments/refunds/<id_>", _getter(REFUND)),
     ("GET", "/v1/notifications/webhooks-events", _list_events),
-    ("POST", "/v1/notifications/verify-webhook-signature", _verify),
+    ("POST", VERIFY, _verify),
     ("GET", "/v1/customer/disputes", _list_disputes),
     ("GET", "/v1/customer/disputes/<id_>", _get_dispute),
 )

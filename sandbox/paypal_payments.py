@@ -5,8 +5,9 @@ Functions take an Account, inside a transaction. Amounts are PayPal's: a decimal
 
 from __future__ import annotations
 
+import re
 import secrets
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from urllib.parse import urlsplit
 
 from models import money
@@ -16,6 +17,9 @@ from sandbox.store import Thing
 
 ORDER, CAPTURE, REFUND, DISPUTE = "paypal.order", "paypal.capture", "paypal.refund", "paypal.dispute"
 ECHECK_SECONDS = 3 * 86400
+# A decimal text of at most 32 characters; no exponent, no Infinity.
+VALUE = re.compile(r"(?=.{1,32}\Z)[0-9]*\.?[0-9]+", re.ASCII)
+MOST_DECIMALS = 2
 
 
 def word() -> str:
@@ -70,16 +74,20 @@ def create_order(account: Account, body: Thing, url: str) -> Thing:
 def _amount(given: object) -> Thing:
     try:
         assert isinstance(given, dict)
+        assert VALUE.fullmatch(given["value"])
         value, currency = Decimal(given["value"]), str(given["currency_code"])
         assert value > 0
         assert len(currency) == 3
-    except (AssertionError, KeyError, TypeError, InvalidOperation):
-        raise Unprocessable("INVALID_PARAMETER_VALUE", f"amount is {given!r}") from None
+    except (AssertionError, KeyError, TypeError):
+        raise Unprocessable("INVALID_PARAMETER_VALUE", f"amount is {given!r}"[:200]) from None
     if currency != currency.upper() or currency.lower() not in money.AT_PAYPAL:
         raise Unprocessable("CURRENCY_NOT_SUPPORTED", f"Currency code {currency} is not currently supported.")
     if value % 1 and currency.lower() in money.WHOLE_AT_PAYPAL:
         raise Unprocessable("DECIMALS_NOT_SUPPORTED", f"Currency {currency} does not support decimals.")
-    return {**given, "value": str(given["value"]), "currency_code": currency}
+    if len(given["value"].partition(".")[2]) > MOST_DECIMALS:
+        message = "If the currency supports decimals, only two decimal place precision is supported."
+        raise Unprocessable("DECIMAL_PRECISION", message)
+    return {**given, "currency_code": currency}
 
 
 def _address(given: object) -> str | None:

@@ -19,7 +19,7 @@ from folders import data_folder
 from jobs import events
 from jobs.facts import PaymentReversed, PaymentSettled
 from jobs.providers import paypal, paypal_api, paypal_fields
-from models import balances, checkouts, clock, database
+from models import balances, checkouts, clock, database, returns
 from models.errors import NotOurs, ProviderAway, ProviderRefused, Unprocessable
 from models.events import Event
 from sandboxes import running_provider
@@ -65,6 +65,8 @@ def test_a_completed_capture_is_a_payment_keyed_by_the_capture_with_the_order_as
         order="ORD1",
         pack=PACK,
         is_priced_by_payer=True,
+        customer_field="customer of resource.custom_id (customer=…&pack=…)",
+        pack_field="resource.custom_id (customer=…&pack=…)",
         amount_minor=499,
         currency="usd",
     )
@@ -100,6 +102,51 @@ def test_a_quantity_of_an_older_custom_id_is_read_over(quantity: str):
 def test_a_custom_id_that_says_two_things_is_refused():
     with pytest.raises(Unprocessable, match="twice"):
         facts("PAYMENT.CAPTURE.COMPLETED", capture(f"{ADAS}&customer=bo"))
+
+
+@pytest.mark.parametrize(
+    ("custom_id", "field"),
+    [
+        (f"customer=XXXX%FF&pack={PACK}", "customer"),
+        (f"customer=XXXX%C3&pack={PACK}", "customer"),
+        (f"customer=XXXX%ED%A0%80&pack={PACK}", "customer"),
+        (f"customer={ADA}&pack=%FF", "pack"),
+        ("checkout=%C0%80", "checkout"),
+    ],
+)
+def test_escapes_that_are_no_utf_8_do_not_make_two_customers_one(db, now, custom_id, field):
+    deliver(event("PAYMENT.CAPTURE.COMPLETED", capture(custom_id, amount=amount("4.99"))), now=now)
+    ((state, error),) = event_states(SLUG)
+    assert state == "dead"
+    assert f"resource.custom_id: {json.dumps(custom_id)}" in str(error)
+    assert f"percent-encoded in its {field} has to be UTF-8" in str(error)
+    assert database.fetch("SELECT customer FROM account") == []
+
+
+def test_escapes_of_somebody_elses_are_read_over():
+    (fact,) = facts("PAYMENT.CAPTURE.COMPLETED", capture(f"{ADAS}&note=%FF&customer%FF=bo"))
+    assert fact.customer == ADA
+
+
+@pytest.mark.parametrize(
+    ("custom_id", "reason"),
+    [
+        (f"checkout=gone&pack={PACK}", "no customer: customer of resource.custom_id (customer=…&pack=…) is empty"),
+        ("customer=a%2Fb&pack=x", "'a/b' in customer of resource.custom_id (customer=…&pack=…) cannot be a customer"),
+        (f"customer={ADA}", "no pack named: the event has none in resource.custom_id (customer=…&pack=…)"),
+        ("order 7", "no customer: resource.custom_id is not of the form customer=…&pack=…"),
+    ],
+)
+def test_what_is_missing_is_named_by_paypals_own_field(db, now, custom_id, reason):
+    deliver(event("PAYMENT.CAPTURE.COMPLETED", capture(custom_id, amount=amount("4.99"))), now=now)
+    ((state, error),) = event_states(SLUG)
+    assert (state, str(error).startswith(reason)) == ("dead", True), error
+    assert "metadata" not in str(error)
+
+
+def test_of_an_order_it_is_the_field_of_its_unit():
+    (fact,) = facts("CHECKOUT.ORDER.COMPLETED", order(ADAS, capture(None)))
+    assert fact.pack_field == "resource.purchase_units[0].custom_id (customer=…&pack=…)"
 
 
 def test_another_apps_payment_is_not_ours():
@@ -152,7 +199,7 @@ STATES = [
     ("COMPLETED", "PARTIALLY_REFUNDED", "settled"),
     ("PENDING", "PENDING", "pending"),
     ("PENDING", None, "pending"),
-    ("PENDING", "COMPLETED", "settled"),
+    ("PENDING", "DECLINED", "failed"),
     ("DENIED", "DECLINED", "failed"),
     ("DENIED", None, "failed"),
     ("DECLINED", "DECLINED", "failed"),
@@ -161,9 +208,33 @@ STATES = [
 
 
 @pytest.mark.parametrize(("type_", "status", "state"), STATES)
-def test_the_state_is_that_of_the_object_as_it_is_known_now(type_: str, status: str | None, state: str):
+def test_the_state_is_that_of_the_object(type_: str, status: str | None, state: str):
     (fact,) = facts(f"PAYMENT.CAPTURE.{type_}", capture(ADAS, status=status))
     assert fact.state == state
+
+
+@pytest.mark.parametrize(("type_", "state"), [("PENDING", "pending"), ("DENIED", "failed"), ("DECLINED", "failed")])
+@pytest.mark.parametrize("status", ["COMPLETED", "PARTIALLY_REFUNDED", "REFUNDED"])
+def test_an_event_of_no_money_grants_nothing_whatever_status_is_in_it(db, now, type_, state, status):
+    told = capture(ADAS, status=status, amount=amount("4.99"))
+    deliver(event(f"PAYMENT.CAPTURE.{type_}", told), now=now)
+    assert (balance(ADA, SLUG), database.fetch("SELECT state FROM payment")) == (0, [(state,)])
+    deliver(paid(), now=now)
+    assert balance(ADA, SLUG) == 30
+
+
+@pytest.mark.parametrize("type_", ["PENDING", "DENIED", "DECLINED"])
+def test_a_capture_that_paypal_was_asked_for_is_as_it_is_now(db, now, api, type_):
+    api(get_capture=capture(ADAS, status="COMPLETED", amount=amount("4.99")))
+    deliver(event(f"PAYMENT.CAPTURE.{type_}", capture(ADAS, status="PENDING")), now=now)
+    assert balance(ADA, SLUG) == 30
+
+
+@pytest.mark.parametrize("status", [403, 404])
+def test_one_that_paypal_does_not_show_is_not_as_its_signed_status_says(db, now, api, status):
+    api(get_capture=ProviderRefused("PayPal: unknown", status=status))
+    deliver(event("PAYMENT.CAPTURE.DENIED", capture(ADAS, status="COMPLETED", amount=amount("4.99"))), now=now)
+    assert balance(ADA, SLUG) == 0
 
 
 def test_an_order_tells_of_its_captures_and_without_any_it_tells_nothing():
@@ -246,8 +317,8 @@ def test_a_capture_is_credited_once_however_many_events_tell_of_it(db, now):
         deliver(told, now=now)
     assert balance(ADA, SLUG) == 30
     assert entries(ADA, SLUG) == [("purchase", 30)]
-    assert database.fetch("SELECT reference, aliases, amount_minor, currency FROM payment") == [
-        ("CAP1", ["ORD1"], 499, "usd")
+    assert database.fetch("SELECT reference, order_id, amount_minor, currency FROM payment") == [
+        ("CAP1", "ORD1", 499, "usd")
     ]
 
 
@@ -392,7 +463,7 @@ def test_a_dispute_that_the_seller_settles_by_a_refund_is_refunded(db, now):
 def test_a_dispute_of_several_captures_freezes_each():
     listed = [{"seller_transaction_id": "CAP1"}, {"seller_transaction_id": "CAP2", "custom": "app=songs"}]
     (one,) = facts("CUSTOMER.DISPUTE.CREATED", dispute(disputed_transactions=[*listed]))
-    assert (one.payment, one.dispute.reference, one.dispute.stage) == (("CAP1",), "PP-D-1", "inquiry")
+    assert (one.payment, one.dispute.reference, one.dispute.stage) == (("CAP1",), "PP-D-1:CAP1", "inquiry")
     listed[1]["custom"] = None  # type: ignore[assignment]
     both = facts("CUSTOMER.DISPUTE.UPDATED", dispute(disputed_transactions=listed))
     assert [(one.payment, one.dispute.reference) for one in both] == [
@@ -401,6 +472,82 @@ def test_a_dispute_of_several_captures_freezes_each():
     ]
     with pytest.raises(NotOurs):
         facts("CUSTOMER.DISPUTE.CREATED", dispute(disputed_transactions=[{"custom": "app=songs"}]))
+
+
+def two_bought(now: datetime) -> None:
+    """Ada's CAP1 and Bo's CAP2."""
+    deliver(paid(), now=now)
+    bos = capture(f"customer={BO}&pack={PACK}", number="2", amount=amount("4.99"))
+    deliver(event("PAYMENT.CAPTURE.COMPLETED", bos), now=now)
+
+
+ONE, TWO = [{"seller_transaction_id": "CAP1"}], [{"seller_transaction_id": f"CAP{number}"} for number in (2, 1)]
+LENGTHS = [("ONE", "TWO"), ("TWO", "ONE"), ("TWO", "TWO"), ("ONE", "ONE")]
+
+
+@pytest.mark.parametrize(("opened", "ended"), LENGTHS)
+@pytest.mark.parametrize("is_in_order", [True, False])
+def test_a_dispute_ends_for_all_whom_it_named_whatever_its_events_list(db, now, opened, ended, is_in_order):
+    two_bought(now)
+    listed = {"ONE": ONE, "TWO": TWO}
+    told = [
+        event("CUSTOMER.DISPUTE.CREATED", dispute(disputed_transactions=listed[opened])),
+        event("CUSTOMER.DISPUTE.RESOLVED", dispute("RESOLVED", disputed_transactions=listed[ended])),
+    ]
+    if is_in_order:
+        deliver(told[0], now=now)
+        assert (available(ADA, now), available(BO, now)) == (0, 0 if opened == "TWO" else 30)
+        deliver(told[1], now=now)
+    else:
+        for it in reversed(told):
+            deliver(it, now=now)
+    assert (available(ADA, now), available(BO, now)) == (30, 30)
+    known_as = database.fetch("SELECT state, aliases && ARRAY['CAP1', 'CAP2'] FROM payment")
+    assert known_as == [("settled", False), ("settled", False)]
+
+
+def test_one_that_was_stored_by_its_id_alone_ends_too(db, now):
+    deliver(paid(), now=now)
+    old = {"stage": "inquiry", "moves": {}, "withdrawn_minor": 0, "reinstated_minor": 0, "now": now}
+    database.transact(lambda conn: returns.store_dispute(conn, SLUG, "paypal", ["CAP1"], "PP-D-1", **old))
+    deliver(event("CUSTOMER.DISPUTE.UPDATED", dispute()), now=now)
+    assert available(ADA, now) == 0
+    deliver(event("CUSTOMER.DISPUTE.RESOLVED", dispute("RESOLVED")), now=now)
+    assert available(ADA, now) == 30
+
+
+def test_another_dispute_of_the_same_payment_goes_on(db, now):
+    deliver(paid(), now=now)
+    for number in ("1", "10", "1-0", "1A"):
+        deliver(event("CUSTOMER.DISPUTE.CREATED", dispute(number=number)), now=now)
+    for number, left in (("1", 0), ("10", 0), ("1-0", 0), ("1A", 30)):
+        deliver(event("CUSTOMER.DISPUTE.RESOLVED", dispute("RESOLVED", number=number)), now=now)
+        assert available(ADA, now) == left
+
+
+# --- money that goes back in another currency
+
+
+def test_a_refund_in_another_currency_takes_nothing_and_says_so(db, now):
+    deliver(paid(), now=now)
+    deliver(event("PAYMENT.CAPTURE.REFUNDED", refund("2", currency="JPY")), now=now)
+    (_, (state, error)) = event_states(SLUG)
+    assert state == "dead"
+    assert str(error).startswith("a return in jpy of CAP1, which was paid in usd: nothing was taken for it")
+    assert database.fetch("SELECT count(*) FROM payment_return") == [(0,)]
+    deliver(event("PAYMENT.CAPTURE.REFUNDED", refund("2.00", number="2")), now=now)
+    assert (balance(ADA, SLUG), returned()) == (18, ("partly_refunded", 200, 0))
+
+
+def test_nor_does_it_where_it_is_told_first(db, now):
+    total = {"seller_payable_breakdown": {"total_refunded_amount": amount("300", "JPY")}}
+    deliver(event("PAYMENT.CAPTURE.REFUNDED", refund("200", currency="JPY", **total)), now=now)
+    deliver(event("PAYMENT.CAPTURE.REFUNDED", refund("2.00", number="2")), now=now)
+    deliver(paid(), now=now)
+    assert (balance(ADA, SLUG), returned()) == (18, ("partly_refunded", 200, 0))
+
+
+# --- what an updated dispute is
 
 
 def test_an_updated_dispute_that_is_resolved_is_closed():

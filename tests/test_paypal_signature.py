@@ -59,7 +59,10 @@ def test_one_byte_changed_is_not():
     for number in range(len(BODY)):
         changed = BODY[:number] + bytes([BODY[number] ^ 1]) + BODY[number + 1 :]
         assert not genuine(body=changed)
-    assert not genuine(body=BODY + b" ")
+        assert not genuine(body=BODY[:number] + BODY[number + 1 :])
+    for added in (b" ", b"\n", b"\x00"):
+        assert not genuine(body=BODY + added)
+        assert not genuine(body=added + BODY)
     assert not genuine(body=b"")
 
 
@@ -82,6 +85,48 @@ def test_each_header_is_needed_and_part_of_it(name: str):
     for value in ("", "x", headers[name] + "x", "é", "\x00", "x" * 5000, None, 7):
         if not (name == "PAYPAL-CERT-URL" and value == headers[name] + "x"):
             assert not genuine({**headers, name: value}), value
+
+
+def only(url: str) -> Any:
+    """PayPal has a certificate at this URL alone."""
+
+    def fetch(asked: str) -> bytes:
+        if asked != url:
+            raise NoCertificate(asked)
+        return LEAF.pem + MIDDLE.pem
+
+    return fetch
+
+
+DIGITS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/="
+
+
+@pytest.mark.parametrize("name", sorted(signed(BODY, LEAF)))
+def test_no_character_of_a_header_can_be_another(name: str):
+    headers = signed(BODY, LEAF)
+    value, fetch = headers[name], only(headers["PAYPAL-CERT-URL"])
+    assert genuine(headers, fetch_certificate=fetch)
+    for place in range(len(value)):
+        for other in {chr(ord(value[place]) ^ 1), "A", "=", " ", "é"} - {value[place]}:
+            changed = value[:place] + other + value[place + 1 :]
+            assert genuine({**headers, name: changed}, fetch_certificate=fetch) is False, changed
+
+
+def test_a_signature_is_written_in_one_way():
+    headers = signed(BODY, LEAF)
+    good = headers["PAYPAL-TRANSMISSION-SIG"]
+    assert good.endswith("==")  # so that the digit before has four bits to spare
+    for digit in DIGITS:
+        if digit != good[-3]:
+            assert not genuine({**headers, "PAYPAL-TRANSMISSION-SIG": f"{good[:-3]}{digit}=="}), digit
+
+
+@pytest.mark.parametrize("blank", [" ", "\t", "\n", "\r\n", "\xa0", "\x00"])
+@pytest.mark.parametrize("name", sorted(signed(BODY, LEAF)))
+def test_nothing_may_stand_around_a_header(name: str, blank: str):
+    headers = signed(BODY, LEAF)
+    for changed in (headers[name] + blank, blank + headers[name]):
+        assert genuine({**headers, name: changed}, fetch_certificate=only(headers["PAYPAL-CERT-URL"])) is False
 
 
 def test_headers_are_read_in_any_case():

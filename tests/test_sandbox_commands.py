@@ -37,6 +37,8 @@ def manage(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         (("clock", "soon"), 'must be a whole number and one of d, h, m, s, such as "30d"'),
         (("clock", "-3d"), "the clock never goes back: '-3d'"),
         (("clock", "++1d"), "must be a whole number"),
+        (("clock", "+0s"), "the clock moves forward, by 1s at least: '+0s'"),
+        (("clock", "0d"), "the clock moves forward, by 1s at least: '0d'"),
         (("do", "change-price", "sub_1", "--app", "songs", "--proration", "some"), "'some' is not one of"),
         (("sign", "stripe", "no-such-file.json", "--app", "songs"), "'no-such-file.json' does not exist"),
         (("sign", "stripe", "README.md", "--app", "nope"), "there is no app 'nope'"),

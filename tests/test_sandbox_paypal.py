@@ -99,7 +99,7 @@ def test_an_order_is_captured_once_whatever_the_request_id(provider, paypal):
     assert len(provider.sandbox.store.each(APP, "paypal.capture")) == 1
 
 
-def ask_for(provider: Provider, currency: str, value: str) -> requests.Response:
+def ask_for(provider: Provider, currency: str, value: Any) -> requests.Response:
     """Ask for an order of so much."""
     return requests.post(
         f"{provider.url}/paypal/v2/checkout/orders",
@@ -116,11 +116,86 @@ def ask_for(provider: Provider, currency: str, value: str) -> requests.Response:
         ("KWD", "1.50", "CURRENCY_NOT_SUPPORTED"),
         ("JPY", "1500.50", "DECIMALS_NOT_SUPPORTED"),
         ("USD", "-1", "INVALID_PARAMETER_VALUE"),
+        ("USD", "0", "INVALID_PARAMETER_VALUE"),
+        ("USD", "Infinity", "INVALID_PARAMETER_VALUE"),
+        ("USD", "NaN", "INVALID_PARAMETER_VALUE"),
+        ("USD", "1e3", "INVALID_PARAMETER_VALUE"),
+        ("USD", "1_0", "INVALID_PARAMETER_VALUE"),
+        ("USD", " 1", "INVALID_PARAMETER_VALUE"),
+        ("USD", "１", "INVALID_PARAMETER_VALUE"),
+        ("USD", "1." + "0" * 31, "INVALID_PARAMETER_VALUE"),
+        ("USD", 1.5, "INVALID_PARAMETER_VALUE"),
+        ("USD", "1.234", "DECIMAL_PRECISION"),
+        ("USD", "1.000", "DECIMAL_PRECISION"),
     ],
 )
 def test_what_paypal_does_not_take_is_refused(provider, currency, value, issue):
     answer = ask_for(provider, currency, value)
     assert (answer.status_code, answer.json()["details"][0]["issue"]) == (422, issue)
+
+
+@pytest.mark.parametrize(
+    ("value", "issue"), [("Infinity", "INVALID_PARAMETER_VALUE"), ("1.234", "DECIMAL_PRECISION"), ("0.01", None)]
+)
+def test_a_refund_has_an_amount_that_paypal_takes(provider, paypal, value, issue):
+    capture = captured(provider, paypal)["id"]
+    answer = call(
+        provider, f"v2/payments/captures/{capture}/refund", json={"amount": {"value": value, "currency_code": "USD"}}
+    )
+    assert answer.status_code == (422 if issue else 201)
+    assert [it["issue"] for it in answer.json().get("details", [])] == ([issue] if issue else [])
+
+
+def call(provider: Provider, path: str, **body: Any) -> requests.Response:
+    """Post to the sandbox's PayPal."""
+    url, headers = f"{provider.url}/paypal/{path}", {"Authorization": f"Bearer A21-sandbox_{APP}"}
+    return requests.post(url, headers=headers, timeout=9, **body)
+
+
+POSTS = (
+    "v2/checkout/orders",
+    "v2/payments/captures/{capture}/refund",
+    "v1/notifications/verify-webhook-signature",
+)
+BROKEN = [b"[" * 100_000, b'{"a":' * 50_000, b'{"purchase_units":' + b"[" * 100_000, b"\xff", b"{", b"[]", b"null"]
+
+
+@pytest.mark.parametrize("path", POSTS)
+def test_a_body_that_cannot_be_read_is_no_defect_of_the_sandboxs(provider, paypal, path):
+    capture = captured(provider, paypal)["id"]
+    for broken in BROKEN:
+        answer = call(provider, path.format(capture=capture), data=broken)
+        assert (answer.status_code, answer.json()["name"]) == (400, "INVALID_REQUEST"), broken[:20]
+        assert answer.json()["details"][0]["issue"] == "MALFORMED"
+    assert paypal.get_capture(capture)["status"] == "COMPLETED"
+
+
+def test_nor_is_an_order_that_can_be_read_but_not_written(provider):
+    for depth in range(700, 1000, 12):
+        deep = "[" * depth + "]" * depth
+        unit = f'{{"amount": {{"value": "1.00", "currency_code": "USD"}}, "x": {deep}}}'
+        told = f'{{"intent": "CAPTURE", "purchase_units": [{unit}]}}'
+        assert call(provider, "v2/checkout/orders", data=told).status_code in (201, 400), depth
+
+
+def test_the_portal_for_programs_reads_no_deeper_than_it_can(provider):
+    for broken in (b"[" * 100_000, b'{"a":' * 50_000):
+        answer = requests.post(f"{provider.url}/control", data=broken, timeout=9)
+        assert (answer.status_code, answer.json()["param"]) == (400, None)
+        assert answer.json()["error"].startswith("The body is not JSON")
+    for asked, param in (
+        ({"app": APP, "send": [[[]]]}, "send"),
+        ({"app": APP, "late_seconds": 10**400}, "late_seconds"),
+    ):
+        answer = requests.post(f"{provider.url}/control", json=asked, timeout=9)
+        assert (answer.status_code, answer.json()["param"]) == (400, param)
+
+
+def test_the_check_of_a_signature_is_answered_with_200_and_what_is_made_with_201(provider):
+    path = "v1/notifications/verify-webhook-signature"
+    answer = call(provider, path, json={"webhook_id": "WH-SANDBOX", "webhook_event": {}})
+    assert (answer.status_code, answer.json()) == (200, {"verification_status": "FAILURE"})
+    assert ask_for(provider, "USD", "1.00").status_code == 201
 
 
 def test_the_sandbox_takes_the_currencies_that_the_books_say(provider, monkeypatch):

@@ -1,6 +1,6 @@
 """PayPal's events as facts. Plain dicts in, facts out; what is not of the shape that PayPal documents is refused.
 
-A payment is a capture. Its order is an alias: the order comes first, and the capture's events name it. Refunds and
+A payment is a capture. Its order comes first, and may have several; it is shown among the aliases. Refunds and
 reversals carry a *refund* resource, which names its capture by the link `up`. Sources: Orders v2, Payments v2 and
 Disputes v1 of https://developer.paypal.com/api/rest/, and "Webhook event names" there.
 """
@@ -16,6 +16,7 @@ from jobs.providers.paypal_capture import asks, prepare
 from jobs.providers.paypal_fields import Object, Sold, get, objects, text
 from jobs.providers.paypal_signature import CannotVerify, verify_signature
 from jobs.providers.unreadable import Unreadable, malformed
+from models import dispute_parts
 from models.accounts import BY_HAND
 from models.apps import App
 from models.errors import NotOurs, Unprocessable
@@ -37,6 +38,7 @@ STATES: dict[str, State] = {
 }
 REVERSED = "PAYMENT.CAPTURE.REVERSED"
 FAILED_REFUNDS = ("FAILED", "CANCELLED")
+CUSTOM_ID = "custom_id (customer=…&pack=…)"
 
 
 def facts_of(app: App, event: Event) -> Iterator[AnyFact]:
@@ -68,16 +70,15 @@ def note_of(app: App, event: Event) -> None:
 
 
 def _captured(app: App, event: Event, capture: Object) -> Iterator[AnyFact]:
-    state = _state(capture) or "settled"
-    yield _settled(app, event, capture, state)
+    yield _settled(app, event, capture, _state(capture) or "settled")
 
 
 def _capture_pending(app: App, event: Event, capture: Object) -> Iterator[AnyFact]:
-    yield _settled(app, event, capture, _state(capture) or "pending")
+    yield _settled(app, event, capture, _at_most("pending", event, capture))
 
 
 def _capture_failed(app: App, event: Event, capture: Object) -> Iterator[AnyFact]:
-    yield _settled(app, event, capture, _state(capture) or "failed")
+    yield _settled(app, event, capture, _at_most("failed", event, capture))
 
 
 def _order(app: App, event: Event, order: Object) -> Iterator[AnyFact]:
@@ -87,7 +88,9 @@ def _order(app: App, event: Event, order: Object) -> Iterator[AnyFact]:
         raise NotOurs("the order is not captured: its capture will tell of itself")
     for capture in captures:
         related = {"related_ids": {"order_id": order.get("id")}}
-        yield _settled(app, event, {**capture, "supplementary_data": related}, _state(capture) or "pending")
+        yield _settled(
+            app, event, {**capture, "supplementary_data": related}, _state(capture) or "pending", "purchase_units[0]."
+        )
 
 
 def _state(capture: Object) -> State | None:
@@ -95,10 +98,18 @@ def _state(capture: Object) -> State | None:
     return STATES.get(status) if isinstance(status, str) else None
 
 
-def _settled(app: App, event: Event, capture: Object, state: State) -> PaymentSettled:
+def _at_most(state: State, event: Event, capture: Object) -> State:
+    """The state that an event's name tells: only a capture that PayPal was asked for knows of a better one."""
+    said = _state(capture)
+    return said if said is not None and (event.is_fetched or said == "failed") else state
+
+
+def _settled(app: App, event: Event, capture: Object, state: State, place: str = "") -> PaymentSettled:
+    """`place` is where in the resource the custom_id stands."""
+    where = f"resource.{place}{CUSTOM_ID}"
     sold = _sold(app, capture.get("custom_id"))
     if sold.customer is None and sold.checkout is None and sold.app is None:
-        raise Unprocessable(f"no customer: resource.custom_id is not of the form customer=...&pack=...; {BY_HAND}")
+        raise Unprocessable(f"no customer: resource.{place}custom_id is not of the form customer=…&pack=…; {BY_HAND}")
     order = get(capture, "supplementary_data", "related_ids", "order_id")
     reference = text(capture["id"])
     amount_minor, currency = paypal_fields.money(capture["amount"])
@@ -112,6 +123,8 @@ def _settled(app: App, event: Event, capture: Object, state: State) -> PaymentSe
         pack=sold.pack,
         checkout=sold.checkout,
         is_priced_by_payer=True,
+        customer_field=f"customer of {where}",
+        pack_field=where,
         amount_minor=amount_minor,
         currency=currency,
         state=state,
@@ -147,6 +160,7 @@ def _refunded(app: App, event: Event, refund: Object) -> Iterator[AnyFact]:
             ),
         ),
         refunded_minor=None if failed else _total_refunded(refund, currency),
+        currency=currency,
     )
 
 
@@ -155,12 +169,12 @@ def _refund_failed(app: App, event: Event, refund: Object) -> Iterator[AnyFact]:
 
 
 def _payment_of(refund: Object) -> tuple[str, ...]:
-    """The ids of the payment that a refund is of: its capture, from the link, and its order."""
+    """The capture that a refund is of, from the link. Its order may have other captures, so it says nothing."""
     related = get(refund, "supplementary_data", "related_ids")
     capture = paypal_fields.id_of_link(refund, "up") or get(related, "capture_id")
     if capture is None:
         raise ValueError("none of resource.links leads up to the capture")
-    return tuple(dict.fromkeys((text(capture), *_ids(get(related, "order_id")))))
+    return (text(capture),)
 
 
 def _total_refunded(refund: Object, currency: str) -> int | None:
@@ -176,30 +190,32 @@ def _total_refunded(refund: Object, currency: str) -> int | None:
 
 
 def _disputed(app: App, event: Event, dispute: Object) -> Iterator[AnyFact]:
-    """It freezes the payment until it is resolved. Money that it takes comes as a reversal or refund of its own."""
+    """It freezes its payments until it is resolved. Money that it takes comes as a reversal or refund of its own.
+
+    Each capture has a part of it, by a key that is the same however many captures an event lists.
+    """
     reference = text(dispute["dispute_id"])
     resolved = event.type.endswith(".RESOLVED") or dispute.get("status") == "RESOLVED"
-    transactions = _disputed_transactions(app, dispute)
-    for payment in transactions:
-        own = reference if len(transactions) == 1 else f"{reference}:{payment}"
+    stage: Literal["closed", "inquiry"] = "closed" if resolved else "inquiry"
+    for payment in _disputed_transactions(app, dispute):
         yield PaymentReversed(
             app=app.slug,
             provider=event.provider,
             event_id=event.event_id,
             payment=(payment,),
-            dispute=Dispute(reference=own, stage="closed" if resolved else "inquiry"),
+            dispute=Dispute(reference=dispute_parts.name_of(reference, payment), whole=reference, stage=stage),
         )
 
 
 def _disputed_transactions(app: App, dispute: Object) -> list[str]:
-    """The captures, other apps' left out."""
+    """The captures, other apps' left out, in the order in which every event of the dispute locks them."""
     listed = objects(dispute["disputed_transactions"])
     if not listed:
         raise ValueError("resource.disputed_transactions has none")
     foreign = [one for one in listed if paypal_fields.app_named(one.get("custom")) not in (None, app.slug)]
     if len(foreign) == len(listed):
         raise NotOurs("it belongs to another app")
-    return list(dict.fromkeys(text(one["seller_transaction_id"]) for one in listed if one not in foreign))
+    return sorted({text(one["seller_transaction_id"]) for one in listed if one not in foreign})
 
 
 HANDLERS: dict[str, Handler] = {

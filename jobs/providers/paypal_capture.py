@@ -56,7 +56,8 @@ def _with(event: Event, resource: Object | None) -> Event:
     """The event with the object that is known now; what PayPal leaves out of it stays as it was signed."""
     if resource is None:
         return event
-    return replace(event, payload={**event.payload, "resource": {**event.payload["resource"], **resource}})
+    payload = {**event.payload, "resource": {**event.payload["resource"], **resource}}
+    return replace(event, payload=payload, is_fetched=True)
 
 
 def _captured(app: App, event: Event, order: Object) -> Object | None:

@@ -13,6 +13,7 @@ from models import money as books
 
 Object = dict[str, Any]
 LONGEST_TEXT = 255
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
 _ID = re.compile(r"[A-Za-z0-9_-]{1,255}")
 
 
@@ -30,11 +31,16 @@ def read_custom_id(value: Any) -> Sold:
     """`customer=<url-encoded>&pack=<key>[&checkout=<id>][&app=<slug>]`, in any order; other names mean nothing.
 
     One that is not of this form, as a shop of somebody else's may use it, names nothing. Raises ValueError for one
-    that is ambiguous.
+    that is ambiguous, or whose escapes are no UTF-8: two customers must not become one.
     """
     if not isinstance(value, str) or "\0" in value:
         return Sold()
-    pairs = [pair for pair in parse_qsl(value) if pair[0] in ("customer", "pack", "checkout", "app")]
+    # What cannot be decoded is kept as lone surrogates, which no text of ours has.
+    decoded = parse_qsl(value, errors="surrogateescape")
+    pairs = [pair for pair in decoded if pair[0] in ("customer", "pack", "checkout", "app")]
+    broken = next((name for name, named in pairs if _SURROGATE.search(named)), None)
+    if broken:
+        raise Unreadable(value, f"a custom_id: what is percent-encoded in its {broken} has to be UTF-8")
     named = dict(pairs)
     if len(named) != len(pairs):
         raise ValueError(f"custom_id names something twice: {value[:127]!r}")

@@ -122,16 +122,11 @@ def named_app(told: Told) -> str | None:
 
 def why_unpaid(app: App, ids: tuple[str, ...]) -> str | None:
     """Why the payment that goes by these ids is none, as PayPal has it; None where it is paid."""
-    client = paypal_api.client(app)
-    reason = f"PayPal does not know {ids[0]}"
-    for ask, id_ in [(client.get_capture, ids[0]), *((client.get_order, id_) for id_ in ids[1:])]:
-        try:
-            status = ask(id_).get("status")
-        except ProviderRefused as refusal:
-            if refusal.status != 404:
-                raise
-            continue
-        if status in PAID:
-            return None
-        reason = f"PayPal says that {id_} is {status}"
-    return reason
+    capture = ids[0]
+    try:
+        status = paypal_api.client(app).get_capture(capture).get("status")
+    except ProviderRefused as refusal:
+        if refusal.status != 404:
+            raise
+        return f"PayPal does not know {capture}"
+    return None if status in PAID else f"PayPal says that {capture} is {status}"

@@ -145,21 +145,31 @@ def check(
 
 
 def read_headers(headers: Mapping[str, str]) -> dict[str, str] | None:
-    """PayPal's five headers by lower-case name; None unless all are there and can be."""
+    """PayPal's five headers by lower-case name; None unless all are there and can be.
+
+    A server strips what stands around a header's value: white space that is left there is none of PayPal's.
+    """
     lowered = {name.lower(): value for name, value in headers.items() if isinstance(name, str)}
     given = {name: lowered.get(name) for name in HEADERS}
-    if not all(isinstance(value, str) and 0 < len(value) <= LONGEST_HEADER for value in given.values()):
+    if not all(_can_be(value) for value in given.values()):
         return None
-    return {name: str(value).strip() for name, value in given.items()}
+    return {name: str(value) for name, value in given.items()}
+
+
+def _can_be(value: object) -> bool:
+    return isinstance(value, str) and 0 < len(value) <= LONGEST_HEADER and value == value.strip()
 
 
 def _signature(given: dict[str, str] | None) -> bytes | None:
+    """The signature's bytes; None where it is not written as base64 writes them: the last digit has bits to spare."""
     if given is None or given["paypal-auth-algo"] != ALGORITHM:
         return None
+    written = given["paypal-transmission-sig"]
     try:
-        return base64.b64decode(given["paypal-transmission-sig"], validate=True)
+        signature = base64.b64decode(written, validate=True)
     except (binascii.Error, ValueError):
         return None
+    return signature if base64.b64encode(signature).decode() == written else None
 
 
 def _signed_text(given: dict[str, str], webhook_id: str, body: bytes) -> bytes:

@@ -50,7 +50,9 @@ def read_event(app: App, headers: Mapping[str, str], raw: bytes, now_wall: datet
     """
     given = read_headers(headers)
     if given is None:
-        raise BadRequest("PayPal's headers PAYPAL-TRANSMISSION-ID, -TIME, -SIG, -CERT-URL and -AUTH-ALGO are missing")
+        raise BadRequest(
+            "PayPal's headers PAYPAL-TRANSMISSION-ID, -TIME, -SIG, -CERT-URL and -AUTH-ALGO are missing, or cannot be"
+        )
     if settings.sandbox and _is_sandbox_url(given["paypal-cert-url"]):
         if not _is_ours(app, given, raw, now_wall):
             raise BadRequest(REFUSED)

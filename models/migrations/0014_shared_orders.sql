@@ -1,0 +1,20 @@
+-- An order at PayPal may hold several captures, each a payment of its own: it names none of them, so it is no alias.
+-- PayPal's payments had no other alias. A return named the capture and the order: the capture alone tells whose it is.
+
+ALTER TABLE payment ADD COLUMN order_id text COLLATE "C";
+CREATE TEMPORARY TABLE paypal_order ON COMMIT DROP AS
+SELECT DISTINCT app, alias AS id FROM payment p CROSS JOIN unnest(p.aliases) AS alias
+WHERE provider = 'paypal' AND NOT EXISTS (
+    SELECT 1 FROM payment c WHERE c.app = p.app AND c.provider = p.provider AND c.reference = alias);
+UPDATE payment p SET aliases = '{}', order_id = (
+    SELECT alias FROM unnest(p.aliases) AS alias JOIN paypal_order o ON o.app = p.app AND o.id = alias LIMIT 1)
+WHERE provider = 'paypal' AND aliases <> '{}';
+UPDATE payment_return r SET payment = ARRAY(
+    SELECT id FROM unnest(r.payment) AS id
+    WHERE NOT EXISTS (SELECT 1 FROM paypal_order o WHERE o.app = r.app AND o.id = id) ORDER BY id)
+WHERE provider = 'paypal' AND cardinality(payment) > 1;
+
+-- The id of what a pending event waits for: it is tried again at once when that is known.
+ALTER TABLE inbox_event ADD COLUMN waits_for text COLLATE "C";
+CREATE INDEX inbox_event_waiting ON inbox_event (app, provider, waits_for)
+    WHERE state = 'pending' AND waits_for IS NOT NULL;
