@@ -31,6 +31,9 @@ OBJECTS: dict[str, dict[str, Any]] = {
     "checkout.session.expired": {"id": "cs_1", "mode": "payment", "metadata": {"app": "songs", "checkout": "c"}},
     "customer.subscription": subscription("songs", ADA, "pro", anchor=NOW, start=NOW, end=END),
     "invoice": invoice("songs", ADA, "pro", start=NOW, end=END),
+    "invoice.finalized": invoice(
+        "songs", ADA, "pro", start=NOW, end=END, collection_method="send_invoice", status="open"
+    ),
     "invoice_payment": {"id": "inpay_1", "invoice": "in_1", "payment": OF_PAYMENT},
     "payment_intent": {**INTENT, "metadata": {"app": "songs", "customer": ADA, "pack": "starter", "checkout": "c"}},
     "charge.refunded": CHARGE,

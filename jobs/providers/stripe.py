@@ -264,6 +264,7 @@ HANDLERS: dict[str, Handler] = {
     "invoice.paid": stripe_plans.invoice_paid,
     "invoice.payment_succeeded": stripe_plans.invoice_paid,
     "invoice.payment_failed": stripe_plans.invoice_unpaid,
+    "invoice.finalized": stripe_plans.invoice_sent,
     "invoice.marked_uncollectible": stripe_plans.invoice_unpaid,
     "invoice.voided": stripe_plans.invoice_unpaid,
     "invoice_payment.paid": stripe_returns.invoice_payment,

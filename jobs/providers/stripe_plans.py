@@ -30,7 +30,7 @@ from models.subscription_state import PAUSED
 
 def subscription_changed(app: App, event: Event, subscription: Object) -> Iterator[AnyFact]:
     """The subscription as the event has it, in either shape."""
-    item = (get(subscription, "items", "data") or [{}])[0]
+    item = _plan_item(app, subscription)
     start = time_of(subscription.get("current_period_start") or item.get("current_period_start"))
     yield SubscriptionChanged(
         app=app.slug,
@@ -55,6 +55,17 @@ def subscription_changed(app: App, event: Event, subscription: Object) -> Iterat
     )
 
 
+def _plan_item(app: App, subscription: Object) -> Object:
+    """The item that is the plan: by its price, else the first. The others are sold with it, and are no plan."""
+    items = objects(subscription, "items", "data")
+    return next((item for item in items if _is_plan(app, item)), items[0] if items else {})
+
+
+def _is_plan(app: App, line: Object) -> bool:
+    price = price_of(line)
+    return price is not None and app.plan_by_stripe_price(price) is not None
+
+
 def _status(event: Event, subscription: Object) -> str:
     """Stripe keeps a subscription active while it collects nothing for it; it is owed nothing then."""
     status = "canceled" if event.type.endswith(".deleted") else text(subscription["status"])
@@ -72,10 +83,9 @@ def _invoice(app: App, event: Event, invoice: Object, paid: bool) -> Iterator[An
     )
     if not subscription:
         raise NotOurs("the invoice is of no subscription")
-    objects(invoice, "lines", "data")
     reason = invoice.get("billing_reason")
     changes = reason == "subscription_update"
-    line = _plan_line(invoice) or (_prorated_line(invoice) if reason in PRORATED else None)
+    line = _plan_line(app, invoice) or (_prorated_line(app, invoice) if reason in PRORATED else None)
     yield PeriodPaid(
         app=app.slug,
         provider=event.provider,
@@ -106,17 +116,35 @@ def invoice_unpaid(app: App, event: Event, invoice: Object) -> Iterator[AnyFact]
     return _invoice(app, event, invoice, paid=False)
 
 
-def _plan_line(invoice: Object) -> Object | None:
-    """The line that pays for the plan itself: the latest one that is no proration."""
-    lines = [line for line in get(invoice, "lines", "data") or [] if not _is_proration(line)]
-    return max(lines, key=lambda line: line["period"]["start"], default=None)
+def invoice_sent(app: App, event: Event, invoice: Object) -> Iterator[AnyFact]:
+    """One that was sent to be paid within weeks: Stripe calls the subscription active all the while. What becomes of
+    one that is charged by itself is told at once.
+    """
+    if invoice.get("collection_method") != "send_invoice" or invoice.get("status") != "open":
+        raise NotOurs("the invoice is not waiting to be paid by hand")
+    yield from _invoice(app, event, invoice, paid=False)
 
 
-def _prorated_line(invoice: Object) -> Object | None:
+def _plan_line(app: App, invoice: Object) -> Object | None:
+    """The line that pays for the plan itself: no proration, and nothing that is billed once, as a fee for the setup."""
+    lines = objects(invoice, "lines", "data")
+    return _latest(app, [line for line in lines if not _is_proration(line) and not _is_one_off(line)])
+
+
+def _prorated_line(app: App, invoice: Object) -> Object | None:
     """The proration that pays for the rest of a period on a plan. What is left of an older plan is negative."""
-    prorations = [line for line in get(invoice, "lines", "data") or [] if _is_proration(line)]
-    charged = [line for line in prorations if isinstance(line.get("amount"), int) and line["amount"] > 0]
-    return max(charged, key=lambda line: line["period"]["start"], default=None)
+    prorations = [line for line in objects(invoice, "lines", "data") if _is_proration(line)]
+    return _latest(app, [line for line in prorations if isinstance(line.get("amount"), int) and line["amount"] > 0])
+
+
+def _latest(app: App, lines: list[Object]) -> Object | None:
+    """The latest of those whose price is a plan's; of all, where no price is."""
+    plans = [line for line in lines if _is_plan(app, line)]
+    return max(plans or lines, key=lambda line: line["period"]["start"], default=None)
+
+
+def _is_one_off(line: Object) -> bool:
+    return line.get("type") == "invoiceitem" or get(line, "parent", "type") == "invoice_item_details"
 
 
 def _is_proration(line: Object) -> bool:
