@@ -9,21 +9,19 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterable
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, NoReturn
 
 from crashpoints import crashpoint
 from jobs import requests
 from jobs.providers import paypal_checkout, stripe_api, stripe_checkout
-from models import accounts, checkouts, customers, database, durations, money, subscriptions
+from models import accounts, checkouts, customers, database, durations, money
 from models.apps import App, Pack, Plan
 from models.checkouts import Checkout
-from models.errors import Conflict, Invalid, NotFound, PlanHeld, ProviderRefused, ScripError, TierRequired
+from models.errors import Conflict, Invalid, NotFound, ProviderRefused, ScripError, TierRequired
 
 OPERATION = "CHECKOUT"
 MOST_UNITS = 10**12
-# A renewal may be told of an hour after its period began; a webhook is tried for days.
-LATE_RENEWAL = timedelta(days=3)
 # Opens the checkout at the provider: its id there, and where the customer pays.
 OPENERS: dict[str, Callable[[App, Checkout], tuple[str, str]]] = {
     "stripe": stripe_checkout.open_session,
@@ -44,7 +42,6 @@ def start(app: App, body: dict[str, Any], *, now: datetime) -> tuple[dict[str, A
     Raises:
         Invalid: no such pack, plan or price, or the provider cannot sell it.
         TierRequired: the pack is for another tier.
-        PlanHeld: the customer has this plan already.
         Conflict: the id is stored with other content.
         ProviderAway, ProviderRefused: of the first the same request again is right.
     """
@@ -96,7 +93,7 @@ def _stored(app: App, checkout_id: str, content: dict[str, Any]) -> Checkout | N
 
 def _promise(app: App, checkout_id: str, content: dict[str, Any], now: datetime) -> Checkout:
     """Write down what is sold, as the catalog has it now."""
-    sold = _sold(app, content, now)
+    sold = _sold(app, content)
     values = {
         **_terms(app, content, sold),
         "app": app.slug,
@@ -147,7 +144,7 @@ def _told(refusal: ProviderRefused, checkout: Checkout) -> ScripError:
 # --- what is sold, and on which terms
 
 
-def _sold(app: App, content: dict[str, Any], now: datetime) -> Pack | Plan:
+def _sold(app: App, content: dict[str, Any]) -> Pack | Plan:
     """The pack or plan that is asked for, checked for this customer."""
     sold = _named(app, content)
     if isinstance(sold, Plan) and content["quantity"] != 1:
@@ -157,30 +154,7 @@ def _sold(app: App, content: dict[str, Any], now: datetime) -> Pack | Plan:
     required = sold.requires_tier if isinstance(sold, Pack) else None
     if required and customers.tier(app, content["customer"]) != required:
         raise TierRequired(f"{sold.key} is for the tier {required!r}", reasons=["tier"])
-    if isinstance(sold, Plan):
-        _check_not_held(app, sold, content["customer"], now)
     return sold
-
-
-def _check_not_held(app: App, plan: Plan, customer: str, now: datetime) -> None:
-    """A plan runs once for a customer: a second subscription would bill them twice a month.
-
-    It is held until it has ended, in a trial, paused or unpaid too, and to the end of its period where it is to be
-    canceled then: the days to come are paid for, and who wants to stay takes the cancellation back at the provider. One
-    whose first payment did not come off is not held, and one of which nobody has told for days may be tried again.
-    Another plan may be bought beside it.
-
-    Raises:
-        PlanHeld
-    """
-    held = subscriptions.held(app.slug, customer, plan.key, since=now - LATE_RENEWAL)
-    if held is not None:
-        subscription, status = held
-        raise PlanHeld(
-            f"{customer} has the plan {plan.key!r} already: subscription {subscription} is {status}",
-            plan=plan.key,
-            subscription=subscription,
-        )
 
 
 def _named(app: App, content: dict[str, Any]) -> Pack | Plan:

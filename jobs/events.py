@@ -107,13 +107,15 @@ def _prepare(event: Event) -> Event:
 def _try(event: Event, prepared: Event | Exception, now: datetime) -> int:
     """Apply one event; what its provider's answer was, if that was an error, is what it fails with."""
     done: list[int] = []
+    known: set[str] = set()
 
     def apply(ids: Sequence[int]) -> None:
         if isinstance(prepared, Exception):
             raise prepared
         crashpoint("event-after-prepare")
-        done.append(database.transact(lambda conn: _apply(conn, prepared, now)))
+        done.append(database.transact(lambda conn: _apply(conn, prepared, known, now)))
         crashpoint("event-after-commit")
+        events.wake(event.app, event.provider, known, now=now)
 
     def bury(row_id: int, error: Exception) -> None:
         poison.count_failure("webhooks", row_id, error, now=now, attempts=event.attempts)
@@ -122,7 +124,8 @@ def _try(event: Event, prepared: Event | Exception, now: datetime) -> int:
     return done[0] if done else 1
 
 
-def _apply(conn: Connection, event: Event, now: datetime) -> int:
+def _apply(conn: Connection, event: Event, known: set[str], now: datetime) -> int:
+    """Apply the event; how many that were. What it made `known` is added, for those that wait for it."""
     if not events.claim(conn, event):
         return 0
     app = catalog.current()[event.app]
@@ -132,6 +135,7 @@ def _apply(conn: Connection, event: Event, now: datetime) -> int:
     except NotOurs as reason:
         events.finish(conn, event.id, "ignored", now=now, customer=None, error=reason.detail)
         return 1
+    known.update(name for fact in told for name in _makes_known(fact))
     crashpoint("event-after-apply")
     customer = next((name for name in customers if name), None)
     note = PROVIDERS[event.provider].note_of(app, event)
@@ -140,3 +144,13 @@ def _apply(conn: Connection, event: Event, now: datetime) -> int:
     events.finish(conn, event.id, "done", now=now, customer=customer, error=note)
     crashpoint("event-before-commit")
     return 1
+
+
+def _makes_known(fact: facts.AnyFact) -> Iterable[str]:
+    """The provider's ids of the customer and the subscription that are known once the fact is applied."""
+    names: tuple[str | None, ...] = ()
+    if isinstance(fact, facts.CustomerKnown):
+        names = (fact.provider_customer,)
+    elif isinstance(fact, facts.SubscriptionChanged | facts.PeriodPaid):
+        names = (fact.subscription, fact.provider_customer)
+    return filter(None, names)

@@ -129,7 +129,7 @@ def _begin_with(conn: Connection, app: App, fact: PeriodPaid, now: datetime) -> 
     it = steps.new(conn, app, fact, customer, plan, line.start, now)
     it.status, it.plan_at = "active" if fact.paid else INCOMPLETE, line.start
     steps.promise(conn, app, fact, it)
-    return steps.insert(conn, it, now)
+    return stored.insert(conn, it, now=now)
 
 
 def _record(

@@ -107,6 +107,8 @@ def count_failure(queue: str, row_id: int, error: Exception, *, now: datetime, a
     )
     if database.transact(lambda conn: QUEUES[queue].fail(conn, row_id, failure)):
         log_defect(error, queue=queue, row=row_id)
+        if failure.waits_for is not None:
+            events.wake_late(row_id, now=now)
 
 
 def told(error: Exception, todo: str) -> str:
@@ -143,7 +145,7 @@ class Failure:
     waits_for: str | None = None
 
     def kills(self, attempts: int) -> bool:
-        """Whether the row, which was tried so often before, is dead now."""
+        """Whether the row, which had failed so often before by its own fault, is dead now."""
         return self.is_final or (attempts + 1 >= ATTEMPTS and not self.is_nobodys)
 
 
@@ -192,23 +194,29 @@ class EventQueue:
 
     @staticmethod
     def fail(conn: Connection, row_id: int, failure: Failure) -> bool:
-        """Count it; False where another drain did. What it waits for may have become known since it was tried."""
+        """Count it; False where another drain did."""
         error, now = failure.error, failure.now
         row = conn.execute(
-            """SELECT attempts, app, customer, event_id, provider, type FROM inbox_event
+            """SELECT attempts, excused, app, customer, event_id, provider, type FROM inbox_event
             WHERE id = %s AND state = 'pending' AND attempts = coalesce(%s, attempts) FOR UPDATE""",
             [row_id, failure.attempts],
         ).fetchone()
         if row is None:
             return False
-        attempts, app, customer, event_id, provider, type_ = row
-        dead = failure.kills(attempts)
-        is_late = failure.waits_for is not None and events.is_known(conn, app, provider, failure.waits_for)
-        later = now if is_late else now + backoff(attempts + 1)
+        attempts, excused, app, customer, event_id, provider, type_ = row
+        dead = failure.kills(attempts - excused)
         conn.execute(
-            """UPDATE inbox_event SET attempts = attempts + 1, error = %s, state = %s, solo = true, waits_for = %s,
-                   next_attempt_at = %s, processed_at = %s WHERE id = %s""",
-            [error, "dead" if dead else "pending", failure.waits_for, later, now if dead else None, row_id],
+            """UPDATE inbox_event SET attempts = attempts + 1, excused = excused + %s, error = %s, state = %s,
+                   solo = true, waits_for = %s, next_attempt_at = %s, processed_at = %s WHERE id = %s""",
+            [
+                int(failure.is_nobodys),
+                error,
+                "dead" if dead else "pending",
+                failure.waits_for,
+                now + backoff(attempts + 1),
+                now if dead else None,
+                row_id,
+            ],
         )
         if dead:
             told = {"event": row_id, "event_id": event_id, "provider": provider, "type": type_, "error": error}

@@ -39,6 +39,8 @@ def reverse(conn: Connection, app: App, fact: PaymentReversed, *, now: datetime)
         Unprocessable: the payment is in another currency. Nothing was written.
     """
     ids = fact.payment
+    if fact.dispute is not None and fact.dispute.whole is not None:
+        dispute_parts.lock(conn, app.slug, fact.provider, fact.dispute.whole)
     _check_currency(conn, app, fact)
     for refund in sorted(fact.refunds, key=attrgetter("reference")):
         returns.store_refund(

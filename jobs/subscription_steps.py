@@ -8,7 +8,7 @@ from typing import Any
 import psycopg
 
 from jobs.facts import PeriodPaid, SubscriptionChanged
-from models import accounts, checkouts, cycles, events, payments
+from models import accounts, checkouts, cycles, payments
 from models import subscriptions as stored
 from models.apps import App
 from models.cycles import SLACK
@@ -31,25 +31,10 @@ def new(
 ) -> Subscription:
     account_id = accounts.ensure(conn, app.slug, customer, now=now)
     if fact.provider_customer:
-        know_customer(conn, app, fact.provider, fact.provider_customer, account_id, now)
+        stored.know_customer(conn, app.slug, fact.provider, fact.provider_customer, account_id)
     return Subscription(
         0, app.slug, customer, account_id, fact.provider, fact.subscription, plan, INCOMPLETE, anchor, None, None
     )
-
-
-def know_customer(
-    conn: Connection, app: App, provider: str, provider_customer: str, account_id: int, now: datetime
-) -> None:
-    """Remember whom the provider means, and try what waited for that again."""
-    stored.know_customer(conn, app.slug, provider, provider_customer, account_id)
-    events.wake(conn, app.slug, provider, provider_customer, now=now)
-
-
-def insert(conn: Connection, it: Subscription, now: datetime) -> Subscription:
-    """Store a new subscription, and try what waited for it again."""
-    inserted = stored.insert(conn, it, now=now)
-    events.wake(conn, it.app, it.provider, it.provider_id, now=now)
-    return inserted
 
 
 def customer(conn: Connection, app: App, provider: str, customer: str | None, provider_customer: str | None) -> str:

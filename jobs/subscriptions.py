@@ -27,7 +27,7 @@ def know_customer(conn: Connection, app: App, fact: CustomerKnown, *, now: datet
     """Remember which customer a provider's customer id stands for."""
     customer = accounts.known(fact.customer, "metadata.customer or client_reference_id")
     account_id = accounts.ensure(conn, app.slug, customer, now=now)
-    steps.know_customer(conn, app, fact.provider, fact.provider_customer, account_id, now)
+    stored.know_customer(conn, app.slug, fact.provider, fact.provider_customer, account_id)
     return customer
 
 
@@ -102,4 +102,4 @@ def _begin(conn: Connection, app: App, fact: SubscriptionChanged, now: datetime)
     running = min(fact.changed_at, now)
     it.next_cycle = it.cycle_at(max(fact.period_start or running, running))
     steps.promise(conn, app, fact, it)
-    return steps.insert(conn, it, now)
+    return stored.insert(conn, it, now=now)

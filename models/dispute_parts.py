@@ -29,6 +29,14 @@ RETURNING it.payment
 """
 
 
+LOCK = "SELECT pg_advisory_xact_lock(hashtextextended(%s, 8))"
+
+
+def lock(conn: Connection, app: str, provider: str, whole: str) -> None:
+    """One event of a dispute at a time: each has to see the parts that the others stored."""
+    conn.execute(LOCK, [f"{app} {provider} {whole}"], prepare=True)
+
+
 def name_of(whole: str, payment: str) -> str:
     """The reference of the part of a dispute that is of this payment."""
     return f"{whole}:{payment}"

@@ -46,10 +46,6 @@ class ActiveSession(Conflict):
     """The customer has as many active sessions as the app allows. `extra["session"]` is one of them."""
 
 
-class PlanHeld(Conflict):
-    """The customer has this plan already. `extra` has the `plan`, and `subscription`, the provider's id of it."""
-
-
 class TooLarge(ScripError):
     """The body is over 1 MiB."""
 

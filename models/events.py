@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -33,11 +34,20 @@ UPDATE inbox_event SET next_attempt_at = %s WHERE id = ANY(%s) AND state = 'pend
 RETURNING id
 """
 CLAIM = "SELECT id FROM inbox_event WHERE id = %s AND state = 'pending' AND attempts = %s FOR UPDATE SKIP LOCKED"
-# Not those that are being tried: whoever tries them may wait for a lock of ours.
+# Whoever has one of them locked is trying it, or counts its failure, and looks for itself (`wake_late`).
 WAKE = """
-UPDATE inbox_event SET next_attempt_at = %s WHERE id IN (
-    SELECT id FROM inbox_event WHERE app = %s AND provider = %s AND waits_for = %s AND state = 'pending'
-    FOR UPDATE SKIP LOCKED)
+UPDATE inbox_event SET next_attempt_at = %(now)s, state = 'pending', processed_at = NULL,
+    attempts = CASE WHEN state = 'dead' THEN 0 ELSE attempts END,
+    excused = CASE WHEN state = 'dead' THEN 0 ELSE excused END
+WHERE id IN (
+    SELECT id FROM inbox_event WHERE app = %(app)s AND provider = %(provider)s AND waits_for = ANY(%(known)s::text[])
+    AND state IN ('pending', 'dead') FOR UPDATE SKIP LOCKED)
+"""
+WAKE_LATE = """
+UPDATE inbox_event AS e SET next_attempt_at = %s WHERE e.id = %s AND e.state = 'pending' AND e.waits_for IN (
+    SELECT provider_id FROM provider_customer AS c WHERE c.app = e.app AND c.provider = e.provider
+    UNION ALL
+    SELECT provider_id FROM subscription AS s WHERE s.app = e.app AND s.provider = e.provider)
 """
 FINISH = """
 UPDATE inbox_event SET state = %s, error = %s, customer = %s, processed_at = %s, attempts = attempts + 1 WHERE id = %s
@@ -97,20 +107,15 @@ def claim(conn: Connection, event: Event) -> bool:
     return conn.execute(CLAIM, [event.id, event.attempts], prepare=True).fetchone() is not None
 
 
-def wake(conn: Connection, app: str, provider: str, known: str, *, now: datetime) -> None:
-    """What waits for this id of the provider's is due at once: it is known now."""
-    conn.execute(WAKE, [now, app, provider, known], prepare=True)
+def wake(app: str, provider: str, known: Collection[str], *, now: datetime) -> None:
+    """What waits for one of these ids of the provider's, or died of waiting, is due at once: they are known now."""
+    if known:
+        database.run(WAKE, {"app": app, "provider": provider, "known": sorted(known), "now": now})
 
 
-def is_known(conn: Connection, app: str, provider: str, id_: str) -> bool:
-    """Whether the provider's customer, or its subscription, of this id is known."""
-    row = conn.execute(
-        """SELECT 1 FROM provider_customer WHERE app = %(app)s AND provider = %(provider)s AND provider_id = %(id)s
-        UNION ALL
-        SELECT 1 FROM subscription WHERE app = %(app)s AND provider = %(provider)s AND provider_id = %(id)s LIMIT 1""",
-        {"app": app, "provider": provider, "id": id_},
-    ).fetchone()
-    return row is not None
+def wake_late(event_id: int, *, now: datetime) -> None:
+    """The event is due at once where what it waits for became known while its failure was being counted."""
+    database.run(WAKE_LATE, [now, event_id])
 
 
 def finish(
@@ -132,7 +137,7 @@ SELECT id, amount, type, key, created_at FROM entry
 WHERE app = %s AND meta ? 'event' AND meta ->> 'event' = %s ORDER BY id
 """
 REPLAY = """
-UPDATE inbox_event SET state = 'pending', attempts = 0, solo = false, error = NULL,
+UPDATE inbox_event SET state = 'pending', attempts = 0, excused = 0, waits_for = NULL, solo = false, error = NULL,
     next_attempt_at = %s, processed_at = NULL
 WHERE app = %s AND id = %s
 """

@@ -9,8 +9,8 @@ from typing import Any
 import orjson
 import psycopg
 
-from models import arrays, database
-from models.subscription_state import ENDED, INCOMPLETE, Period, Subscription
+from models import arrays
+from models.subscription_state import Period, Subscription
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
@@ -77,20 +77,6 @@ def lock_of_account(conn: Connection, app: str, customer: str) -> list[Subscript
         [app, customer],
     )
     return [_of(row) for row in rows]
-
-
-def held(app: str, customer: str, plan: str, *, since: datetime) -> tuple[str, str] | None:
-    """(Provider's id, status) of the customer's latest subscription of the plan that has begun, has not ended and was
-    told to run on beyond `since`; None where there is none.
-    """
-    rows = database.fetch(
-        """SELECT s.provider_id, s.status FROM subscription s JOIN account a ON a.id = s.account_id
-        WHERE a.app = %s AND a.customer = %s AND s.plan = %s AND s.status <> ALL(%s)
-            AND greatest(s.current_period_end, s.paid_until) > %s
-        ORDER BY s.id DESC LIMIT 1""",
-        [app, customer, plan, [*ENDED, INCOMPLETE], since],
-    )
-    return rows[0] if rows else None
 
 
 def insert(conn: Connection, it: Subscription, *, now: datetime) -> Subscription:

@@ -11,9 +11,10 @@ from typing import Any
 import orjson
 import pytest
 
-from cast import ADA, app, balance, deliver
-from jobs import events, usage
+from cast import ADA, app, balance, deliver, event_states
+from jobs import events, poison, usage
 from models import cycles, database, ledger
+from models.errors import ProviderAway
 from stripe_events import event, invoice, subscription
 
 pytestmark = pytest.mark.usefixtures("db")
@@ -129,6 +130,27 @@ def test_a_customer_who_becomes_known_while_an_event_fails_is_seen(
     monkeypatch.setattr(events.poison, "count_failure", too_late)
     deliver(SLUG, event("customer.subscription.created", of(now), created=now), now=now)
     assert (attempts(), balance(ADA, SLUG)) == ([], 1000)
+
+
+def test_what_died_of_waiting_for_a_customer_is_applied_once_they_are_known(now: datetime) -> None:
+    deliver(SLUG, event("customer.subscription.created", of(now), created=now), now=now)
+    for hour in range(1, 9):
+        events.apply_pending(now=now + timedelta(hours=hour))
+    assert [state for state, _ in event_states(SLUG)] == ["dead"]
+    late = now + timedelta(hours=9)
+    deliver(SLUG, event("checkout.session.completed", session(), created=late), now=late)
+    assert [state for state, _ in event_states(SLUG)] == ["done", "done"]
+    assert balance(ADA, SLUG) == 1000
+
+
+def test_attempts_that_failed_because_a_provider_was_away_do_not_count_towards_death(now: datetime) -> None:
+    receive("customer.subscription.created", of(now), now)
+    for tried in range(20):
+        poison.count_failure("webhooks", 1, ProviderAway("no answer"), now=now, attempts=tried)
+    assert attempts() == [20]
+    later = now + timedelta(hours=2)
+    events.apply_pending(now=later)
+    assert attempts() == [21], "it failed for the first time by itself, and lives"
 
 
 def test_an_upgrades_bill_waits_for_its_subscription_and_no_longer(now: datetime) -> None:

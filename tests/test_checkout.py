@@ -16,7 +16,7 @@ from cast import ADA, BO, app, balance, deliver, entries
 from jobs import checkouts, housekeeping
 from jobs.providers import stripe_checkout
 from models import cycles, database
-from models.errors import Conflict, Forbidden, Invalid, NotFound, PlanHeld, ProviderAway, ProviderRefused
+from models.errors import Conflict, Forbidden, Invalid, NotFound, ProviderAway, ProviderRefused
 from sandboxes import Provider
 from shop import begin, change, open_shop, order, repack
 from stripe_events import event, subscription
@@ -310,78 +310,6 @@ def test_a_plans_promise_to_one_customer_is_kept_for_no_other(provider: Provider
     it = subscription("songs", BO, "pro", anchor=now, start=now, end=cycles.cycle_start(now, 1), metadata=forged)
     deliver("songs", event("customer.subscription.created", it, created=now), now=now)
     assert balance(BO, "songs") == 300
-
-
-def has_plan(status: str, *, now: datetime, customer: str = ADA, **more: Any) -> None:
-    """The customer's subscription of the plan `pro` is told of, in this state."""
-    it = subscription("songs", customer, "pro", anchor=now, start=now, end=cycles.cycle_start(now, 1), status=status)
-    deliver("songs", event("customer.subscription.updated", it | more, created=now), now=now)
-
-
-@pytest.mark.parametrize(
-    ("status", "more"),
-    [
-        ("active", {}),
-        ("trialing", {}),
-        ("past_due", {}),
-        ("unpaid", {}),
-        ("paused", {}),
-        ("active", {"cancel_at_period_end": True}),
-    ],
-    ids=str,
-)
-def test_a_plan_that_runs_is_not_sold_to_its_customer_again(
-    status: str, more: dict[str, Any], provider: Provider, now: datetime
-) -> None:
-    has_plan(status, now=now, **more)
-    with pytest.raises(PlanHeld) as refused:
-        checkouts.start(app("songs"), order(plan="pro"), now=now)
-    assert refused.value.extra == {"plan": "pro", "subscription": "sub_1"}
-    assert status in refused.value.detail
-    assert stored() == []
-
-
-def test_a_plan_that_runs_is_not_sold_by_its_price_either(provider: Provider, now: datetime) -> None:
-    change("songs", plans={"pro": replace(app("songs").plans["pro"], stripe_price="price_pro")})
-    has_plan("active", now=now)
-    with pytest.raises(PlanHeld):
-        checkouts.start(app("songs"), order(stripe_price="price_pro"), now=now)
-
-
-@pytest.mark.parametrize("status", ["canceled", "incomplete_expired"])
-def test_a_plan_that_has_ended_is_sold_again(status: str, provider: Provider, now: datetime) -> None:
-    has_plan("active", now=now)
-    has_plan(status, now=now + timedelta(days=1))
-    assert begin(now=now + timedelta(days=1), slug="songs", plan="pro")["url"]
-
-
-def test_a_plan_whose_first_payment_did_not_come_off_is_sold_again(provider: Provider, now: datetime) -> None:
-    has_plan("incomplete", now=now)
-    assert begin(now=now, slug="songs", plan="pro")["url"]
-
-
-def test_a_plan_is_held_for_three_days_after_the_last_period_that_was_told(provider: Provider, now: datetime) -> None:
-    has_plan("active", now=now)
-    end = cycles.cycle_start(now, 1)
-    with pytest.raises(PlanHeld):
-        checkouts.start(app("songs"), order(plan="pro"), now=end + timedelta(days=2))
-    assert begin(now=end + timedelta(days=4), slug="songs", plan="pro")["url"]
-
-
-def test_a_plan_that_runs_keeps_nobody_else_and_no_other_plan_from_being_sold(
-    provider: Provider, now: datetime
-) -> None:
-    pro = app("songs").plans["pro"]
-    change("songs", plans={"pro": pro, "max": replace(pro, key="max", stripe_price=None)})
-    has_plan("active", now=now)
-    assert begin(now=now, slug="songs", plan="pro", customer=BO)["url"]
-    assert begin(now=now, slug="songs", plan="max")["url"]
-
-
-def test_a_checkout_whose_plan_runs_by_now_is_answered_as_before(provider: Provider, now: datetime) -> None:
-    first = begin(now=now, id="c-1", slug="songs", plan="pro")
-    has_plan("active", now=now)
-    assert checkouts.start(app("songs"), order(id="c-1", plan="pro"), now=now) == (first, False)
 
 
 def test_a_session_that_expired_ends_its_checkout(provider: Provider, now: datetime) -> None:

@@ -45,7 +45,6 @@ PROBLEMS: dict[type[BaseException], Problem] = {
     errors.RateLimited: Problem("rate-limited", 429, "Too many requests for now"),
     # The documentation shows the first kind of a status, so what only some routes answer comes last.
     errors.ActiveSession: Problem("active-session", 409, "A session is active already"),
-    errors.PlanHeld: Problem("plan-held", 409, "The customer has this plan already"),
     errors.TierRequired: Problem("tier", 403, "The customer is not of the tier that it takes"),
     errors.CoolingDown: Problem("cooldown", 429, "The cooldown is not over"),
     errors.ProviderRefused: Problem("provider-refused", 409, "The payment provider refused it"),

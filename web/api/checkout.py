@@ -132,8 +132,7 @@ def start(call: Call) -> Answer:
 
     Give exactly one of `pack`, `plan` and `stripe_price`, and send the customer to `url`. What the catalog promises now
     holds for this checkout, whatever it says when the money comes. On 503 and 409 nothing was sold: send the same
-    request again, with the same `id`, and it goes on where it was. A plan that the customer has already is 409
-    `plan-held`, until its subscription has ended.
+    request again, with the same `id`, and it goes on where it was.
     """
     call.only(call.body["customer"])
     return created(*checkouts.start(call.app, call.body, now=call.now))

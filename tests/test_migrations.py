@@ -1,0 +1,76 @@
+"""What migrations do with the rows that older versions have left."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+import psycopg
+import pytest
+
+from models import database
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+
+
+@pytest.fixture
+def old(db: str) -> Iterator[Connection]:
+    """A connection to an empty database of its own, without a table."""
+    with psycopg.connect(db, autocommit=True) as server:
+        server.execute("DROP DATABASE IF EXISTS of_old")
+        server.execute("CREATE DATABASE of_old")
+        with psycopg.connect(db, dbname="of_old") as conn:
+            yield conn
+        server.execute("DROP DATABASE of_old")
+
+
+def migrate(conn: Connection, first: int, last: int) -> None:
+    for path in sorted(database.MIGRATIONS.glob("*.sql")):
+        if first <= int(path.stem[:4]) <= last:
+            conn.execute(path.read_text())
+            conn.commit()
+
+
+PAYMENT = """
+INSERT INTO payment (app, account_id, provider, reference, aliases, state, created_at, updated_at)
+VALUES ('a', 1, %s, %s, %s, 'settled', %s, %s)
+"""
+RETURN = """
+INSERT INTO payment_return (app, provider, kind, reference, payment, created_at, updated_at)
+VALUES ('a', %s, 'refund', %s, %s, %s, %s)
+"""
+
+
+def test_orders_are_taken_out_of_what_names_a_payment(old: Connection, now: datetime) -> None:
+    migrate(old, 1, 13)
+    for provider, reference, aliases in [
+        ("paypal", "CAP1", ["ORD1"]),
+        ("paypal", "CAP2", ["CAP3", "ORD2"]),
+        ("paypal", "CAP3", ["CAP2", "ORD2"]),
+        ("stripe", "pi_1", ["cs_1"]),
+    ]:
+        old.execute(PAYMENT, [provider, reference, aliases, now, now])
+    for provider, reference, payment in [
+        ("paypal", "REF1", ["CAP1", "ORD1"]),
+        ("paypal", "REF2", ["CAP2", "ORD2"]),
+        ("paypal", "REF3", ["CAP3"]),
+        ("paypal", "REF4", ["CAP9", "ORD9"]),
+        ("stripe", "re_1", ["ch_1", "pi_1"]),
+    ]:
+        old.execute(RETURN, [provider, reference, payment, now, now])
+    old.commit()
+    migrate(old, 14, 9999)
+    assert old.execute("SELECT reference, aliases, order_id FROM payment ORDER BY id").fetchall() == [
+        ("CAP1", [], "ORD1"),
+        ("CAP2", [], "ORD2"),
+        ("CAP3", [], "ORD2"),
+        ("pi_1", ["cs_1"], None),
+    ]
+    assert old.execute("SELECT reference, payment FROM payment_return ORDER BY reference").fetchall() == [
+        ("REF1", ["CAP1"]),
+        ("REF2", ["CAP2"]),
+        ("REF3", ["CAP3"]),
+        ("REF4", ["CAP9", "ORD9"]),
+        ("re_1", ["ch_1", "pi_1"]),
+    ]
