@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import orjson
@@ -15,10 +10,9 @@ import pytest
 
 from cast import ADA, balance, deliver, event_states
 from jobs import housekeeping
-from models import database
+from killed import killed_at
 from stripe_events import charge, event, invoice, paid_session, subscription
 
-ROOT = Path(__file__).resolve().parent.parent.parent
 pytestmark = pytest.mark.usefixtures("db")
 POINTS = [
     "event-before-store",
@@ -49,10 +43,7 @@ def told(now: datetime, type_: str, thing: dict[str, Any]) -> dict[str, Any]:
 
 
 def die(slug: str, it: dict[str, Any], now: datetime, point: str) -> None:
-    database.release()
-    command = [sys.executable, "-c", CHILD, slug, now.isoformat(), orjson.dumps(it).decode()]
-    killed = subprocess.run(command, cwd=ROOT, env={**os.environ, "SCRIP_CRASH_AT": point}, capture_output=True)
-    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+    killed_at(point, "-c", CHILD, slug, now.isoformat(), orjson.dumps(it).decode())
 
 
 def sent_again(slug: str, it: dict[str, Any], now: datetime) -> None:

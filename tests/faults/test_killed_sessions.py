@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,9 +10,9 @@ import pytest
 from cast import ADA, balance, give
 from gated import states
 from jobs import customers, housekeeping, runs, sessions
-from models import catalog, clock, database
+from killed import killed_at
+from models import catalog, clock
 
-ROOT = Path(__file__).resolve().parent.parent.parent
 POINTS = ["session-before-commit", "session-after-commit"]
 pytestmark = pytest.mark.usefixtures("db")
 
@@ -28,10 +23,7 @@ def start(slug: str, session: str, **more: Any) -> None:
 
 def run_and_die(job: str, slug: str, point: str) -> None:
     """The job in a process of its own, killed at the point."""
-    database.release()
-    command = [sys.executable, "manage.py", "run", job, "--app", slug]
-    killed = subprocess.run(command, cwd=ROOT, env={**os.environ, "SCRIP_CRASH_AT": point}, capture_output=True)
-    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+    killed_at(point, "manage.py", "run", job, "--app", slug)
 
 
 def clean() -> bool:
