@@ -17,7 +17,7 @@ run: setup ## start everything in the foreground (PORT=8000, SCRIP_DATA_DIR=.dat
 	@exec $(BIN)/python manage.py up $(ARGS)
 
 test: setup lint ## check style, types and layers, then run the tests (ARGS="-k refund" for some)
-	@exec $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadgroup $(ARGS)
+	@exec $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile $(ARGS)
 
 lint: setup ## check style, types and layers
 	@$(BIN)/ruff check .

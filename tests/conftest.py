@@ -56,27 +56,6 @@ def _prepare() -> None:
     database.migrate()
 
 
-SHARED = ("stories", "system")  # the fixtures that are a whole running Scrip
-
-
-@pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files that share a running Scrip are tests of one process, so that one is enough of each; they are the longest
-    work, so they come first. Other files go to whichever process is free.
-    """
-    fixtures: dict[str, set[str]] = {}
-    for item in items:
-        fixtures.setdefault(_file(item), set()).update(getattr(item, "fixturenames", ()))
-    for item in items:
-        shared = next((name for name in SHARED if name in fixtures[_file(item)]), None)
-        item.add_marker(pytest.mark.xdist_group(shared or _file(item)))
-    items.sort(key=lambda item: not fixtures[_file(item)].intersection(SHARED))
-
-
-def _file(item: pytest.Item) -> str:
-    return item.nodeid.partition("::")[0]
-
-
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Stop the servers and leave nothing behind."""
     if "models.database" in __import__("sys").modules:

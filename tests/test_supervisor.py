@@ -337,7 +337,8 @@ def test_the_terminal_shows_what_is_alarming_and_the_log_everything(scrip):
     scrip.start(scrip.row("web", "chatty"))
     until(lambda: "web       | WARNING a loud line" in scrip.terminal())
     assert "quiet" not in scrip.terminal()
-    assert (scrip.data_dir / "log" / "web.log").read_text() == "a quiet line\nWARNING a loud line\n"
+    log = scrip.data_dir / "log" / "web.log"
+    until(lambda: log.read_text() == "a quiet line\nWARNING a loud line\n")
 
 
 def test_verbose_shows_everything(scrip):
