@@ -44,10 +44,11 @@ WHERE id IN (
     AND state IN ('pending', 'dead') FOR UPDATE SKIP LOCKED)
 """
 WAKE_LATE = """
-UPDATE inbox_event AS e SET next_attempt_at = %s WHERE e.id = %s AND e.state = 'pending' AND e.waits_for IN (
-    SELECT provider_id FROM provider_customer AS c WHERE c.app = e.app AND c.provider = e.provider
-    UNION ALL
-    SELECT provider_id FROM subscription AS s WHERE s.app = e.app AND s.provider = e.provider)
+UPDATE inbox_event AS e SET next_attempt_at = %s WHERE e.id = %s AND e.state = 'pending' AND (
+    EXISTS (SELECT 1 FROM provider_customer AS c
+            WHERE (c.app, c.provider, c.provider_id) = (e.app, e.provider, e.waits_for))
+    OR EXISTS (SELECT 1 FROM subscription AS s
+               WHERE (s.app, s.provider, s.provider_id) = (e.app, e.provider, e.waits_for)))
 """
 FINISH = """
 UPDATE inbox_event SET state = %s, error = %s, customer = %s, processed_at = %s, attempts = attempts + 1 WHERE id = %s

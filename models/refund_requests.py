@@ -14,8 +14,7 @@ from models.errors import NotFound
 State = Literal["pending", "succeeded", "failed"]
 # The provider's sums of a payment as they are now; the account's customer for the operation log.
 PAYMENT = """
-SELECT p.id, a.customer, p.provider, p.reference, array_remove(p.aliases || p.order_id, NULL), p.pack, p.plan,
-       p.amount_minor, p.currency,
+SELECT p.id, a.customer, p.provider, p.reference, p.aliases, p.pack, p.plan, p.amount_minor, p.currency,
        p.refunded_minor, p.disputed_minor, p.state
 FROM payment p JOIN account a ON a.id = p.account_id WHERE p.app = %s AND p.id = %s
 """
