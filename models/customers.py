@@ -9,7 +9,7 @@ from typing import Any
 
 import psycopg
 
-from models import activation, cycles, database, pages
+from models import activation, cycles, database, pagination
 from models.apps import App
 from models.errors import NotFound
 from models.subscription_state import ENDED, PAYING
@@ -69,9 +69,9 @@ def page(
     Raises:
         Invalid: the cursor is not one of ours.
     """
-    (below,) = pages.decode("customers", cursor)
+    (below,) = pagination.decode("customers", cursor)
     values = {"app": app.slug, "query": query, "below": below, "limit": limit + 1}
-    rows, following = pages.cut("customers", database.fetch(MANY, values), limit, itemgetter(0))
+    rows, following = pagination.cut("customers", database.fetch(MANY, values), limit, itemgetter(0))
     return _shown(app, rows, now), following
 
 

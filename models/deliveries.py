@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 import psycopg
 
-from models import arrays, database, keyset
+from models import arrays, database, pagination
 from models.errors import Conflict, NotFound
 from models.outbox import TEST_TYPE
 
@@ -207,7 +207,7 @@ def page(
         "d.state = %s": state,
         "m.customer = %s": customer,
     }
-    return keyset.by_id("deliveries", SHOWN, "d.id", filters, limit, cursor, _shown)
+    return pagination.by_id("deliveries", SHOWN, "d.id", filters, limit, cursor, _shown)
 
 
 def prune(conn: Connection, *, before: datetime, limit: int, now: datetime) -> int:

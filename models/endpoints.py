@@ -13,7 +13,7 @@ from typing import Any
 
 import psycopg
 
-from models import keyset
+from models import pagination
 from models.errors import NotFound
 
 Connection = psycopg.Connection[tuple[Any, ...]]
@@ -91,7 +91,7 @@ def lock(conn: Connection, app: str, endpoint_id: str) -> Endpoint:
 def page(app: str, *, limit: int = 50, cursor: str | None = None) -> tuple[list[dict[str, Any]], str | None]:
     """Endpoints of the app, newest first, without their secrets, and the cursor of the next page."""
     filters = {"app = %s": app, "state <> %s": "deleted"}
-    return keyset.by_id("endpoints", f"SELECT {COLUMNS} FROM endpoint", "id", filters, limit, cursor, _row_shown)
+    return pagination.by_id("endpoints", f"SELECT {COLUMNS} FROM endpoint", "id", filters, limit, cursor, _row_shown)
 
 
 def rotate(conn: Connection, it: Endpoint, secret: str, *, old_until: datetime, now: datetime) -> Endpoint:

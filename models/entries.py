@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from models import database, pages
+from models import database, pagination
 from models.errors import NotFound
 
 EntryType = Literal[
@@ -63,9 +63,9 @@ def page(
         Invalid: the cursor is not one of ours.
     """
     of = "entries" if selection.customer is None else "entries of a customer"
-    (below,) = pages.decode(of, cursor)
+    (below,) = pagination.decode(of, cursor)
     read = _rows(selection, below, limit + 1)
-    rows, following = pages.cut(of, read, limit, lambda row: _position(selection, row))
+    rows, following = pagination.cut(of, read, limit, lambda row: _position(selection, row))
     return [shown(row) for row in rows], following
 
 
@@ -74,7 +74,7 @@ def stream(selection: Selection) -> Iterator[dict[str, Any]]:
 
     Entries are only ever added, above the first chunk, so the chunks are one consistent whole.
     """
-    below = pages.LARGEST_POSITION
+    below = pagination.LARGEST_POSITION
     while True:
         rows = _rows(selection, below, CHUNK)
         for row in rows:
@@ -90,7 +90,7 @@ def get(app: str, entry_id: int) -> dict[str, Any]:
     Raises:
         NotFound: the app has no such entry.
     """
-    rows = database.fetch(ONE, [app, entry_id]) if 0 < entry_id <= pages.LARGEST_POSITION else []
+    rows = database.fetch(ONE, [app, entry_id]) if 0 < entry_id <= pagination.LARGEST_POSITION else []
     if not rows:
         raise NotFound(f"no entry {entry_id}")
     parts = database.fetch(ALLOCATIONS, [entry_id])
@@ -99,7 +99,7 @@ def get(app: str, entry_id: int) -> dict[str, Any]:
 
 def newest(app: str, customer: str) -> dict[str, Any] | None:
     """The last entry of a customer, if there is one."""
-    rows = _rows(Selection(app=app, customer=customer), pages.LARGEST_POSITION, 1)
+    rows = _rows(Selection(app=app, customer=customer), pagination.LARGEST_POSITION, 1)
     return shown(rows[0]) if rows else None
 
 

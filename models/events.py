@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 import psycopg
 
-from models import database, keyset
+from models import database, pagination
 from models.errors import NotFound
 
 Connection = psycopg.Connection[tuple[Any, ...]]
@@ -173,7 +173,7 @@ def page(
 ) -> tuple[list[dict[str, Any]], str | None]:
     """Events of the app, newest first, and the cursor of the next page."""
     filters = {"app = %s": app, "state = %s": state, "provider = %s": provider, "type = %s": type}
-    return keyset.by_id("events", SHOWN, "id", filters, limit, cursor, _shown)
+    return pagination.by_id("events", SHOWN, "id", filters, limit, cursor, _shown)
 
 
 def replay(app: str, event_id: int, *, now: datetime) -> None:

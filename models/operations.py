@@ -18,7 +18,7 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any
 
-from models import database, pages
+from models import database, pagination
 from models.operation_sources import SOURCES, Source
 
 Line = tuple[Any, ...]
@@ -45,7 +45,7 @@ def page(
         Invalid: the cursor is not one of ours.
     """
     filters = {"app": app, "customer": customer, "operation": operation, "status": status}
-    reached = pages.decode("operations", cursor, len(SOURCES))
+    reached = pagination.decode("operations", cursor, len(SOURCES))
     lines: list[Line] = []
     for window in WINDOWS:
         merged = _merged(_read(filters, reached, window, limit - len(lines) + 1))
@@ -57,7 +57,7 @@ def page(
             break
         reached = _advanced(reached, left[:1])
     shown = [_shown(line) for line in sorted(lines, key=itemgetter(AT, PART), reverse=True)]
-    return shown, pages.encode("operations", reached) if left else None
+    return shown, pagination.encode("operations", reached) if left else None
 
 
 def _read(filters: Mapping[str, Any], reached: Sequence[int], window: int, limit: int) -> list[Line]:

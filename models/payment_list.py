@@ -20,7 +20,7 @@ from datetime import datetime
 from operator import itemgetter
 from typing import Any
 
-from models import database, money, pages
+from models import database, money, pagination
 from models.apps import App
 from models.errors import NotFound
 
@@ -77,9 +77,9 @@ def of_customer(
     Raises:
         Invalid: the cursor is not one of ours.
     """
-    (below,) = pages.decode(LIST, cursor)
+    (below,) = pagination.decode(LIST, cursor)
     values = {"app": app.slug, "customer": customer, "below": below, "limit": limit + 1, "now": now}
-    rows, following = pages.cut(LIST, _fetch(OF_CUSTOMER, values), limit, itemgetter(0))
+    rows, following = pagination.cut(LIST, _fetch(OF_CUSTOMER, values), limit, itemgetter(0))
     return [_shown(row) for row in rows], following
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from operator import itemgetter
 from typing import Any
 
-from models import database, pages
+from models import database, pagination
 from models.errors import NotFound
 
 SHOWN = """s.external_id, a.customer, s.state, s.free, s.created_at, s.started_at, s.ends_by, s.ended_at, s.ended_by,
@@ -43,9 +43,9 @@ def page(
     Raises:
         Invalid: the cursor is not one of ours.
     """
-    (below,) = pages.decode("sessions", cursor)
+    (below,) = pagination.decode("sessions", cursor)
     values = {"app": app, "customer": customer, "state": state, "below": below, "limit": limit + 1}
-    rows, following = pages.cut("sessions", database.fetch(MANY, values), limit, itemgetter(-1))
+    rows, following = pagination.cut("sessions", database.fetch(MANY, values), limit, itemgetter(-1))
     return [_shown(row) for row in rows], following
 
 

@@ -17,7 +17,7 @@ from typing import Any
 import psycopg
 from psycopg.errors import LockNotAvailable
 
-from models import arrays, database, keyset
+from models import arrays, database, pagination
 from models.errors import Conflict, NotFound
 
 Connection = psycopg.Connection[tuple[Any, ...]]
@@ -242,7 +242,7 @@ def page(
     """Reports of the app, newest first, and the cursor of the next page."""
     select = f"SELECT {COLUMNS} FROM usage_report r LEFT JOIN usage_queue q ON q.report_id = r.id"
     filters = {"r.app = %s": app, "r.customer = %s": customer, "r.state = %s": state}
-    return keyset.by_id("usage reports", select, "r.id", filters, limit, cursor, _shown)
+    return pagination.by_id("usage reports", select, "r.id", filters, limit, cursor, _shown)
 
 
 def replay(app: str, external_id: str, *, now: datetime) -> None:

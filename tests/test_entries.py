@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from models import database, entries, pages
+from models import database, entries, pagination
 from models.entries import Selection
 from models.errors import Invalid, NotFound
 from models.movements import Take
@@ -105,7 +105,7 @@ def test_a_cursor_that_was_not_given_out_is_refused(db, cursor):
 
 def test_a_cursor_beyond_what_the_database_can_count_is_refused(db):
     with pytest.raises(Invalid):
-        listed(cursor=pages.encode("entries", [2**63]))
+        listed(cursor=pagination.encode("entries", [2**63]))
 
 
 def test_the_stream_has_every_entry_once_however_it_is_cut(db, now, monkeypatch):
@@ -166,7 +166,7 @@ def test_the_last_page_of_a_long_history_is_read_from_indexes_alone(db, now):
         post(*(Take(app=APP, customer="ada", key=f"usage:{batch}-{n}", units=1) for n in range(500)), now=now)
     database.run("ANALYZE")
     for statement in (entries.OF_CUSTOMER, entries.OF_APP):
-        values = {"app": APP, "customer": "ada", "below": pages.LARGEST_POSITION, "limit": 51}
+        values = {"app": APP, "customer": "ada", "below": pagination.LARGEST_POSITION, "limit": 51}
         plan = [line for (line,) in database.fetch("EXPLAIN " + statement.format(filters=""), values)]
         assert any("Index Scan Backward" in line and "entry" in line for line in plan), plan
         assert not any("Sort" in line or ("on entry" in line and "Seq Scan" in line) for line in plan), plan

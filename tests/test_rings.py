@@ -11,11 +11,10 @@ import redis
 from settings import settings
 from until import until
 from workers import main as actors
-from workers import ringer as ringer_module
 from workers import rings
+from workers import rings as ringer_module
 from workers.drain import drain
-from workers.ringer import Ringer
-from workers.rings import heard, ring
+from workers.rings import Ringer, heard, ring
 
 
 @pytest.fixture(autouse=True)

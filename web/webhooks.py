@@ -12,7 +12,7 @@ from models.apps import App
 from settings import SANDBOX_WEBHOOK_SECRET, settings
 from web.fields import Shape
 from web.routes import Answer, Call, Routes
-from workers.ringer import ring_soon
+from workers.rings import ring_soon
 
 routes = Routes("Receivers")
 RECEIVED = {"received": True}

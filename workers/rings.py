@@ -6,6 +6,8 @@ is no reason to refuse a webhook.
 
 from __future__ import annotations
 
+import os
+import threading
 from collections.abc import Callable
 
 import dramatiq
@@ -59,3 +61,38 @@ def _client() -> redis.Redis:
     assert isinstance(broker, RedisBroker)
     client: redis.Redis = broker.client
     return client
+
+
+class Ringer:
+    """One thread a process, started by the first ring asked for; a fork starts its own."""
+
+    def __init__(self) -> None:
+        self._wanted: set[str] = set()
+        self._asked = threading.Event()
+        self._pid = 0
+        self._starting = threading.Lock()
+
+    def ask(self, queue: str) -> None:
+        """Have the queue rung soon."""
+        if self._pid != os.getpid():
+            self._start()
+        self._wanted.add(queue)
+        self._asked.set()
+
+    def _start(self) -> None:
+        with self._starting:
+            if self._pid != os.getpid():
+                threading.Thread(target=self._run, name="ringer", daemon=True).start()
+                self._pid = os.getpid()
+
+    def _run(self) -> None:
+        while True:
+            self._asked.wait()
+            self._asked.clear()
+            for queue in tuple(self._wanted):
+                self._wanted.discard(queue)
+                ring(queue)
+
+
+_ringer = Ringer()
+ring_soon = _ringer.ask

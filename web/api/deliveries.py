@@ -11,7 +11,7 @@ from jobs import endpoints as jobs
 from models import deliveries
 from web.fields import NoBody, Page, QueryText, Shape
 from web.routes import Answer, Call, Routes
-from workers.ringer import ring_soon
+from workers.rings import ring_soon
 
 routes = Routes("Deliveries")
 State = Literal["pending", "delivered", "failed"]

@@ -14,7 +14,7 @@ from web.answers import created
 from web.api.deliveries import Delivery
 from web.fields import Body, Name, NoBody, Page, Shape
 from web.routes import Answer, Call, Routes
-from workers.ringer import ring_soon
+from workers.rings import ring_soon
 
 routes = Routes("Endpoints")
 

@@ -9,7 +9,7 @@ from jobs import events as jobs
 from models import events
 from web.fields import NoBody, Page, QueryText, Shape
 from web.routes import Answer, Call, Routes
-from workers.ringer import ring_soon
+from workers.rings import ring_soon
 
 routes = Routes("Events")
 State = Literal["pending", "done", "ignored", "dead"]

@@ -16,7 +16,7 @@ from models.errors import Invalid
 from web import bodies
 from web.fields import Metadata, Name, NoBody, Page, Quantity, Shape, Text, Time
 from web.routes import Answer, Call, Routes
-from workers.ringer import ring_soon
+from workers.rings import ring_soon
 
 routes = Routes("Usage")
 State = Literal["pending", "settled", "refused", "dead"]

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Callable, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from operator import itemgetter
+from typing import Any, TypeVar
 
 import orjson
 
+from models import database
 from models.errors import Invalid
 
 T = TypeVar("T")
@@ -44,6 +46,30 @@ def cut(of: str, rows: Sequence[T], limit: int, position: Callable[[T], int]) ->
     if len(rows) <= limit:
         return rows, None
     return rows[:limit], encode(of, [position(rows[limit - 1])])
+
+
+def by_id(
+    of: str,
+    select: str,
+    id_column: str,
+    filters: Mapping[str, Any],
+    limit: int,
+    cursor: str | None,
+    show: Callable[[tuple[Any, ...]], dict[str, Any]],
+) -> tuple[list[dict[str, Any]], str | None]:
+    """A page of the list `of`, whose `select` has the id as its first column, and the cursor of the next page.
+
+    `filters` are conditions with their values, such as `{"app = %s": "songs"}`; None leaves a condition out.
+
+    Raises:
+        Invalid: the cursor is not one of this list's.
+    """
+    (below,) = decode(of, cursor)
+    given = {condition: value for condition, value in filters.items() if value is not None}
+    conditions = " AND ".join([*given, f"{id_column} < %s"])
+    sql = f"{select} WHERE {conditions} ORDER BY {id_column} DESC LIMIT %s"
+    rows, following = cut(of, database.fetch(sql, [*given.values(), below, limit + 1]), limit, itemgetter(0))
+    return [show(row) for row in rows], following
 
 
 def _read(cursor: str) -> object:
