@@ -12,7 +12,7 @@ from importlib import import_module
 
 import click
 
-import crashpoints  # noqa: F401  (a wrong SCRIP_CRASH_AT is refused here, before anything starts)
+from runtime import crashpoints  # noqa: F401  (a wrong SCRIP_CRASH_AT is refused here, before anything starts)
 
 COMMANDS = {
     "up": "commands.up",
@@ -26,7 +26,7 @@ COMMANDS = {
     "run": "commands.run",
     "call": "commands.call",
     "sandbox": "commands.sandbox",
-    "welcome": "commands.welcome",
+    "welcome": "commands.demo",
 }
 
 

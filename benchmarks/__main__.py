@@ -14,8 +14,8 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-import embedded
 import settings
+from runtime import embedded
 
 HERE = Path(__file__).parent
 ROUNDS_QUICK, ROUNDS_FULL = 3, 5

@@ -7,8 +7,9 @@ from datetime import datetime, timezone
 
 from benchmarks.databases import Database
 from benchmarks.frame import Bench
-from models import database, ledger
-from models.movements import Grant, Movement
+from models import database
+from models.ledger.post import post
+from models.planning.movements import Grant, Movement
 
 APP, RATE = "ai-services", "voice_call"
 UNITS = 1_000_000  # more than any run takes
@@ -30,7 +31,7 @@ def _fill(count: int) -> None:
     now = datetime.now(timezone.utc)
     for first in range(0, count, GRANTS_A_BATCH):
         grants = [_grant(number) for number in range(first, min(first + GRANTS_A_BATCH, count))]
-        database.transact(lambda conn, grants=grants: ledger.post(conn, grants, now=now))  # type: ignore[misc]
+        database.transact(lambda conn, grants=grants: post(conn, grants, now=now))  # type: ignore[misc]
 
 
 def _grant(number: int) -> Movement:

@@ -14,7 +14,7 @@ from statistics import median
 import psutil
 
 from benchmarks.databases import Server
-from embedded import Servers
+from runtime.embedded import Servers
 from settings import Settings
 
 Measure = Callable[[], float]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from commands import http
-from commands.known_app import known_app
+from commands.options import known_app
 from settings import settings
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 import orjson
 
-from models import catalog
+from models.catalog import catalog
 from models.errors import CatalogError
 from settings import settings
 

@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from processes import ProcessError
+from runtime.processes import ProcessError
 from settings import SettingsError
 
 

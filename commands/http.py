@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from embedded.folder import DataFolder
+from runtime.embedded.folder import DataFolder
 from settings import settings
 
 

@@ -12,10 +12,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from commands import servers
-from commands.known_app import known_app
+from commands.options import known_app
 
 if TYPE_CHECKING:
-    from jobs.imports import Report
+    from jobs.imports.balances import Report
 
 
 @click.group("import", short_help="Import the balances of an older system.")
@@ -37,8 +37,9 @@ def balances(app: str, file: Path, dry_run: bool, skip_bad: bool, as_json: bool)
     imported because of them.
     """
     with servers.database():
-        from jobs import imports
-        from models import catalog, clock
+        from jobs.imports import balances as imports
+        from models import clock
+        from models.catalog import catalog
 
         found = catalog.current()[app]
         columns = (TextColumn("importing"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())

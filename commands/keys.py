@@ -6,9 +6,10 @@ import click
 import orjson
 
 from commands import servers
-from commands.known_app import known_app
-from models import clock, keys
-from models.keys import SCOPES
+from commands.options import known_app
+from models import clock
+from models.access import keys
+from models.access.keys import SCOPES
 
 
 @click.group("keys", short_help="Make, list and revoke API keys.")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import click
 import orjson
 
-import embedded
 import settings
+from runtime import embedded
 
 
 @click.command("migrate", short_help="Bring the database's schema up to date.")

@@ -13,10 +13,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from commands import servers
-from commands.known_app import known_app
+from commands.options import known_app
 
 if TYPE_CHECKING:
-    from jobs.reconcile import Finding
+    from jobs.reconciliation.run import Finding
 
 MOST_DAYS = 365
 MOST_SHOWN = 100
@@ -56,17 +56,17 @@ def command(app: str | None, days: int, from_before: bool, as_json: bool) -> Non
 
 
 def _run(app: str | None, days: int, from_before: bool, quiet: bool) -> tuple[Counter[str], list[Finding]]:
-    from jobs import reconcile
+    from jobs.reconciliation import run
     from models import clock
 
-    counts: Counter[str] = Counter(dict.fromkeys(reconcile.COUNTS, 0))
+    counts: Counter[str] = Counter(dict.fromkeys(run.COUNTS, 0))
     found: list[Finding] = []
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as bar:
         task = bar.add_task("reconciling", total=None)
         back = timedelta(days=days)
-        for it in reconcile.chunks(now=clock.now(), back=back, app=app, is_from_before=from_before):
+        for it in run.chunks(now=clock.now(), back=back, app=app, is_from_before=from_before):
             counts.update(it.counts)
             found += it.found
             bar.update(task, description=it.place or "reconciling", completed=it.done, total=it.total)

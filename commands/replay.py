@@ -7,7 +7,7 @@ import orjson
 from rich.progress import track
 
 from commands import servers
-from commands.known_app import known_app
+from commands.options import known_app
 
 
 @click.command("replay", short_help="Try dead events and usage reports again.")
@@ -28,10 +28,10 @@ def command(app: str, events_given: tuple[int, ...], reports_given: tuple[str, .
     if not (events_given or reports_given or dead):
         raise click.UsageError("say what to replay: --event ID, --usage ID or --dead")
     with servers.database():
-        from jobs import events
+        from jobs.inbox import events
         from models import clock, usage
         from workers import main as actors
-        from workers.rings import ring
+        from workers.wakeups import ring
 
         assert actors.broker, "the actors are what a ring reaches"
 

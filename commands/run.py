@@ -9,7 +9,7 @@ import orjson
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from commands import servers
-from commands.known_app import known_app
+from commands.options import known_app
 
 JOBS = (
     "expire",

@@ -13,15 +13,17 @@ from typing import Any
 import click
 
 from commands import http
-from commands.known_app import known_app
-from models import catalog, durations
-from sandbox import place, purchases, signing
+from commands.options import known_app
+from models import durations
+from models.catalog import catalog
+from sandbox import address, signing
+from sandbox.control import purchases
 from settings import SANDBOX_WEBHOOK_SECRET, settings
 
 
 def _action(ctx: click.Context, param: click.Parameter, name: str) -> str:
     """An action of the portal."""
-    from sandbox.actions import ACTIONS
+    from sandbox.control.actions import ACTIONS
 
     if name not in ACTIONS:
         raise click.BadParameter(f"there is no action {name!r}; there are {', '.join(ACTIONS)}")
@@ -125,9 +127,9 @@ def _headers(provider: str, app: str, body: bytes) -> dict[str, str]:
     """What makes the body a genuine event for the app's receiver."""
     if provider == "stripe":
         return signing.stripe_headers(body, _secret(app))
-    from sandbox import paypal_ca
+    from sandbox.paypal import ca
 
-    return paypal_ca.paypal_headers(body)
+    return ca.paypal_headers(body)
 
 
 def _purchase(provider: str, app: str, customer: str | None, pack: str | None, quantity: int) -> bytes:
@@ -199,7 +201,7 @@ def do(action: str, id_: str, app: str, **said: str | None) -> None:
 
 
 def _control(app: str, **asked: object) -> None:
-    url = place.known_url(settings)
+    url = address.known_url(settings)
     if url is None:
         raise click.ClickException("the sandbox's payment provider has not run yet; start Scrip with: make run")
     body = json.dumps({"app": app, **asked}).encode()

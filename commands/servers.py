@@ -6,15 +6,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-import embedded
 import settings
-from sandbox import place
+from runtime import embedded
+from sandbox import address
 
 
 @contextmanager
 def database() -> Iterator[None]:
     """Join or start the servers, bring the schema up to date, and bind `models.database`."""
-    mine = replace(settings.settings, sandbox_url=place.known_url(settings.settings))
+    mine = replace(settings.settings, sandbox_url=address.known_url(settings.settings))
     with embedded.ensure(mine) as servers:
         settings.settings = embedded.export(mine, servers)
         from models import database as db

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-import supervisor
+from runtime import supervisor
 from settings import Settings, settings
 
 PYTHON = sys.executable

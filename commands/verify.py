@@ -9,7 +9,7 @@ import orjson
 from rich.progress import Progress
 
 from commands import servers
-from commands.known_app import known_app
+from commands.options import known_app
 
 
 @click.command("verify", short_help="Check that every balance adds up.")
@@ -18,12 +18,12 @@ from commands.known_app import known_app
 def command(app: str | None, as_json: bool) -> None:
     """Check the eight invariants of the ledger over one snapshot of the database. Exit code 1 if one does not hold."""
     with servers.database():
-        from jobs import housekeeping
+        from jobs import maintenance
         from models import clock
 
         with Progress(transient=True, disable=as_json) as bar:
             task = bar.add_task("verify", total=8)
-            checks = housekeeping.check_books(now=clock.now(), app=app, progress=lambda *_: bar.advance(task))
+            checks = maintenance.check_books(now=clock.now(), app=app, progress=lambda *_: bar.advance(task))
     ok = all(check.ok for check in checks)
     if as_json:
         click.echo(orjson.dumps({"ok": ok, "checks": [asdict(check) for check in checks]}, default=str))

@@ -7,7 +7,7 @@ from typing import Any
 from zoneinfo import available_timezones
 
 from models import customers, database
-from models.apps import App
+from models.catalog.apps import App
 from models.errors import Invalid
 
 

@@ -11,8 +11,13 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any
 
-from jobs import alerts, expiry, grants, holds, housekeeping, reconcile, session_engine
-from jobs.steps import Step
+from jobs import maintenance
+from jobs.chunks import Step
+from jobs.ledger import expiry, holds
+from jobs.outbox import expiry_alerts
+from jobs.plans import grants
+from jobs.reconciliation import run as reconcile
+from jobs.sessions import engine
 from models.errors import NotFound
 
 MOST_FOUND = 100
@@ -22,13 +27,13 @@ JOBS: dict[str, Job] = {
     "expire": expiry.expire,
     "grant-monthly": grants.grant_monthly,
     "release-holds": holds.release_expired,
-    "settle-sessions": session_engine.settle,
-    "start-waiting": session_engine.start_waiting,
+    "settle-sessions": engine.settle,
+    "start-waiting": engine.start_waiting,
     "reconcile": reconcile.whole,
     "reconcile-recent": reconcile.recent,
-    "tell-expiring": alerts.tell_expiring,
-    "verify": housekeeping.verify,
-    "prune": housekeeping.prune,
+    "tell-expiring": expiry_alerts.tell_expiring,
+    "verify": maintenance.verify,
+    "prune": maintenance.prune,
 }
 # They wait for others: what is due otherwise goes first, and one worker at a time is enough.
 SLOW = ("reconcile", "reconcile-recent")

@@ -6,10 +6,10 @@ import time
 from collections import Counter
 from datetime import datetime, timedelta
 
-from jobs import poison, runs
-from models import schedule
+from jobs import dead_letters, runs
 from models.errors import Unavailable
-from models.schedule import Run
+from models.operations import schedule
+from models.operations.schedule import Run
 
 LONGEST_SECONDS = 20.0
 ATTEMPTS = 8
@@ -40,8 +40,10 @@ def run_due(*, now: datetime) -> int:
 def _count_failure(run: Run, error: Exception, now: datetime) -> None:
     is_dead = run.attempts + 1 >= ATTEMPTS
     todo = "The job's next run does this one's work" if is_dead else "It is tried again by itself"
-    poison.log_defect(error, job=run.job, period=run.period.isoformat())
-    schedule.fail(run, poison.told(error, todo)[:LONGEST_REASON], now + poison.backoff(run.attempts + 1), dead=is_dead)
+    dead_letters.log_defect(error, job=run.job, period=run.period.isoformat())
+    schedule.fail(
+        run, dead_letters.told(error, todo)[:LONGEST_REASON], now + dead_letters.backoff(run.attempts + 1), dead=is_dead
+    )
 
 
 def _run(run: Run, now: datetime) -> dict[str, int] | None:

@@ -12,13 +12,16 @@ from typing import Any
 
 import psycopg
 
-from crashpoints import crashpoint
-from jobs import poison, pricing
-from models import catalog, database, ledger, usage
-from models.apps import App
+from jobs import dead_letters
+from jobs.ledger import pricing
+from models import database, usage
+from models.catalog import catalog
+from models.catalog.apps import App
 from models.errors import Conflict, Invalid, Unprocessable
-from models.movements import Outcome, Take
+from models.ledger.post import post
+from models.planning.movements import Outcome, Take
 from models.usage import Report, Settlement
+from runtime.crashpoints import crashpoint
 
 BATCH = 1000
 Connection = psycopg.Connection[tuple[Any, ...]]
@@ -81,17 +84,17 @@ def replay(app: App, report_id: str, *, now: datetime) -> dict[str, Any]:
 
 def settle(*, now: datetime, limit: int = BATCH) -> int:
     """Settle up to `limit` due reports of one lane that no other drain has. Returns how many; 0 when none is left."""
-    poison.try_survivors_alone("usage", now=now)
+    dead_letters.try_survivors_alone("usage", now=now)
     marked = database.transact(lambda conn: _mark(conn, now, limit))
     if marked is None:
         return 0
     lane, marker, ids = marked
-    poison.apply_or_split(
+    dead_letters.apply_or_split(
         ids,
         apply=lambda part: database.transact(lambda conn: _settle(conn, lane, part, now)),
-        bury=lambda report_id, error: poison.count_failure("usage", report_id, error, now=now),
+        bury=lambda report_id, error: dead_letters.count_failure("usage", report_id, error, now=now),
     )
-    poison.unmark(marker)
+    dead_letters.unmark(marker)
     return len(ids)
 
 
@@ -100,7 +103,7 @@ def _mark(conn: Connection, now: datetime, limit: int) -> tuple[int, int, list[i
         # Read after the lock: what was due before it may be settled by now.
         ids = usage.due_ids(conn, lane, now, limit)
         if ids:
-            return lane, poison.mark(conn, "usage", ids), ids
+            return lane, dead_letters.mark(conn, "usage", ids), ids
     return None
 
 
@@ -116,7 +119,7 @@ def _settle(conn: Connection, lane: int, ids: Sequence[int], now: datetime) -> i
     crashpoint("usage-before-take")
     reports = usage.take(conn, ids, now=now)
     crashpoint("usage-before-post")
-    outcomes = ledger.post(conn, [_movement(report) for report in reports], now=now)
+    outcomes = post(conn, [_movement(report) for report in reports], now=now)
     crashpoint("usage-after-post")
     if reports:
         usage.settle(conn, [_settlement(*pair) for pair in zip(reports, outcomes, strict=True)], now=now)
@@ -131,7 +134,7 @@ def _log_refusals(conn: Connection, reports: Sequence[Report], outcomes: Sequenc
         if outcome.status == "refused":
             details = {"report": report.external_id, "rate": report.rate, "quantity": report.quantity, "dead": False}
             error = {"message": f"{outcome.shortfall} required, {outcome.available} available"}
-            poison.log_error(conn, report.app, "TRACK_USAGE", report.customer, details, error, now)
+            dead_letters.log_error(conn, report.app, "TRACK_USAGE", report.customer, details, error, now)
 
 
 def _movement(report: Report) -> Take:

@@ -1,4 +1,4 @@
-"""Customers: who they are, their tier and their subscription. Their balances are in models/balances.py."""
+"""Customers: who they are, their tier and their subscription. Their balances are in models/ledger/balances.py."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from typing import Any
 
 import psycopg
 
-from models import activation, cycles, database, pagination
-from models.apps import App
+from models import cycles, database, pagination
+from models.catalog.apps import App
 from models.errors import NotFound
-from models.subscription_state import ENDED, PAYING
+from models.plans import activation
+from models.plans.subscription import ENDED, PAYING
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 Row = tuple[Any, ...]

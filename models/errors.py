@@ -1,4 +1,4 @@
-"""Every error that Scrip raises on purpose. The web maps them to answers in one table (web/problems.py)."""
+"""Every error that Scrip raises on purpose. The web maps them to answers in one table (web/http/problems.py)."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ import urllib.request
 from collections.abc import Callable
 
 from sandbox import signing
-from sandbox.store import Store
+from sandbox.store.store import Store
 from settings import SANDBOX_WEBHOOK_SECRET
 
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 60.0

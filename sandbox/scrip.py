@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 from sandbox.delivery import DIRECT
-from sandbox.store import Thing
+from sandbox.store.store import Thing
 
 TIMEOUT_SECONDS = 30
 # A balance is only worth a short wait: the page is about something else.

@@ -19,11 +19,16 @@ from urllib.parse import urlsplit
 from flask import Flask
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
-from models import catalog, clock
-from sandbox import control, errors, pages, paypal_api, place, portal, shop, stripe_api, wording
-from sandbox.account import Account
+from models import clock
+from models.catalog import catalog
+from sandbox import address, formatting
+from sandbox.control import api
 from sandbox.delivery import Headers, Sender
-from sandbox.store import Store
+from sandbox.pages import errors, payment_pages, portal, shop
+from sandbox.paypal import api as paypal_api
+from sandbox.store.account import Account
+from sandbox.store.store import Store
+from sandbox.stripe import api as stripe_api
 from sandbox.ticking import Ticker
 from settings import Settings, settings
 
@@ -62,9 +67,9 @@ class Sandbox:
 
     def _sign_paypal(self, body: bytes) -> Headers:
         # Cryptography needs some megabytes: not before an event of PayPal is sent.
-        from sandbox import paypal_ca
+        from sandbox.paypal import ca
 
-        return paypal_ca.paypal_headers(
+        return ca.paypal_headers(
             body,
             data_dir=self.settings.data_dir,
             base_url=f"{self.url}/paypal",
@@ -76,9 +81,9 @@ def create_app(sandbox: Sandbox) -> Flask:
     app = Flask(__name__)
     app.config["SANDBOX"] = sandbox
     app.config["MAX_CONTENT_LENGTH"] = LARGEST_BODY_BYTES
-    app.jinja_env.filters.update(wording.FILTERS)
-    app.jinja_env.globals.update(wording.GLOBALS)
-    for module in (stripe_api, paypal_api, pages, portal, shop, control, errors):
+    app.jinja_env.filters.update(formatting.FILTERS)
+    app.jinja_env.globals.update(formatting.GLOBALS)
+    for module in (stripe_api, paypal_api, payment_pages, portal, shop, api, errors):
         app.register_blueprint(module.blueprint)
     return app
 
@@ -95,7 +100,7 @@ class _Quiet(WSGIRequestHandler):
 def _server(sandbox: Sandbox) -> BaseWSGIServer:
     at = urlsplit(sandbox.url)
     server = make_server(
-        at.hostname or place.HOST, at.port or 80, create_app(sandbox), threaded=True, request_handler=_Quiet
+        at.hostname or address.HOST, at.port or 80, create_app(sandbox), threaded=True, request_handler=_Quiet
     )
     server.daemon_threads = True  # type: ignore[attr-defined]
     return server
@@ -132,7 +137,7 @@ def main() -> None:
     stopped = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *told: stopped.set())
-    sandbox = Sandbox(settings, settings.sandbox_url or place.choose_url(settings), receiver_of(settings))
+    sandbox = Sandbox(settings, settings.sandbox_url or address.choose_url(settings), receiver_of(settings))
     with serving(sandbox):
         stopped.wait()
 

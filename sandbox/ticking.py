@@ -6,14 +6,15 @@ import logging
 import threading
 from typing import TYPE_CHECKING
 
-from sandbox import paypal_payments, stripe_billing, stripe_checkout
-from sandbox.store import Thing
+from sandbox.paypal import payments
+from sandbox.store.store import Thing
+from sandbox.stripe import billing, checkout
 
 if TYPE_CHECKING:
     from sandbox.server import Sandbox
 
 LOOK_SECONDS = 1.0
-SETTLE = {"checkout.session": stripe_checkout.settle, paypal_payments.CAPTURE: paypal_payments.settle}
+SETTLE = {"checkout.session": checkout.settle, payments.CAPTURE: payments.settle}
 # A daily plan and a clock moved by decades: the rest is done at the next look.
 MOST_PERIODS = 500
 
@@ -53,13 +54,13 @@ def _attend(sandbox: Sandbox, name: str, kind: str, thing: Thing) -> int:
         now = account.now
         it = account.need(kind, thing["id"])
         if kind == "subscription":
-            while stripe_billing.is_due(it, now) and done < MOST_PERIODS:
-                stripe_billing.renew(account, it)
+            while billing.is_due(it, now) and done < MOST_PERIODS:
+                billing.renew(account, it)
                 done += 1
         elif it.get("_settles_at", now + 1) <= now:
             SETTLE[kind](account, it)
             done = 1
         elif kind == "checkout.session" and it["status"] == "open" and it["expires_at"] <= now:
-            stripe_checkout.expire(account, it)
+            checkout.expire(account, it)
             done = 1
     return done

@@ -5,13 +5,16 @@ The tick does no work itself, so it never waits for a worker to be idle; and it 
 
 from __future__ import annotations
 
-from models import clock, outbox, schedule, sessions
+from models import clock
+from models.operations import schedule
+from models.outbox import messages
+from models.sessions import sessions
 from scheduler.schedule import SCHEDULE
-from workers.rings import ring
+from workers.wakeups import ring
 
 QUEUES = ("webhooks", "usage", "maintenance", "sessions", "outbox")
 # What somebody waits for, or what nobody rings for: each is a look at a partial index.
-POLLED = {"sessions": sessions.is_due, "outbox": outbox.is_due}
+POLLED = {"sessions": sessions.is_due, "outbox": messages.is_due}
 
 
 def tick() -> list[str]:

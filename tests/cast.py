@@ -7,9 +7,11 @@ from typing import Any
 
 import orjson
 
-from models import catalog, database, ledger
-from models.apps import App
-from models.movements import Grant, Movement, Outcome
+from models import database
+from models.catalog import catalog
+from models.catalog.apps import App
+from models.ledger import post as ledger
+from models.planning.movements import Grant, Movement, Outcome
 
 ADA, BO, CY = "ada", "bo", "cy"
 
@@ -50,7 +52,7 @@ def entries(customer: str, slug: str = "ai-services") -> list[tuple[str, int]]:
 
 def deliver(slug: str, event: dict[str, Any], *, now: datetime) -> bool:
     """Store an event as the receiver does and apply what is pending; whether it was new."""
-    from jobs import events
+    from jobs.inbox import events
 
     new = events.receive(slug, "stripe", event["id"], event["type"], orjson.dumps(event).decode(), now=now)
     while events.apply_pending(now=now):

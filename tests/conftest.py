@@ -23,8 +23,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """Start the servers before test modules are imported: some modules read the settings when they load."""
     if config.option.collectonly or _is_controller(config):
         return
-    import embedded
     import settings
+    from runtime import embedded
 
     for name in (
         "DATABASE_URL",
@@ -78,7 +78,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 @pytest.fixture
 def db() -> Iterator[str]:
     """An empty database, bound to `models.database`; yields its URL."""
-    from models import catalog, database
+    from models import database
+    from models.catalog import catalog
     from settings import settings
 
     tables = [name for (name,) in database.fetch(TABLES)]

@@ -7,9 +7,10 @@ from datetime import timedelta
 from types import MappingProxyType
 from typing import Any
 
-from models import catalog, database
-from models.apps import App
-from models.catalog import Catalog
+from models import database
+from models.catalog import catalog
+from models.catalog.apps import App
+from models.catalog.catalog import Catalog
 
 MINUTE = timedelta(minutes=1)
 

@@ -8,10 +8,13 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from models import catalog, database, ledger
-from models.apps import Alerts, App, PayPalAccount, StripeAccount
-from models.catalog import Catalog
-from models.movements import (
+from models import database
+from models.catalog import catalog
+from models.catalog.apps import Alerts, App, PayPalAccount, StripeAccount
+from models.catalog.catalog import Catalog
+from models.ledger import post as ledger
+from models.ledger.verify import verify
+from models.planning.movements import (
     Capture,
     Clawback,
     Extend,
@@ -25,7 +28,6 @@ from models.movements import (
     Reverse,
     Take,
 )
-from models.verify import verify
 
 START = datetime(2026, 3, 1, 12, 0, tzinfo=timezone.utc)
 BURN_ORDERS = ("expiring_first", "largest_first", "oldest_first")

@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from models import database, ledger
-from models.movements import Capture, Freeze, Grant, Lapse, Movement, Outcome, Place, Release, Reverse, Take
+from models import database
+from models.ledger import post as ledger
+from models.planning.movements import Capture, Freeze, Grant, Lapse, Movement, Outcome, Place, Release, Reverse, Take
 
 APP = "ai-services"
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from cast import deliver, post
 from models import database
-from models.movements import Clawback
+from models.planning.movements import Clawback
 from stripe_events import event, paid_session
 
 

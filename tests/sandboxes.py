@@ -10,7 +10,7 @@ from typing import Any
 
 import requests
 
-from sandbox import place
+from sandbox import address
 from sandbox.server import Sandbox, serving
 from settings import settings
 
@@ -45,6 +45,6 @@ class Provider:
 def running_provider(folder: Path | None = None, receiver: str = NOWHERE) -> Iterator[Provider]:
     """A sandbox for the time of the block. `receiver` is where Scrip would be."""
     mine = replace(settings, data_dir=folder, sandbox_port=None) if folder else settings
-    sandbox = Sandbox(mine, place.choose_url(mine), receiver)
+    sandbox = Sandbox(mine, address.choose_url(mine), receiver)
     with serving(sandbox):
         yield Provider(sandbox)

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from cast import ADA, app
-from jobs import checkouts
-from models import catalog
+from jobs.payments import checkouts
+from models.catalog import catalog
 from sandboxes import Provider, running_provider
 from settings import settings
 

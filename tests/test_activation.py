@@ -12,7 +12,9 @@ import pytest
 
 from cast import ADA, BO, app, deliver
 from jobs import customers as changes
-from models import activation, catalog, customers, database
+from models import customers, database
+from models.catalog import catalog
+from models.plans import activation
 from stripe_events import event, invoice, subscription
 from tests.web_calls import KEY, OTHER_KEY, bearer, fields, send
 

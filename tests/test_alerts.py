@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 
 from cast import ADA, BO, app, balance, give, post
-from jobs import endpoints, housekeeping, runs
-from models import database, ledger
-from models.movements import Grant, Lapse, Take
+from jobs import maintenance, runs
+from jobs.outbox import endpoints
+from models import database
+from models.ledger import post as ledger
+from models.planning.movements import Grant, Lapse, Take
 
 pytestmark = pytest.mark.usefixtures("db")
 
@@ -209,9 +211,9 @@ def test_a_lot_that_is_spent_or_has_lapsed_is_not_told_to_be_expiring(now: datet
 
 
 def test_more_lots_than_a_chunk_are_told_each_once(now: datetime, monkeypatch: pytest.MonkeyPatch) -> None:
-    from jobs import alerts
+    from jobs.outbox import expiry_alerts
 
-    monkeypatch.setattr(alerts, "CHUNK", 2)
+    monkeypatch.setattr(expiry_alerts, "CHUNK", 2)
     listen(now)
     for number in range(5):
         give(f"c{number}", 10, now=now, expires_at=now + timedelta(days=1))
@@ -231,7 +233,7 @@ def test_only_the_apps_that_are_asked_for_and_listen_are_told(now: datetime) -> 
 def test_a_lot_that_was_told_is_not_told_again_after_messages_are_pruned(
     now: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from jobs import alerts
+    from jobs.outbox import expiry_alerts as alerts
 
     monkeypatch.setattr(alerts, "_horizons", lambda conn, now, app: {"ai-services": now + timedelta(days=400)})
     listen(now)
@@ -241,6 +243,6 @@ def test_a_lot_that_was_told_is_not_told_again_after_messages_are_pruned(
     database.run("UPDATE outbox_delivery SET state = 'delivered'")
     much_later = now + timedelta(days=200)
     runs.run(None, "expire", now=now + timedelta(days=60))
-    housekeeping.prune(now=much_later)
+    maintenance.prune(now=much_later)
     assert [data["customer"] for type_, data in told() if type_ == "lot.expiring"] == [ADA]
     assert tell_expiring(much_later) == 0

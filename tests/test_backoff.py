@@ -12,9 +12,11 @@ import orjson
 import pytest
 
 from cast import ADA, app, balance, deliver, event_states
-from jobs import events, poison, usage
-from models import cycles, database, ledger
+from jobs import dead_letters, usage
+from jobs.inbox import events
+from models import cycles, database
 from models.errors import ProviderAway
+from models.ledger import post
 from stripe_events import event, invoice, subscription
 
 pytestmark = pytest.mark.usefixtures("db")
@@ -98,7 +100,7 @@ def test_reports_that_many_drains_try_at_once_have_failed_once(now: datetime, mo
     slug = next(it for it in ("clash-ai", "voice-therapy", "ai-services") if app(it).rates)
     reports = [{**it, "rate": next(iter(app(slug).rates))} for it in reports]
     usage.accept(app(slug), reports, now=now)
-    monkeypatch.setattr(ledger, "post", broken)
+    monkeypatch.setattr(post, "post", broken)
     together(lambda: usage.settle(now=now))
     assert database.fetch("SELECT DISTINCT attempts FROM usage_queue") == [(1,)]
 
@@ -146,7 +148,7 @@ def test_what_died_of_waiting_for_a_customer_is_applied_once_they_are_known(now:
 def test_attempts_that_failed_because_a_provider_was_away_do_not_count_towards_death(now: datetime) -> None:
     receive("customer.subscription.created", of(now), now)
     for tried in range(20):
-        poison.count_failure("webhooks", 1, ProviderAway("no answer"), now=now, attempts=tried)
+        dead_letters.count_failure("webhooks", 1, ProviderAway("no answer"), now=now, attempts=tried)
     assert attempts() == [20]
     later = now + timedelta(hours=2)
     events.apply_pending(now=later)

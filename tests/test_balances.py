@@ -9,9 +9,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from models import balances, catalog, database
+from models import database
+from models.catalog import catalog
 from models.errors import Invalid
-from models.movements import Clawback
+from models.ledger import balances
+from models.planning.movements import Clawback
 from tests.posting import APP, capture, freeze, grant, hold, post, refund, release, sweep, take
 
 DAY = timedelta(days=1)

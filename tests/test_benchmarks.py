@@ -15,9 +15,9 @@ from benchmarks import frame, report
 from benchmarks.databases import Database
 from benchmarks.frame import Bench, Measure, Result, Row
 from benchmarks.rows import kernel, one_deduction, settle
-from embedded import Servers
 from jobs import usage
 from models import database
+from runtime.embedded import Servers
 from settings import settings
 
 CUSTOMERS = 40

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from models import catalog
-from models.apps import Alerts, Pack, Plan, Rate
-from models.catalog import CatalogError, UnknownApp
+from models.catalog import catalog
+from models.catalog.apps import Alerts, Pack, Plan, Rate
+from models.catalog.catalog import CatalogError, UnknownApp
 
 SHIPPED = Path(__file__).parent.parent / "catalog"
 

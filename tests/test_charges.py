@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from cast import ADA, BO, app, balance, entries, give
-from jobs import adjustments, charges, refunds
+from jobs.ledger import adjustments, charges, refunds
 from models import database
 from models.errors import Conflict, InsufficientBalance, Invalid, NotFound
 

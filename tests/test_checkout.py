@@ -11,12 +11,13 @@ from typing import Any
 
 import pytest
 
-import crashpoints
 from cast import ADA, BO, app, balance, deliver, entries
-from jobs import checkouts, housekeeping
-from jobs.providers import stripe_checkout
+from jobs import maintenance
+from jobs.payments import checkouts
+from jobs.providers.stripe import checkout
 from models import cycles, database
 from models.errors import Conflict, Forbidden, Invalid, NotFound, ProviderAway, ProviderRefused
+from runtime import crashpoints
 from sandboxes import Provider
 from shop import begin, change, open_shop, order, repack
 from stripe_events import event, subscription
@@ -145,7 +146,7 @@ def test_a_provider_that_is_away_leaves_a_checkout_that_goes_on_later(
     with pytest.raises(ProviderAway):
         checkouts.start(app(), order(id="c-1"), now=now)
     assert stored() == [("c-1", "new", None)]
-    monkeypatch.setitem(checkouts.OPENERS, "stripe", stripe_checkout.open_session)
+    monkeypatch.setitem(checkouts.OPENERS, "stripe", checkout.open_session)
     assert checkouts.start(app(), order(id="c-1"), now=now)[1] is True
 
 
@@ -300,7 +301,7 @@ def test_a_plan_that_changed_meanwhile_grants_its_first_month_as_it_was_sold(pro
     assert balance(ADA, "songs") == 1000
     tell(second, third)
     assert entries(ADA, "songs")[-1] == ("subscription_grant", 300), "from then on the catalog's"
-    assert all(check.ok for check in housekeeping.check_books(now=second))
+    assert all(check.ok for check in maintenance.check_books(now=second))
 
 
 def test_a_plans_promise_to_one_customer_is_kept_for_no_other(provider: Provider, now: datetime) -> None:
@@ -340,12 +341,12 @@ def test_what_paypal_cannot_take_is_refused_without_asking_it(
 
 
 def test_a_checkout_over_paypal_is_credited_once_captured(provider: Provider, now: datetime) -> None:
-    from jobs.providers import paypal_api
+    from jobs.providers.paypal import client
 
     answer = begin(now=now, slug="echomind", pack="session", id="c-1", quantity=2)
     assert answer["provider"] == "paypal"
     ((_, state, order_id),) = stored()
     assert state == "open"
-    made = paypal_api.client(app("echomind")).get_order(order_id)
+    made = client.client(app("echomind")).get_order(order_id)
     assert made["purchase_units"][0]["amount"] == {"currency_code": "USD", "value": "11.98"}
     assert checkouts.start(app("echomind"), order(pack="session", id="c-1", quantity=2), now=now) == (answer, False)

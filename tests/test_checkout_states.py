@@ -13,8 +13,10 @@ import pytest
 
 import paypal_events
 from cast import ADA, app, entries
-from jobs import checkouts, events, reconcile
-from jobs.providers import paypal_api
+from jobs.inbox import events
+from jobs.payments import checkouts
+from jobs.providers.paypal import client as paypal_client
+from jobs.reconciliation import run
 from models import clock, database
 from models.errors import ProviderAway
 from sandboxes import Provider
@@ -192,7 +194,7 @@ def test_after_a_failure_a_new_checkout_is_another_page(client: Any, provider: P
 
 
 def look(now: datetime, slug: str) -> None:
-    for _ in reconcile.chunks(now=now, back=timedelta(days=2), app=slug):
+    for _ in run.chunks(now=now, back=timedelta(days=2), app=slug):
         pass
 
 
@@ -200,11 +202,11 @@ def test_a_pending_capture_whose_end_nobody_told_is_found_by_its_order(
     provider: Provider, now: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begin(now=now, id="c-1", slug="echomind", pack="session")
-    monkeypatch.setattr(paypal_api.PayPal, "list_events", lambda *_: iter(()))
+    monkeypatch.setattr(paypal_client.PayPal, "list_events", lambda *_: iter(()))
     for status in ("PENDING", "COMPLETED"):
         capture = paypal_events.capture(None, status=status)
         told = paypal_events.order("checkout=c-1&app=echomind", capture)
-        monkeypatch.setattr(paypal_api.PayPal, "get_order", lambda _, order_id, told=told: {**told, "id": order_id})
+        monkeypatch.setattr(paypal_client.PayPal, "get_order", lambda _, order_id, told=told: {**told, "id": order_id})
         look(now, "echomind")
         assert shown("echomind")[0] == {"PENDING": "pending", "COMPLETED": "paid"}[status]
     assert entries(ADA, "echomind") == [("purchase", 1)]

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from jobs import customers as changes
-from models import catalog, customers, database
+from models import customers, database
+from models.catalog import catalog
 from models.errors import Invalid, NotFound
 from tests.posting import grant
 

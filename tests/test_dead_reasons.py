@@ -11,7 +11,8 @@ import pytest
 
 import paypal_events
 from cast import ADA, balance, deliver
-from jobs import events, poison
+from jobs import dead_letters
+from jobs.inbox import events
 from models import database
 from running import ROOT
 from stripe_events import event, invoice, paid_session, refund, subscription
@@ -167,9 +168,9 @@ def test_a_defect_of_scrips_is_told_as_one(now: datetime, monkeypatch: pytest.Mo
     for hour in range(1, 12):
         events.apply_pending(now=now + timedelta(hours=2 * hour))
     ((state, attempts, error),) = database.fetch("SELECT state, attempts, error FROM inbox_event")
-    assert (state, attempts) == ("dead", poison.ATTEMPTS)
+    assert (state, attempts) == ("dead", dead_letters.ATTEMPTS)
     assert is_documented(error)
-    assert is_documented(poison.DIED)
+    assert is_documented(dead_letters.DIED)
     assert error.startswith("Scrip itself failed on it: the wheel came off; the workers' log says where. Replay it")
 
 

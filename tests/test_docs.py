@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-import crashpoints
 import manage
+from runtime import crashpoints
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -20,19 +20,19 @@ import redis
 from dramatiq.brokers.redis import RedisBroker
 from playhouse.pool import PooledPostgresqlDatabase
 
-import embedded
-import processes
-from embedded.account import account_for, let_walk_to
-from embedded.folder import DataFolder
-from embedded.postgres import programs_folder
 from folders import data_folder
-from processes import Account, Process, ProcessError
+from runtime import embedded, processes
+from runtime.embedded.account import account_for, let_walk_to
+from runtime.embedded.folder import DataFolder
+from runtime.embedded.postgres import programs_folder
+from runtime.processes import Account, Process, ProcessError
 from settings import ROOT, Settings, load
 from until import until
 
 # Owns the servers of the folder in its argument until its stdin closes.
 OWNER = """
-import sys, embedded, processes
+import sys
+from runtime import embedded, processes
 from settings import load
 if "abandons" in sys.argv:
     processes._prctl = None

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from models import database, entries, pagination
-from models.entries import Selection
+from models import database, pagination
 from models.errors import Invalid, NotFound
-from models.movements import Take
+from models.ledger import entries
+from models.ledger.entries import Selection
+from models.planning.movements import Take
 from tests.posting import APP, grant, post, refund, take
 
 MINUTE = timedelta(minutes=1)

@@ -7,7 +7,9 @@ from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 
-from models import balances, catalog, database, explain
+from models import database
+from models.catalog import catalog
+from models.ledger import balances, explain
 from tests.posting import APP, capture, grant, hold, refund, sweep, take
 from tests.test_balances import DAY, STEPS, Story
 

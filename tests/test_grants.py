@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 from cast import ADA, app, balance, deliver, entries
-from jobs import grants, runs
-from models import catalog, cycles, database
+from jobs import runs
+from jobs.plans import grants
+from models import cycles, database
+from models.catalog import catalog
 from stripe_events import event, invoice, subscription
 
 pytestmark = pytest.mark.usefixtures("db")

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from cast import ADA, app, balance, entries, give
-from jobs import holds, runs
+from jobs import runs
+from jobs.ledger import holds
 from models import database
 from models.errors import Conflict, InsufficientBalance, NotFound
 

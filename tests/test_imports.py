@@ -15,10 +15,15 @@ from typing import Any
 import pytest
 
 from cast import ADA, BO, CY, app, balance, entries, give
-from jobs import holds, housekeeping, import_files, imports, refunds
-from jobs.imports import Report
-from models import balances, database, operations
+from jobs import maintenance
+from jobs.imports import balances as imports
+from jobs.imports import files
+from jobs.imports.balances import Report
+from jobs.ledger import holds, refunds
+from models import database
 from models.errors import Conflict
+from models.ledger import balances
+from models.operations import log
 from running import ROOT, Running
 
 SLUG = "echomind"
@@ -29,7 +34,7 @@ FILE = "customer,units,expires_at,reason\nada,3,2026-12-31T00:00:00Z,two packs\n
 def books(db: str, now: datetime) -> Any:
     """An empty database whose books are checked at the end."""
     yield
-    assert [check.name for check in housekeeping.check_books(now=now, app=None) if not check.ok] == []
+    assert [check.name for check in maintenance.check_books(now=now, app=None) if not check.ok] == []
 
 
 pytestmark = pytest.mark.usefixtures("books")
@@ -178,7 +183,7 @@ def test_a_file_that_cannot_be_read_is_told_with_the_line(now: datetime, data: b
 
 
 def test_a_line_after_one_with_a_line_break_in_it_keeps_its_number() -> None:
-    parsed = import_files.parse(b'customer,units,reason\nada,1,"a\nb"\nbo,x,\n')
+    parsed = files.parse(b'customer,units,reason\nada,1,"a\nb"\nbo,x,\n')
     assert [bad.line for bad in parsed.bad] == [4]
 
 
@@ -230,12 +235,12 @@ def test_the_documented_example_can_be_imported(now: datetime) -> None:
     (example,) = re.findall(r"```\n(customer,.*?)```", page, re.DOTALL)
     report = load(example, now)
     assert (report.imported, report.units, report.bad) == (3, 4, [])
-    assert [name for name in import_files.CELLS if f"`{name}`" not in page] == []
+    assert [name for name in files.CELLS if f"`{name}`" not in page] == []
 
 
 def test_the_operation_log_tells_of_each_row(now: datetime) -> None:
     load("customer,units,free_sessions_used\nada,3,0\nbo,0,1\n", now)
-    lines = operations.page(SLUG, operation="IMPORT")[0]
+    lines = log.page(SLUG, operation="IMPORT")[0]
     assert sorted((line["customer"], line["status"]) for line in lines) == [
         (ADA, "STARTED"),
         (ADA, "SUCCESS"),

@@ -26,8 +26,10 @@ from kernel import (
     slug,
     take,
 )
-from models import database, ledger
-from models.movements import Capture, Freeze, Grant, Movement, Place, Reverse, Take
+from models import database
+from models.ledger import post as ledger
+from models.ledger.post import plan
+from models.planning.movements import Capture, Freeze, Grant, Movement, Place, Reverse, Take
 
 __all__ = ["kernel"]
 pytestmark = pytest.mark.usefixtures("kernel")
@@ -216,7 +218,7 @@ def _take(units: int, *, of: str = ADA, app: str = APP, key: str = "", on_shortf
 def test_a_row_that_moved_under_the_lock_is_noticed_and_nothing_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody but the ledger updates a lot; if somebody does, the write must not miss it silently."""
     grant(100)
-    planned = ledger.plan
+    planned = plan
 
     def moved(*state: Any, **options: Any) -> Any:
         database.connection().execute("UPDATE lot SET remaining = remaining")

@@ -29,7 +29,7 @@ from kernel import (
     take,
 )
 from models import database
-from models.movements import Clawback
+from models.planning.movements import Clawback
 
 __all__ = ["kernel"]
 pytestmark = pytest.mark.usefixtures("kernel")

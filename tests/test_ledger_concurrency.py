@@ -32,9 +32,10 @@ from kernel import (
     slug,
     take,
 )
-from models import database, ledger
+from models import database
 from models.errors import Unavailable
-from models.movements import Grant, Lapse, Movement, Outcome, Place, Take
+from models.ledger import post as ledger
+from models.planning.movements import Grant, Lapse, Movement, Outcome, Place, Take
 from until import until
 
 __all__ = ["kernel"]

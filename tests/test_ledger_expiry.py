@@ -27,7 +27,7 @@ from kernel import (
     unqueue,
 )
 from models import database
-from models.movements import Lapse, Take
+from models.planning.movements import Lapse, Take
 
 __all__ = ["kernel"]
 pytestmark = pytest.mark.usefixtures("kernel")

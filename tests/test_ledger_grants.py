@@ -27,7 +27,7 @@ from kernel import (
     unqueue,
 )
 from models import database
-from models.movements import Grant
+from models.planning.movements import Grant
 
 __all__ = ["kernel"]
 pytestmark = pytest.mark.usefixtures("kernel")

@@ -29,7 +29,7 @@ from kernel import (
     take,
 )
 from models import database
-from models.movements import Capture, Extend, Place, Release
+from models.planning.movements import Capture, Extend, Place, Release
 
 __all__ = ["kernel"]
 pytestmark = pytest.mark.usefixtures("kernel")

@@ -31,7 +31,7 @@ from kernel import (
     unqueue,
 )
 from models import database
-from models.movements import Reverse
+from models.planning.movements import Reverse
 
 __all__ = ["kernel"]
 pytestmark = pytest.mark.usefixtures("kernel")

@@ -23,7 +23,7 @@ from kernel import (
     slug,
     take,
 )
-from models.movements import Freeze, Take
+from models.planning.movements import Freeze, Take
 
 __all__ = ["kernel"]
 pytestmark = pytest.mark.usefixtures("kernel")

@@ -9,9 +9,12 @@ from typing import Any
 import orjson
 import pytest
 
-from jobs import adjustments, charges, events, expiry, holds, refunds, usage
-from models import catalog, operations
+from jobs import usage
+from jobs.inbox import events
+from jobs.ledger import adjustments, charges, expiry, holds, refunds
+from models.catalog import catalog
 from models.errors import InsufficientBalance, Invalid
+from models.operations import log as operations
 from tests.posting import APP, grant, take
 from tests.stripe_events import event, paid_session
 

@@ -18,12 +18,13 @@ import pytest
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from cast import ADA, BO, CY, app, deliver, event_states
-from jobs import endpoints, housekeeping, outbox, outgoing
+from jobs import maintenance
+from jobs.outbox import endpoints, http, sender
 from models import database
-from models import deliveries as stored
-from models import endpoints as stored_endpoints
 from models.errors import Conflict, NotFound
-from models.outbox import Message, is_due, tell
+from models.outbox import deliveries
+from models.outbox import endpoints as stored_endpoints
+from models.outbox.messages import Message, is_due, tell
 from receivers import Receiver, hang, receiving
 from settings import ROOT
 from stripe_events import event, invoice, paid_session
@@ -51,11 +52,11 @@ def say(*messages: Message, now: datetime) -> None:
 
 
 def send(now: datetime) -> int:
-    return outbox.deliver_due(now=now)
+    return sender.deliver_due(now=now)
 
 
 def shown(slug: str = "ai-services", **filters: Any) -> list[dict[str, Any]]:
-    return stored.page(slug, **filters)[0]
+    return deliveries.page(slug, **filters)[0]
 
 
 def only(slug: str = "ai-services") -> dict[str, Any]:
@@ -198,7 +199,7 @@ def test_a_failure_is_tried_again_under_the_same_id_after_longer_and_longer_wait
     receiver.answer = 500
     endpoint(receiver.url, now)
     say(now=now)
-    for number, wait in enumerate(outbox.RETRY_AFTER, 1):
+    for number, wait in enumerate(sender.RETRY_AFTER, 1):
         assert send(now) == 1
         it = only()
         assert (it["state"], it["attempts"], it["status_code"]) == ("pending", number, 500)
@@ -208,14 +209,14 @@ def test_a_failure_is_tried_again_under_the_same_id_after_longer_and_longer_wait
     assert send(now) == 1
     assert (only()["state"], only()["error"], only()["next_attempt_at"]) == ("failed", "answered 500", None)
     assert len(set(receiver.ids)) == 1
-    assert timedelta(days=3) < sum(outbox.RETRY_AFTER, timedelta(0)) < timedelta(days=4)
+    assert timedelta(days=3) < sum(sender.RETRY_AFTER, timedelta(0)) < timedelta(days=4)
 
 
 def test_the_clock_of_a_retry_is_signed_afresh(now: datetime, receiver: Receiver) -> None:
     receiver.answer = 500
     it = endpoint(receiver.url, now)
     say(now=now)
-    outbox.deliver_due(now=now, wall=lambda: time.time() - 3600)
+    sender.deliver_due(now=now, wall=lambda: time.time() - 3600)
     receiver.answer = 204
     send(now + timedelta(days=1))
     with pytest.raises(WebhookVerificationError):
@@ -352,7 +353,7 @@ def test_what_a_killed_sender_had_taken_is_sent_again_under_the_same_id(now: dat
     assert killed.returncode == -signal.SIGKILL
     assert (len(receiver.came), only()["state"]) == (1, "pending")
     assert send(now) == 0
-    assert send(now + outbox.LEASE + timedelta(seconds=30)) == 1
+    assert send(now + sender.LEASE + timedelta(seconds=30)) == 1
     assert (only()["state"], only()["attempts"]) == ("delivered", 2)
     assert len(set(receiver.ids)) == 1
     assert len(receiver.ids) == 2
@@ -367,7 +368,7 @@ def test_a_round_that_is_interrupted_writes_what_was_sent_before(now: datetime, 
         return next(seconds)
 
     with pytest.raises(StopIteration):
-        outbox.deliver_due(now=now, wall=wall)
+        sender.deliver_due(now=now, wall=wall)
     assert [(it["customer"], it["state"]) for it in shown()] == [(BO, "pending"), (ADA, "delivered")]
     assert len(receiver.came) == 1
 
@@ -376,17 +377,17 @@ def test_a_sender_that_was_away_for_longer_than_its_lease_changes_nothing_unless
     endpoint("https://app.example/hook", now)
     say(now=now)
     options = {"failing": False, "each": 8, "limit": 16}
-    later = now + outbox.LEASE
-    (late,) = stored.claim(now=now, until=later, **options)
-    (taken,) = stored.claim(now=later, until=later + outbox.LEASE, **options)
+    later = now + sender.LEASE
+    (late,) = deliveries.claim(now=now, until=later, **options)
+    (taken,) = deliveries.claim(now=later, until=later + sender.LEASE, **options)
     assert (late.id, late.message_id, taken.attempts) == (taken.id, taken.message_id, 2)
 
     def write(status_code: int) -> None:
-        outcome = outbox.judge(late, status_code, None, now=later)
-        database.transact(lambda conn: stored.record(conn, [outcome], now=later))
+        outcome = sender.judge(late, status_code, None, now=later)
+        database.transact(lambda conn: deliveries.record(conn, [outcome], now=later))
 
     write(500)
-    assert (only()["status_code"], only()["next_attempt_at"]) == (None, later + outbox.LEASE)
+    assert (only()["status_code"], only()["next_attempt_at"]) == (None, later + sender.LEASE)
     write(204)
     assert only()["state"] == "delivered"
 
@@ -406,15 +407,15 @@ def test_one_endpoint_that_hangs_does_not_hold_up_the_others(now: datetime, rece
         sending = pool.submit(work)
         until(lambda: len(receiver.came) == 100, 9)
         assert not sending.done()
-        assert len(slow.came) <= outbox.AT_ONCE_EACH
-        assert len(shown(endpoint="quick", state="delivered", limit=200)) >= 100 - outbox.AT_ONCE_EACH
+        assert len(slow.came) <= sender.AT_ONCE_EACH
+        assert len(shown(endpoint="quick", state="delivered", limit=200)) >= 100 - sender.AT_ONCE_EACH
         slow.free.set()
         assert sending.result(30) == 200
 
 
 def test_many_endpoints_that_hang_leave_places_for_one_that_works(now: datetime, receiver: Receiver) -> None:
     with receiving(hang) as slow, ThreadPoolExecutor(1) as pool:
-        for number in range(outbox.PLACES * 2):
+        for number in range(sender.PLACES * 2):
             endpoint(slow.url, now, id=f"slow-{number}")
         database.run("UPDATE endpoint SET failing_since = %s, last_failed_at = %s", [now, now])
         endpoint(receiver.url, now, id="quick")
@@ -428,12 +429,12 @@ def test_many_endpoints_that_hang_leave_places_for_one_that_works(now: datetime,
 
         sending = pool.submit(work)
         until(lambda: len(receiver.came) == 20, 9)
-        until(lambda: len(slow.came) == outbox.PLACES_OF_FAILING, 9)
+        until(lambda: len(slow.came) == sender.PLACES_OF_FAILING, 9)
         database.run("UPDATE endpoint SET events = '{balance.low}' WHERE external_id <> 'quick'")
         say(Message("ai-services", "lot.expired", ADA, {}), now=now)
         until(lambda: len(receiver.came) == 21, 5)
         slow.free.set()
-        assert sending.result(30) == 21 + 20 * outbox.PLACES * 2
+        assert sending.result(30) == 21 + 20 * sender.PLACES * 2
 
 
 def test_who_trickles_is_cut_off(now: datetime, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -442,12 +443,12 @@ def test_who_trickles_is_cut_off(now: datetime, monkeypatch: pytest.MonkeyPatch)
         while not it.free.wait(0.05):
             request.wfile.write(b"X: y\r\n")
 
-    monkeypatch.setattr(outgoing, "TIMEOUT_SECONDS", 0.5)
+    monkeypatch.setattr(http, "TIMEOUT_SECONDS", 0.5)
     with receiving(trickle) as slow:
         endpoint(slow.url, now)
         say(now=now)
         assert send(now) == 1
-        assert (only()["state"], only()["error"]) == ("pending", outgoing.TOO_SLOW)
+        assert (only()["state"], only()["error"]) == ("pending", http.TOO_SLOW)
 
 
 def test_an_answer_that_is_none_is_a_failure_that_can_be_stored(now: datetime) -> None:
@@ -494,8 +495,8 @@ def test_claims_at_once_take_each_delivery_once(now: datetime) -> None:
         taken = []
         for _ in range(20):
             together.wait(30)
-            until_then = now + outbox.LEASE
-            taken += stored.claim(now=now, until=until_then, failing=False, each=800, limit=16)
+            until_then = now + sender.LEASE
+            taken += deliveries.claim(now=now, until=until_then, failing=False, each=800, limit=16)
         database.release()
         return [it.id for it in taken]
 
@@ -510,7 +511,7 @@ def test_what_is_told_to_an_endpoint_as_it_is_deleted_is_given_up(now: datetime)
     database.run("UPDATE endpoint SET state = 'deleted'")
     assert is_due(now=now) is True
     assert send(now) == 0
-    assert (only()["state"], only()["error"], is_due(now=now)) == ("failed", stored.NOBODY, False)
+    assert (only()["state"], only()["error"], is_due(now=now)) == ("failed", deliveries.NOBODY, False)
 
 
 def test_old_messages_are_forgotten_with_their_deliveries_and_pending_ones_kept(
@@ -520,8 +521,8 @@ def test_old_messages_are_forgotten_with_their_deliveries_and_pending_ones_kept(
     say(now=now)
     send(now)
     say(now=now)
-    assert housekeeping.prune(now=now + timedelta(days=89)).counts["messages"] == 0
-    assert housekeeping.prune(now=now + timedelta(days=91)).counts["messages"] == 1
+    assert maintenance.prune(now=now + timedelta(days=89)).counts["messages"] == 0
+    assert maintenance.prune(now=now + timedelta(days=91)).counts["messages"] == 1
     assert [it["state"] for it in shown()] == ["pending"]
     assert database.fetch("SELECT count(*) FROM outbox_delivery") == [(1,)]
 
@@ -534,8 +535,8 @@ def test_deliveries_are_listed_newest_first_by_what_is_asked_for(now: datetime) 
     assert [(it["endpoint"], it["customer"]) for it in shown()] == [("a", CY), ("b", BO), ("a", BO), ("a", ADA)]
     assert [it["customer"] for it in shown(customer=BO, endpoint="b")] == [BO]
     assert [it["customer"] for it in shown(type="balance.low")] == [CY, ADA]
-    first, cursor = stored.page("ai-services", limit=3)
-    rest, end = stored.page("ai-services", limit=3, cursor=cursor)
+    first, cursor = deliveries.page("ai-services", limit=3)
+    rest, end = deliveries.page("ai-services", limit=3, cursor=cursor)
     assert [it["id"] for it in first + rest] == [it["id"] for it in shown()]
     assert end is None
     assert shown("songs") == []

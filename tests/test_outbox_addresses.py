@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 
 from cast import ADA, app
-from jobs import endpoints, outbox, outgoing_addresses
-from jobs.outgoing import Attempt
-from models import database, deliveries
+from jobs.outbox import addresses, endpoints, sender
+from jobs.outbox.http import Attempt
+from models import database
 from models.errors import Invalid
-from models.outbox import Message, tell
+from models.outbox import deliveries
+from models.outbox.messages import Message, tell
 from receivers import Receiver, receiving
 from settings import SettingsError, load
 
@@ -35,7 +36,7 @@ def configured(monkeypatch: pytest.MonkeyPatch) -> Configure:
     """Have outgoing requests see other settings."""
 
     def configure(**environ: str) -> None:
-        monkeypatch.setattr(outgoing_addresses, "settings", load(environ))
+        monkeypatch.setattr(addresses, "settings", load(environ))
 
     return configure
 
@@ -74,7 +75,7 @@ def test_a_public_name_that_leads_to_this_machine_is_refused_at_connect(
     resolving("hooks.example", "127.0.0.1")
     endpoints.create(app(), {"url": f"https://hooks.example:{receiver.port}/hook"}, now=now)
     database.transact(lambda conn: tell(conn, [Message("ai-services", "lot.expired", ADA, {})], now=now))
-    assert outbox.deliver_due(now=now) == 1
+    assert sender.deliver_due(now=now) == 1
     ((it,), _) = deliveries.page("ai-services")
     assert (it["state"], it["error"]) == ("pending", "not sent: the URL leads to a private address, 127.0.0.1")
     assert receiver.came == []

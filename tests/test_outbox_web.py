@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from jobs import outbox
+from jobs.outbox import sender
 from models import clock, database
-from models import keys as stored_keys
-from models.outbox import Message, tell
+from models.access import keys
+from models.outbox.messages import Message, tell
 from receivers import receiving
 from web_calls import KEY, OTHER_KEY, bearer, fields, problem, rows, send
 
@@ -122,7 +122,7 @@ def test_a_test_message_goes_to_its_endpoint_whatever_it_wants(client: Any) -> N
         create(client, id="other", events=None)
         answer = send(client, "/v1/endpoints/main/test", b"")
         assert (answer.status_code, answer.json["type"], answer.json["state"]) == (202, "endpoint.test", "pending")
-        outbox.deliver_due(now=clock.now())
+        sender.deliver_due(now=clock.now())
         data = {"app": "ai-services", "customer": None, "endpoint": "main"}
         assert receiver.verified(made["secret"])["data"] == data
     (delivery,) = listed(client)
@@ -134,7 +134,7 @@ def test_a_disabled_endpoint_says_why_and_is_enabled_again(client: Any) -> None:
     with receiving(410) as receiver:
         create(client, url=receiver.url)
         say()
-        outbox.deliver_due(now=clock.now())
+        sender.deliver_due(now=clock.now())
     (shown,) = listed(client, "/v1/endpoints")
     assert (shown["status"], shown["disabled_reason"]) == ("disabled", "it answered 410 Gone")
     (delivery,) = listed(client, "/v1/deliveries?state=failed&customer=ada&endpoint=main&type=balance.low")
@@ -186,7 +186,7 @@ def test_another_app_sees_and_changes_nothing(client: Any) -> None:
 
 
 def test_only_the_scope_admin_may(client: Any, now: datetime) -> None:
-    key = bearer(stored_keys.create("ai-services", ["read", "write"], now=now))
+    key = bearer(keys.create("ai-services", ["read", "write"], now=now))
     for method, path in (
         ("GET", "/v1/endpoints"),
         ("GET", "/v1/deliveries"),

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from cast import ADA, app, balance, deliver, entries, event_states
-from jobs import housekeeping, runs
+from jobs import maintenance, runs
 from models import cycles, database
 from shop import change
 from stripe_events import charge, event, invoice, paid_session, subscription
@@ -25,7 +25,7 @@ def tell(*told: Told, slug: str = "songs") -> None:
 
 
 def clean(now: datetime) -> bool:
-    return all(check.ok for check in housekeeping.check_books(now=now))
+    return all(check.ok for check in maintenance.check_books(now=now))
 
 
 def of(now: datetime, anchor: datetime, month: int, **more: Any) -> dict[str, Any]:

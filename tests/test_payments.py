@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from cast import ADA, BO, app, deliver, give
-from jobs import adjustments, charges, expiry, holds, refunds
-from models import database, payment_list
+from jobs.ledger import adjustments, charges, expiry, holds, refunds
+from models import database
 from models.errors import NotFound
+from models.payments import listing
 from sales import buy, claw, payment_id, returned
 from stripe_events import event, invoice, paid_session, subscription
 from tests.web_calls import OTHER_KEY, bearer, fields, problem, send
@@ -20,7 +21,7 @@ DAY = timedelta(days=1)
 
 
 def payments(customer: str, now: datetime, slug: str = "songs") -> list[dict[str, Any]]:
-    return payment_list.of_customer(app(slug), customer, now=now)[0]
+    return listing.of_customer(app(slug), customer, now=now)[0]
 
 
 def credits_of(customer: str, now: datetime, slug: str = "songs") -> list[str | None]:
@@ -209,8 +210,8 @@ def test_each_month_of_a_plan_has_a_payment_of_its_own(db, now):
 def test_the_list_goes_on_by_cursor_newest_first(db, now):
     for number in range(5):
         buy(ADA, "starter", str(number), now=now)
-    first, cursor = payment_list.of_customer(app("songs"), ADA, limit=3, now=now)
-    second, end = payment_list.of_customer(app("songs"), ADA, limit=3, cursor=cursor, now=now)
+    first, cursor = listing.of_customer(app("songs"), ADA, limit=3, now=now)
+    second, end = listing.of_customer(app("songs"), ADA, limit=3, cursor=cursor, now=now)
     assert [payment["reference"] for payment in first + second] == ["pi_4", "pi_3", "pi_2", "pi_1", "pi_0"]
     assert end is None
 
@@ -224,10 +225,10 @@ def test_a_customer_sees_their_own_payments_only(db, now):
 
 def test_one_payment_is_found_by_its_number_and_not_by_another_app(db, now):
     buy(ADA, "starter", "1", now=now)
-    assert payment_list.get(app("songs"), payment_id("1"), now=now) == payments(ADA, now)[0]
+    assert listing.get(app("songs"), payment_id("1"), now=now) == payments(ADA, now)[0]
     for slug, number in (("ai-services", payment_id("1")), ("songs", 999)):
         with pytest.raises(NotFound):
-            payment_list.get(app(slug), number, now=now)
+            listing.get(app(slug), number, now=now)
 
 
 def test_the_list_over_http(client, now):

@@ -16,12 +16,16 @@ from hypothesis import strategies as st
 
 from cast import ADA, BO, app, balance, entries, event_states
 from folders import data_folder
-from jobs import events
-from jobs.facts import PaymentReversed, PaymentSettled
-from jobs.providers import paypal, paypal_api, paypal_fields
-from models import balances, checkouts, clock, database, returns
+from jobs.inbox import events
+from jobs.providers.facts import PaymentReversed, PaymentSettled
+from jobs.providers.paypal import client as paypal_client
+from jobs.providers.paypal import events as paypal
+from jobs.providers.paypal import fields
+from models import clock, database
 from models.errors import NotOurs, ProviderAway, ProviderRefused, Unprocessable
-from models.events import Event
+from models.inbox.events import Event
+from models.ledger import balances
+from models.payments import checkouts, reversals
 from sandboxes import running_provider
 from tests.paypal_events import amount, capture, dispute, event, order, refund
 
@@ -509,7 +513,7 @@ def test_a_dispute_ends_for_all_whom_it_named_whatever_its_events_list(db, now, 
 def test_one_that_was_stored_by_its_id_alone_ends_too(db, now):
     deliver(paid(), now=now)
     old = {"stage": "inquiry", "moves": {}, "withdrawn_minor": 0, "reinstated_minor": 0, "now": now}
-    database.transact(lambda conn: returns.store_dispute(conn, SLUG, "paypal", ["CAP1"], "PP-D-1", **old))
+    database.transact(lambda conn: reversals.store_dispute(conn, SLUG, "paypal", ["CAP1"], "PP-D-1", **old))
     deliver(event("CUSTOMER.DISPUTE.UPDATED", dispute()), now=now)
     assert available(ADA, now) == 0
     deliver(event("CUSTOMER.DISPUTE.RESOLVED", dispute("RESOLVED")), now=now)
@@ -565,7 +569,7 @@ def test_other_types_are_ignored_with_a_reason(db, now, type_):
 
 
 def test_an_event_of_paypals_sandbox_is_not_for_a_live_app(monkeypatch):
-    monkeypatch.setattr(paypal_api, "environment_of", lambda app: "live")
+    monkeypatch.setattr(paypal_client, "environment_of", lambda app: "live")
     told = capture(ADAS, links=[{"rel": "self", "href": "https://api.sandbox.paypal.com/v2/payments/captures/CAP1"}])
     with pytest.raises(NotOurs, match="sandbox"):
         facts("PAYMENT.CAPTURE.COMPLETED", told)
@@ -606,8 +610,8 @@ def api(monkeypatch):
 
     def give(**answers: Any) -> FakePayPal:
         fake = FakePayPal(**answers)
-        monkeypatch.setattr(paypal_api, "client", lambda app: fake)
-        monkeypatch.setattr(paypal_api, "has_real_account", lambda app: True)
+        monkeypatch.setattr(paypal_client, "client", lambda app: fake)
+        monkeypatch.setattr(paypal_client, "has_real_account", lambda app: True)
         return fake
 
     return give
@@ -779,18 +783,18 @@ def test_no_json_is_more_than_refused(type_: str, resource: Any):
 
 @given(customer=st.text(min_size=1, max_size=120), pack=st.text(min_size=1, max_size=60))
 def test_a_custom_id_of_ours_fits_and_is_understood(customer: str, pack: str):
-    written = paypal_api.write_custom_id(app=SLUG, customer=customer, pack=pack, checkout="c-1")
+    written = paypal_client.write_custom_id(app=SLUG, customer=customer, pack=pack, checkout="c-1")
     assert len(written) <= 127
-    sold = paypal_fields.read_custom_id(written)
+    sold = fields.read_custom_id(written)
     assert (sold.app, sold.checkout) == (SLUG, "c-1")
     assert (sold.customer, sold.pack) in ((customer, pack), (None, None))
 
 
 def test_a_short_custom_id_says_all():
-    written = paypal_api.write_custom_id(app=SLUG, customer="a/b c", pack=PACK, checkout="c-1")
+    written = paypal_client.write_custom_id(app=SLUG, customer="a/b c", pack=PACK, checkout="c-1")
     assert written == f"customer=a%2Fb%20c&pack={PACK}&checkout=c-1&app={SLUG}"
-    too_long = paypal_api.write_custom_id(app=SLUG, customer=BO, pack=PACK, checkout="ü" * 120)
-    assert paypal_fields.read_custom_id(too_long).app == SLUG
+    too_long = paypal_client.write_custom_id(app=SLUG, customer=BO, pack=PACK, checkout="ü" * 120)
+    assert fields.read_custom_id(too_long).app == SLUG
 
 
 # --- the whole way, with the sandbox's PayPal
@@ -798,11 +802,11 @@ def test_a_short_custom_id_says_all():
 
 def test_an_order_is_bought_captured_refunded_and_disputed_over_real_http(db, now, monkeypatch):
     with data_folder() as folder, running_provider(folder) as provider:
-        monkeypatch.setattr(paypal_api, "settings", replace(paypal_api.settings, sandbox_url=provider.url))
-        client = paypal_api.client(app(SLUG))
+        monkeypatch.setattr(paypal_client, "settings", replace(paypal_client.settings, sandbox_url=provider.url))
+        client = paypal_client.client(app(SLUG))
         order_id, url = client.create_order(
             f"{SLUG}:c-1",
-            custom_id=paypal_api.write_custom_id(app=SLUG, customer="a b", pack=PACK, checkout="c-1"),
+            custom_id=paypal_client.write_custom_id(app=SLUG, customer="a b", pack=PACK, checkout="c-1"),
             description="a pack",
             amount_minor=499,
             currency="usd",
@@ -812,7 +816,7 @@ def test_an_order_is_bought_captured_refunded_and_disputed_over_real_http(db, no
         requests.post(url, data={"how": "COMPLETED"}, allow_redirects=False, timeout=9)
         hear(client, now)
         assert balance("a b", SLUG) == 30
-        (bought,) = paypal_api.captures_of(client.get_order(order_id))
+        (bought,) = paypal_client.captures_of(client.get_order(order_id))
         client.refund_capture(bought["id"], key="half", amount_minor=250, currency="usd")
         hear(client, now)
         assert balance("a b", SLUG) == 15
@@ -824,7 +828,7 @@ def test_an_order_is_bought_captured_refunded_and_disputed_over_real_http(db, no
         assert balance("a b", SLUG) == 0
 
 
-def hear(client: paypal_api.PayPal, now: datetime) -> None:
+def hear(client: paypal_client.PayPal, now: datetime) -> None:
     """Everything that PayPal has told so far, and what that makes it tell; newest first, and again each time."""
     for _ in range(2):
         at = clock.now()

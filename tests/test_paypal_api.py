@@ -14,11 +14,12 @@ import pytest
 import requests
 
 from cast import app
-from jobs.providers import paypal_api, paypal_http, paypal_webhooks
-from jobs.providers.paypal_api import PayPal
-from jobs.providers.paypal_http import Account
-from jobs.providers.paypal_signature import NoCertificate
-from models.apps import PayPalAccount
+from jobs.providers.paypal import client as paypal_client
+from jobs.providers.paypal import http, receiver
+from jobs.providers.paypal.client import PayPal
+from jobs.providers.paypal.http import Account
+from jobs.providers.paypal.signature import NoCertificate
+from models.catalog.apps import PayPalAccount
 from models.errors import ProviderAway, ProviderRefused
 
 NOW = datetime(2026, 3, 10, 12, 0, tzinfo=timezone.utc)
@@ -92,8 +93,8 @@ def test_the_token_is_fetched_once_while_it_lasts(stub, client, monkeypatch):
     assert stub.came[0][1]["authorization"] == "Basic aWQ6c2VjcmV0"
     assert stub.came[0][2] == b"grant_type=client_credentials"
     assert stub.came[1][1]["authorization"] == "Bearer t-1"
-    later = paypal_http.time.monotonic() + 32400
-    monkeypatch.setattr(paypal_http.time, "monotonic", lambda: later)
+    later = http.time.monotonic() + 32400
+    monkeypatch.setattr(http.time, "monotonic", lambda: later)
     client.get_order("O1")
     assert len(stub.calls("POST /v1/oauth2/token")) == 2
 
@@ -279,12 +280,12 @@ def test_a_message_is_judged_as_the_very_bytes_that_came(stub, client, status):
 
 def test_a_certificate_is_what_lies_at_its_url(stub):
     stub.answers["GET /good"] = [(200, b"x" * 9000)]
-    assert paypal_webhooks._fetched(f"{stub.url}/good") == b"x" * 9000
+    assert receiver._fetched(f"{stub.url}/good") == b"x" * 9000
     stub.answers["GET /much"] = [(200, b"x" * 2**20)]
     with pytest.raises(requests.HTTPError, match="more than"):
-        paypal_webhooks._fetched(f"{stub.url}/much")
+        receiver._fetched(f"{stub.url}/much")
     with pytest.raises(NoCertificate):
-        paypal_webhooks._fetched(f"{stub.url}/none")
+        receiver._fetched(f"{stub.url}/none")
 
 
 @pytest.mark.parametrize("status", [302, 403, 500])
@@ -293,7 +294,7 @@ def test_a_certificate_that_is_not_answered_could_not_be_had(stub, status):
     stub.answers["GET /bad"] = [(status, b"x")]
     stub.answers["GET /good"] = [(200, b"x")]
     with pytest.raises(requests.HTTPError):
-        paypal_webhooks._fetched(f"{stub.url}/bad")
+        receiver._fetched(f"{stub.url}/bad")
     assert stub.calls("GET /good") == []
 
 
@@ -302,16 +303,16 @@ def test_a_certificate_that_is_not_answered_could_not_be_had(stub, status):
 
 def use(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> None:
     none = {"paypal_client_id": None, "paypal_client_secret": None, "paypal_env": "sandbox"}
-    mine = replace(paypal_api.settings, **{**none, **changes})
-    monkeypatch.setattr(paypal_api, "settings", mine)
+    mine = replace(paypal_client.settings, **{**none, **changes})
+    monkeypatch.setattr(paypal_client, "settings", mine)
 
 
 def test_an_apps_own_account_comes_before_that_of_the_settings(monkeypatch):
     use(monkeypatch, paypal_client_id="common", paypal_client_secret="s", paypal_env="live")
-    account = paypal_api.account_of(app())
+    account = paypal_client.account_of(app())
     assert (account.client_id, account.base_url) == ("common", "https://api-m.paypal.com")
     own = replace(app(), paypal=PayPalAccount(client_id="own", environment="sandbox"))
-    account = paypal_api.account_of(own)
+    account = paypal_client.account_of(own)
     assert (account.client_id, account.secret) == ("own", "s")
     assert account.base_url == "https://api-m.sandbox.paypal.com"
     assert "'s'" not in repr(account)
@@ -319,11 +320,11 @@ def test_an_apps_own_account_comes_before_that_of_the_settings(monkeypatch):
 
 def test_without_an_account_the_sandbox_provider_is_asked_in_the_sandbox_only(monkeypatch):
     use(monkeypatch, sandbox=True, sandbox_url="http://127.0.0.1:1")
-    account = paypal_api.account_of(app())
+    account = paypal_client.account_of(app())
     assert (account.client_id, account.secret) == ("sandbox_ai-services", "sandbox")
     assert account.base_url == "http://127.0.0.1:1/paypal"
-    assert not paypal_api.has_real_account(app())
-    assert paypal_api.client(app()) is paypal_api.client(app())
+    assert not paypal_client.has_real_account(app())
+    assert paypal_client.client(app()) is paypal_client.client(app())
     use(monkeypatch, sandbox=False, sandbox_url="http://127.0.0.1:1")
     with pytest.raises(ProviderRefused, match="PAYPAL_CLIENT_ID"):
-        paypal_api.client(app())
+        paypal_client.client(app())

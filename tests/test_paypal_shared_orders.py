@@ -10,8 +10,10 @@ import orjson
 import pytest
 
 from cast import ADA, BO, app, balance, event_states
-from jobs import events, housekeeping
-from models import database, payment_list
+from jobs import maintenance
+from jobs.inbox import events
+from models import database
+from models.payments import listing
 from paypal_events import amount, capture, dispute, event, refund
 
 pytestmark = pytest.mark.usefixtures("db")
@@ -42,7 +44,7 @@ def bos(type_: str = "COMPLETED", status: str = "COMPLETED") -> dict[str, Any]:
 
 
 def payments(customer: str, now: datetime) -> list[tuple[str, list[str], str]]:
-    found, _ = payment_list.of_customer(app(SLUG), customer, now=now)
+    found, _ = listing.of_customer(app(SLUG), customer, now=now)
     return [(it["reference"], it["aliases"], it["state"]) for it in found]
 
 
@@ -62,7 +64,7 @@ def test_a_refund_takes_back_the_capture_that_it_is_of(order: tuple[int, ...], n
     tell(*(told[number] for number in order), now=now)
     assert (balance(ADA, SLUG), balance(BO, SLUG)) == (30, 0)
     assert [state for _, _, state in payments(ADA, now) + payments(BO, now)] == ["settled", "refunded"]
-    assert all(check.ok for check in housekeeping.check_books(now=now))
+    assert all(check.ok for check in maintenance.check_books(now=now))
 
 
 def test_a_dispute_freezes_the_capture_that_it_is_about(now: datetime) -> None:

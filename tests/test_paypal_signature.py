@@ -1,4 +1,4 @@
-"""jobs.providers.paypal.verify_signature: every way in which a message is not PayPal's, and one that is."""
+"""jobs.providers.paypal.events.verify_signature: every way in which a message is not PayPal's, and one that is."""
 
 from __future__ import annotations
 
@@ -16,9 +16,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.providers import certificates
-from jobs.providers.paypal import CannotVerify, verify_signature
-from jobs.providers.paypal_signature import NoCertificate
+from jobs.providers.paypal import CannotVerify, certificates, verify_signature
+from jobs.providers.paypal.signature import NoCertificate
 from tests.certificate_chains import LIVE, NOW, SANDBOX, Issued, issue, signed
 
 BODY = '{"id": "WH-1", "event_type": "PAYMENT.CAPTURE.COMPLETED", "summary": "€ 5"}'.encode()

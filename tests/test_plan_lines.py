@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from cast import ADA, app, balance, deliver, event_states
-from jobs import housekeeping, runs
+from jobs import maintenance, runs
 from models import cycles
 from shop import change
 from stripe_events import charge, event, invoice, subscription
@@ -83,7 +83,7 @@ def test_a_fee_on_the_bill_is_not_what_the_month_was_paid_with(
     ]
     tell(now, *(told[each] for each in order))
     assert balance(ADA, APP) == 1000 - 1000 * refunded // 2900
-    assert all(check.ok for check in housekeeping.check_books(now=now))
+    assert all(check.ok for check in maintenance.check_books(now=now))
 
 
 @SHAPES

@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 
 from cast import ADA, app, balance, deliver
-from jobs import grants, housekeeping, runs, subscriptions
-from jobs.facts import SubscriptionChanged
-from models import catalog, cycles, database
+from jobs import maintenance, runs
+from jobs.plans import grants, subscriptions
+from jobs.providers.facts import SubscriptionChanged
+from models import cycles, database
+from models.catalog import catalog
 from shop import change
 from stripe_events import charge, dispute, event, invoice, refund, subscription
 
@@ -77,7 +79,7 @@ def year(now: datetime, plan: str = "mini", paid: int = 5000) -> datetime:
 
 
 def clean(now: datetime) -> bool:
-    assert [check.failures for check in housekeeping.check_books(now=now) if not check.ok] == []
+    assert [check.failures for check in maintenance.check_books(now=now) if not check.ok] == []
     return True
 
 

@@ -11,8 +11,11 @@ from typing import Any
 import pytest
 
 from cast import ADA, BO, app, balance, deliver, entries, event_states
-from jobs import events, housekeeping, runs
-from models import balances, cycles, database, payment_list
+from jobs import maintenance, runs
+from jobs.inbox import events
+from models import cycles, database
+from models.ledger import balances
+from models.payments import listing
 from shop import change
 from stripe_events import charge, dispute, event, invoice, refund, subscription
 
@@ -64,7 +67,7 @@ def upgrade_bill(
 
 
 def clean(now: datetime) -> bool:
-    assert [check.failures for check in housekeeping.check_books(now=now) if not check.ok] == []
+    assert [check.failures for check in maintenance.check_books(now=now) if not check.ok] == []
     return True
 
 
@@ -104,7 +107,7 @@ def test_a_refund_of_the_month_takes_what_the_month_granted_before_the_upgrade(n
 
 def test_payments_tell_the_units_that_each_of_them_bought(now: datetime) -> None:
     then = begin(now)
-    paid, _ = payment_list.of_customer(app(APP), ADA, now=then)
+    paid, _ = listing.of_customer(app(APP), ADA, now=then)
     assert [(it["plan"], it["units"], it["credit"]) for it in paid] == [
         ("pro", 900, "unredeemed"),
         ("mini", 100, "unredeemed"),

@@ -11,8 +11,8 @@ import orjson
 import pytest
 
 from cast import ADA, BO, balance, deliver, entries, event_states
-from jobs import events
-from jobs.providers import stripe
+from jobs.inbox import events
+from jobs.providers.stripe import events as stripe
 from models import database
 from models.errors import ProviderAway
 from stripe_events import event, paid_session
@@ -150,7 +150,7 @@ def test_what_no_retry_will_mend_is_dead_at_once_and_says_why(change, reason: st
 
 
 def test_a_dead_event_is_replayed_once_the_catalog_is_mended(now: datetime, monkeypatch: pytest.MonkeyPatch) -> None:
-    from models import catalog
+    from models.catalog import catalog
 
     whole = catalog.current()
     app = whole["ai-services"]

@@ -19,9 +19,13 @@ import requests
 
 from cast import ADA, BO, app, balance, deliver, entries, event_states, give
 from commands import reconcile as command
-from jobs import events, reconcile, runs
-from jobs.providers import paypal_api, stripe_reconcile
-from models import catalog, clock, database
+from jobs import runs
+from jobs.inbox import events
+from jobs.providers.paypal import client as paypal_client
+from jobs.providers.stripe import reconciliation
+from jobs.reconciliation import run as reconcile
+from models import clock, database
+from models.catalog import catalog
 from models.errors import ProviderAway
 from running import ROOT, Running
 from sandboxes import Provider
@@ -60,8 +64,8 @@ def findings(now: datetime, slug: str | None = APP) -> list[tuple[str, str]]:
 
 def without_events(monkeypatch: pytest.MonkeyPatch) -> None:
     """Events are gone, as those older than 30 days: only the objects are there."""
-    left = {name: part for name, part in stripe_reconcile.PARTS.items() if not name.startswith("events")}
-    monkeypatch.setattr(stripe_reconcile, "PARTS", left)
+    left = {name: part for name, part in reconciliation.PARTS.items() if not name.startswith("events")}
+    monkeypatch.setattr(reconciliation, "PARTS", left)
 
 
 def test_a_webhook_that_was_swallowed_is_a_credit_after_the_next_reconciliation_once(
@@ -215,7 +219,7 @@ def test_what_the_provider_has_shown_is_not_asked_for_again(
     def asked(*_: Any) -> Any:
         raise AssertionError("it was asked for by its id")
 
-    monkeypatch.setattr(stripe_reconcile, "why_unpaid", asked)
+    monkeypatch.setattr(reconciliation, "why_unpaid", asked)
     assert look(now) == {}
 
 
@@ -232,12 +236,12 @@ def test_nothing_is_reported_for_a_pack_that_cost_nothing(provider: Provider, no
 
 def shared(monkeypatch: pytest.MonkeyPatch, provider: Provider) -> None:
     """Two apps on one account at Stripe."""
-    from jobs.providers import stripe_api
+    from jobs.providers.stripe import client as stripe_client
 
     one = "sk_sandbox_ai-services"
-    monkeypatch.setattr(stripe_reconcile, "account", lambda app: one)
-    client = stripe_api._client(one, f"{provider.url}/stripe", quick=False)
-    monkeypatch.setattr(stripe_api, "_client_of", lambda app, quick: client)
+    monkeypatch.setattr(reconciliation, "account", lambda app: one)
+    client = stripe_client._client(one, f"{provider.url}/stripe", quick=False)
+    monkeypatch.setattr(stripe_client, "_client_of", lambda app, quick: client)
 
 
 def subscribed(provider: Provider, metadata: dict[str, str]) -> str:
@@ -419,14 +423,14 @@ def test_a_provider_that_is_away_is_told_and_the_others_go_on(
     def away(*_: Any) -> Any:
         raise ProviderAway("PayPal cannot be reached")
 
-    monkeypatch.setattr(paypal_api.PayPal, "list_events", away)
+    monkeypatch.setattr(paypal_client.PayPal, "list_events", away)
     counts = look(now, None)
     assert counts["unreachable"] == 1
     assert balance(ADA, "songs") == 100
 
 
 def test_paging_goes_on_where_it_was(provider: Provider, now: datetime, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stripe_reconcile, "PAGE", 2)
+    monkeypatch.setattr(reconciliation, "PAGE", 2)
     for _ in range(5):
         bought(provider, now=now)
     look(now)
@@ -475,7 +479,7 @@ def test_a_run_by_hand_names_so_many_and_counts_the_rest(
 
 def test_the_schedule_looks_back_some_hours_every_few_minutes(provider: Provider, now: datetime) -> None:
     from jobs import schedule
-    from models import schedule as recorded
+    from models.operations import schedule as recorded
     from scheduler.schedule import SCHEDULE
 
     bought(provider, now=now)
@@ -491,7 +495,7 @@ def test_a_scheduled_run_whose_time_is_up_goes_on_where_it_was(
     provider: Provider, now: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from jobs import schedule
-    from models import schedule as recorded
+    from models.operations import schedule as recorded
 
     monkeypatch.setattr(schedule, "LONGEST_SECONDS", 0.0)
     recorded.record([("reconcile", timedelta(days=1))], now=now)
@@ -518,7 +522,7 @@ def test_an_approved_order_that_nobody_captured_is_captured_and_credited_once(
     provider: Provider, now: datetime
 ) -> None:
     order = approved(provider, now=now, quantity=2)
-    assert paypal_api.client(app("echomind")).get_order(order)["status"] == "APPROVED"
+    assert paypal_client.client(app("echomind")).get_order(order)["status"] == "APPROVED"
     look(now, "echomind")
     assert entries(ADA, "echomind") == [("purchase", 2)]
     look(now, "echomind")
@@ -530,8 +534,8 @@ def test_a_capture_that_was_swallowed_is_found_by_its_order(
     provider: Provider, now: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     order = approved(provider, now=now)
-    paypal_api.client(app("echomind")).capture_order(order)
-    monkeypatch.setattr(paypal_api.PayPal, "list_events", lambda *_: iter(()))
+    paypal_client.client(app("echomind")).capture_order(order)
+    monkeypatch.setattr(paypal_client.PayPal, "list_events", lambda *_: iter(()))
     assert look(now, "echomind") == {"missed_objects": 1}
     assert entries(ADA, "echomind") == [("purchase", 1)]
     assert look(now, "echomind") == {}
@@ -546,7 +550,7 @@ def test_an_order_that_paypal_has_forgotten_is_expired(provider: Provider, now: 
 
 def test_a_capture_that_paypal_does_not_know_is_reported(provider: Provider, now: datetime) -> None:
     order = approved(provider, now=now)
-    paypal_api.client(app("echomind")).capture_order(order)
+    paypal_client.client(app("echomind")).capture_order(order)
     look(now, "echomind")
     database.run("UPDATE payment SET reference = 'FORGED', aliases = '{}', confirmed_at = NULL")
     assert ("unbacked", "FORGED") in findings(now, "echomind")

@@ -10,12 +10,16 @@ from typing import Any
 import pytest
 import requests
 
-import crashpoints
 from cast import ADA, BO, app, balance, entries
-from jobs import events, reconcile, refund_payments
-from jobs.providers import paypal_api, stripe_api
-from models import clock, database, keys
+from jobs.inbox import events
+from jobs.payments import refunds as refund_payments
+from jobs.providers.paypal import client as paypal_client
+from jobs.providers.stripe import client as stripe_client
+from jobs.reconciliation import run
+from models import clock, database
+from models.access import keys
 from models.errors import Conflict, Invalid, NotFound, ProviderAway
+from runtime import crashpoints
 from sandboxes import Provider
 from shop import begin, bought, open_shop, repack
 from tests.web_calls import KEY, OTHER_KEY, bearer, fields, problem, send
@@ -38,7 +42,7 @@ def provider(tmp_path: Path, db: str) -> Iterator[Provider]:
 
 def hear(slug: str = APP) -> None:
     """All that the provider has told by now arrives."""
-    for _ in reconcile.chunks(now=clock.now(), back=timedelta(days=2), app=slug):
+    for _ in run.chunks(now=clock.now(), back=timedelta(days=2), app=slug):
         pass
 
 
@@ -208,7 +212,7 @@ def test_a_capture_of_paypal_is_refunded_there(provider: Provider, now: datetime
     ((capture,),) = database.fetch("SELECT reference FROM payment")
     told, _ = ask(payment, now, slug="echomind", amount="5.99")
     assert told["money"] == {"amount": "5.99", "currency": "usd"}
-    assert paypal_api.client(app("echomind")).get_capture(capture)["status"] == "PARTIALLY_REFUNDED"
+    assert paypal_client.client(app("echomind")).get_capture(capture)["status"] == "PARTIALLY_REFUNDED"
     hear("echomind")
     while events.apply_pending(now=now):
         pass
@@ -223,7 +227,7 @@ def test_stripes_words_for_a_refunds_state_become_ours(
 ) -> None:
     payment = paid(provider, now)
     made = {"id": "re_1", "status": theirs, "amount": 1000}
-    monkeypatch.setattr(stripe_api, "call", lambda *_: made)
+    monkeypatch.setattr(stripe_client, "call", lambda *_: made)
     assert ask(payment, now)[0]["state"] == ours
 
 
@@ -234,7 +238,7 @@ def test_paypals_words_for_a_refunds_state_become_ours(
     theirs: str | None, ours: str, provider: Provider, now: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     payment = captured(provider, now)
-    monkeypatch.setattr(paypal_api.PayPal, "refund_capture", lambda *_, **__: {"id": "R1", "status": theirs})
+    monkeypatch.setattr(paypal_client.PayPal, "refund_capture", lambda *_, **__: {"id": "R1", "status": theirs})
     assert ask(payment, now, slug="echomind")[0]["state"] == ours
 
 

@@ -10,11 +10,16 @@ from typing import Any
 import pytest
 
 from cast import ADA, BO, CY, app, deliver, give, post, settle_all
-from jobs import charges, holds, refunds, usage
-from models import database, reports_liability, reports_margin, reports_revenue, reports_usage
+from jobs import usage
+from jobs.ledger import charges, holds, refunds
+from models import database
 from models.errors import Invalid
-from models.movements import Take
-from models.reports import Span, amount, share
+from models.planning.movements import Take
+from models.reports import liability
+from models.reports import margin as reports_margin
+from models.reports import revenue as reports_revenue
+from models.reports import usage as reports_usage
+from models.reports.periods import Span, amount, share
 from sales import buy, claw, returned
 from stripe_events import event, invoice, subscription
 from tests.web_calls import OTHER_KEY, bearer, fields
@@ -393,7 +398,7 @@ def test_liability_is_what_may_still_be_spent_and_what_was_paid_for_it(db, now):
     holds.place(app(slug), {"id": "h1", "customer": BO, "units": 5}, now=now + 5 * DAY)
 
     def told(at: datetime) -> tuple[int, list[str], int]:
-        answer = reports_liability.outstanding(app(slug), now=at)
+        answer = liability.outstanding(app(slug), now=at)
         assert all(money["currency"] == "usd" for money in answer["cost_basis"])
         return answer["units"], [money["amount"] for money in answer["cost_basis"]], answer["customers"]
 
@@ -406,9 +411,9 @@ def test_liability_is_what_may_still_be_spent_and_what_was_paid_for_it(db, now):
 
 
 def test_liability_of_nothing(db, now):
-    assert reports_liability.outstanding(app("songs"), now=now) == {"units": 0, "cost_basis": [], "customers": 0}
+    assert liability.outstanding(app("songs"), now=now) == {"units": 0, "cost_basis": [], "customers": 0}
     give(ADA, 5, now=now, slug="songs")
-    assert reports_liability.outstanding(app("songs"), now=now) == {"units": 5, "cost_basis": [], "customers": 1}
+    assert liability.outstanding(app("songs"), now=now) == {"units": 5, "cost_basis": [], "customers": 1}
 
 
 # --- amounts
@@ -509,7 +514,7 @@ def test_bad_requests_name_the_field(client, query, named):
 
 
 def test_reports_are_for_operators(client):
-    from models import keys
+    from models.access import keys
 
     reader = bearer(keys.create("songs", ["read", "write"], now=utc("2026-01-01T00:00")))
     for report in ("revenue", "usage", "margin", "liability"):

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from cast import ADA, BO, app, balance, deliver, entries, event_states, post
-from jobs import housekeeping, runs
-from models import balances, database
-from models.movements import Take
+from jobs import maintenance, runs
+from models import database
+from models.ledger import balances
+from models.planning.movements import Take
 from stripe_events import charge, dispute, event, invoice, paid_session, refund, subscription
 
 pytestmark = pytest.mark.usefixtures("db")
@@ -46,7 +47,7 @@ def clawed() -> int:
 
 
 def clean(now: datetime) -> bool:
-    checks = housekeeping.check_books(now=now)
+    checks = maintenance.check_books(now=now)
     assert [check.failures for check in checks if not check.ok] == []
     return True
 

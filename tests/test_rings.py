@@ -11,10 +11,9 @@ import redis
 from settings import settings
 from until import until
 from workers import main as actors
-from workers import rings
-from workers import rings as ringer_module
+from workers import wakeups
 from workers.drain import drain
-from workers.rings import Ringer, heard, ring
+from workers.wakeups import Ringer, heard, ring
 
 
 @pytest.fixture(autouse=True)
@@ -48,14 +47,14 @@ def test_a_ring_that_is_heard_makes_room_for_the_next() -> None:
 
 def test_a_ring_without_redis_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
     gone = redis.Redis.from_url("unix:///nowhere/redis.sock")
-    monkeypatch.setattr(rings, "_client", lambda: gone)
+    monkeypatch.setattr(wakeups, "_client", lambda: gone)
     assert ring("usage") is False
     heard("usage")
 
 
 def test_a_ring_that_nobody_heard_is_forgotten_so_that_the_sweep_rings_again(doorbell: redis.Redis) -> None:
     ring("usage")
-    assert 0 < doorbell.pttl("scrip:ring:usage") <= rings.WAITING_MS
+    assert 0 < doorbell.pttl("scrip:ring:usage") <= wakeups.WAITING_MS
 
 
 def test_a_drain_goes_on_until_nothing_is_left() -> None:
@@ -92,7 +91,7 @@ def test_who_asks_does_not_wait_for_a_doorbell_that_hangs(monkeypatch: pytest.Mo
         free.wait(30)
         rung.append(queue)
 
-    monkeypatch.setattr(ringer_module, "ring", hang)
+    monkeypatch.setattr(wakeups, "ring", hang)
     ringer = Ringer()
     ringer.ask("usage")
     ringer.ask("webhooks")

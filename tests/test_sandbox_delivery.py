@@ -15,7 +15,7 @@ import pytest
 import requests
 
 from folders import data_folder
-from jobs.providers import stripe_signature
+from jobs.providers.stripe import signature
 from sandboxes import Provider, running_provider
 from test_sandbox_stripe import APP, asked
 from until import until
@@ -83,7 +83,7 @@ def test_events_come_in_order_and_genuine(provider, scrip):
     until(lambda: states(provider) == ["delivered"] * 3)
     assert scrip.types() == PURCHASE
     path, headers, body = scrip.got[-1]
-    event = stripe_signature.verify(body, headers["Stripe-Signature"], ["whsec_sandbox"], datetime.now(timezone.utc))
+    event = signature.verify(body, headers["Stripe-Signature"], ["whsec_sandbox"], datetime.now(timezone.utc))
     assert path == f"/webhooks/stripe/{APP}"
     assert (event["livemode"], event["api_version"]) == (False, "2026-10-28.endive")
 

@@ -11,7 +11,7 @@ import pytest
 import requests
 
 from folders import data_folder
-from sandbox import wording
+from sandbox import formatting
 from sandboxes import Provider, running_provider
 from test_sandbox_stripe import APP, asked, bought, charge_of, pass_time, price, subscribed
 
@@ -59,7 +59,7 @@ def ordered(provider: Provider, value: str, currency: str, description: str, cus
     ],
 )
 def test_prices_are_said_with_the_decimals_of_their_currency(minor, currency, said):
-    assert wording.price(minor, currency) == said
+    assert formatting.price(minor, currency) == said
 
 
 @pytest.mark.parametrize(
@@ -87,8 +87,8 @@ def test_paypals_page_says_what_is_bought_and_its_price_and_no_ids_of_ours(provi
 
 
 def test_a_price_of_the_catalog_is_named_as_people_name_it(provider, v1, monkeypatch):
-    from models import catalog
-    from models.apps import App
+    from models.catalog import catalog
+    from models.catalog.apps import App
 
     pack = catalog.current()[APP].packs["starter"]
     monkeypatch.setattr(App, "pack_by_stripe_price", lambda app, id_: pack if id_ == "price_1" else None)
@@ -142,7 +142,7 @@ def test_the_portal_names_the_app_what_was_sold_and_to_whom(provider, v1):
 
 def test_a_plans_payment_says_which_month_it_is_for(provider, v1):
     item = subscribed(provider, v1)["items"]["data"][0]
-    month = [wording.day(item[name]) for name in ("current_period_start", "current_period_end")]
+    month = [formatting.day(item[name]) for name in ("current_period_start", "current_period_end")]
     assert f"for {month[0]} to {month[1]}" in read(provider, f"/portal/{APP}")
     pass_time(provider, days=32)
     assert f"for {month[1]} to " in read(provider, f"/portal/{APP}")

@@ -13,10 +13,11 @@ import requests
 
 import settings as module
 from folders import data_folder
-from jobs.providers import paypal_api
-from models import catalog, clock, money
+from jobs.providers.paypal import client
+from models import clock, money
+from models.catalog import catalog
 from models.errors import ProviderRefused
-from sandbox import paypal_ca
+from sandbox.paypal import ca
 from sandbox.ticking import tick
 from sandboxes import Provider, running_provider
 
@@ -26,16 +27,16 @@ APP = "echomind"
 @pytest.fixture
 def provider(db: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Provider]:
     with data_folder() as folder, running_provider(folder) as running:
-        monkeypatch.setattr(paypal_api, "settings", replace(module.settings, sandbox_url=running.url))
+        monkeypatch.setattr(client, "settings", replace(module.settings, sandbox_url=running.url))
         yield running
 
 
 @pytest.fixture
-def paypal(provider: Provider) -> paypal_api.PayPal:
-    return paypal_api.client(catalog.current()[APP])
+def paypal(provider: Provider) -> client.PayPal:
+    return client.client(catalog.current()[APP])
 
 
-def order(paypal: paypal_api.PayPal, key: str = "c-1") -> str:
+def order(paypal: client.PayPal, key: str = "c-1") -> str:
     id_, url = paypal.create_order(
         key,
         custom_id="customer=ada&pack=session",
@@ -55,10 +56,10 @@ def approve(provider: Provider, id_: str, how: str = "COMPLETED") -> requests.Re
     return requests.post(url, data={"how": how}, allow_redirects=False, timeout=9)
 
 
-def captured(provider: Provider, paypal: paypal_api.PayPal, how: str = "COMPLETED") -> dict[str, Any]:
+def captured(provider: Provider, paypal: client.PayPal, how: str = "COMPLETED") -> dict[str, Any]:
     id_ = order(paypal)
     approve(provider, id_, how)
-    (capture,) = paypal_api.captures_of(paypal.capture_order(id_))
+    (capture,) = client.captures_of(paypal.capture_order(id_))
     return capture
 
 
@@ -76,7 +77,7 @@ def test_an_order_is_approved_and_captured(provider, paypal):
     id_ = order(paypal)
     back = approve(provider, id_)
     assert back.headers["Location"].startswith(f"https://shop.test/thanks?c=1&token={id_}&PayerID=")
-    (capture,) = paypal_api.captures_of(paypal.capture_order(id_))
+    (capture,) = client.captures_of(paypal.capture_order(id_))
     assert (capture["status"], capture["amount"]) == ("COMPLETED", {"value": "5.99", "currency_code": "USD"})
     assert capture["custom_id"] == "customer=ada&pack=session"
     assert capture["supplementary_data"]["related_ids"]["order_id"] == id_
@@ -274,7 +275,7 @@ def test_what_the_sandbox_does_not_have_is_said_as_paypal_says_it(provider):
 
 def test_events_are_listed_page_by_page(provider, paypal, monkeypatch):
     captured(provider, paypal)
-    monkeypatch.setattr(paypal_api, "PAGE", 1)
+    monkeypatch.setattr(client, "PAGE", 1)
     since, until = clock.now() - timedelta(days=1), clock.now() + timedelta(days=1)
     listed = [event["event_type"] for event in paypal.list_events(since, until)]
     assert listed == ["PAYMENT.CAPTURE.COMPLETED", "CHECKOUT.ORDER.APPROVED"]
@@ -282,9 +283,7 @@ def test_events_are_listed_page_by_page(provider, paypal, monkeypatch):
 
 def test_the_sandbox_knows_its_own_signature(provider, paypal):
     body = b'{"id": "WH-1", "event_type": "X"}'
-    headers = paypal_ca.paypal_headers(
-        body, data_dir=provider.sandbox.settings.data_dir, base_url=f"{provider.url}/paypal"
-    )
+    headers = ca.paypal_headers(body, data_dir=provider.sandbox.settings.data_dir, base_url=f"{provider.url}/paypal")
     lower = {name.lower(): value for name, value in headers.items()}
     assert paypal.verify_webhook(body, lower, webhook_id="WH-SANDBOX")
     assert not paypal.verify_webhook(body.replace(b"X", b"Y"), lower, webhook_id="WH-SANDBOX")

@@ -8,9 +8,9 @@ from dataclasses import replace
 
 import pytest
 
-import supervisor
 from running import Running
-from sandbox import place
+from runtime import supervisor
+from sandbox import address
 from settings import load, settings
 from until import until
 
@@ -21,28 +21,28 @@ def mine(tmp_path):
 
 
 def test_the_port_of_the_last_time_is_used_again(mine):
-    assert place.known_url(mine) is None
-    first = place.choose_url(mine)
-    assert place.choose_url(mine) == place.known_url(mine) == first
+    assert address.known_url(mine) is None
+    first = address.choose_url(mine)
+    assert address.choose_url(mine) == address.known_url(mine) == first
 
 
 def test_a_port_that_is_taken_is_left_to_its_owner(mine):
-    first = place.choose_url(mine)
+    first = address.choose_url(mine)
     with socket.socket() as taken:
-        taken.bind((place.HOST, int(first.rpartition(":")[2])))
+        taken.bind((address.HOST, int(first.rpartition(":")[2])))
         taken.listen()
-        assert place.choose_url(mine) != first
+        assert address.choose_url(mine) != first
 
 
 def test_a_port_that_was_asked_for_is_used(mine):
-    assert place.choose_url(replace(mine, sandbox_port=8099)) == "http://127.0.0.1:8099"
+    assert address.choose_url(replace(mine, sandbox_port=8099)) == "http://127.0.0.1:8099"
 
 
 def test_production_has_no_sandbox(tmp_path):
     production = load(
         {"DATABASE_URL": "postgresql://db/scrip", "REDIS_URL": "redis://r", "SCRIP_DATA_DIR": str(tmp_path)}
     )
-    assert place.known_url(production) is None
+    assert address.known_url(production) is None
     assert "sandbox" not in [row.name for row in supervisor.table(production)]
 
 
@@ -55,7 +55,7 @@ def test_readyz_waits_for_the_sandbox(client, monkeypatch):
     from web import ops
 
     with socket.socket() as nobody:
-        nobody.bind((place.HOST, 0))
+        nobody.bind((address.HOST, 0))
         monkeypatch.setattr(
             ops, "settings", replace(settings, sandbox_url=f"http://127.0.0.1:{nobody.getsockname()[1]}")
         )
@@ -71,7 +71,7 @@ def test_a_killed_sandbox_comes_back_where_it_was_with_what_it_knew(system: Runn
     until(lambda: [it for it in system.processes("sandbox.server") if it.pid != process.pid])
     until(system.is_ready)
     assert system.sandbox_url() == url
-    assert place.answers(url)
+    assert address.answers(url)
 
 
 def test_commands_reach_the_sandbox(system: Running):

@@ -273,7 +273,7 @@ def catalog_price(monkeypatch) -> str:
     """The catalog's plan of the app has a price at Stripe."""
     from dataclasses import replace
 
-    from models import catalog
+    from models.catalog import catalog
 
     apps = tuple(
         replace(app, plans={key: replace(plan, stripe_price="price_of_catalog") for key, plan in app.plans.items()})
@@ -315,7 +315,7 @@ def two_plans(monkeypatch) -> None:
     """The catalog has a larger plan besides, neither with a price at Stripe."""
     from dataclasses import replace
 
-    from models import catalog
+    from models.catalog import catalog
 
     app = next(it for it in catalog.current() if it.slug == APP)
     larger = replace(app.plans["pro"], key="max", units=5000, price_minor=9900, stripe_price=None)

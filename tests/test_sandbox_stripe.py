@@ -15,7 +15,7 @@ import stripe
 
 from folders import data_folder
 from models import clock
-from sandbox.store import Store
+from sandbox.store.store import Store
 from sandbox.ticking import tick
 from sandboxes import Provider, running_provider
 

@@ -10,9 +10,10 @@ import pytest
 from cast import ADA, balance, give
 from jobs import runs
 from jobs import schedule as running
-from jobs.steps import Step
-from models import database, schedule
+from jobs.chunks import Step
+from models import database
 from models.errors import NotFound
+from models.operations import schedule
 
 pytestmark = pytest.mark.usefixtures("db")
 HOURLY = [("expire", timedelta(hours=1))]
@@ -91,7 +92,7 @@ def test_a_job_that_nobody_knows_is_named_with_those_there_are(now: datetime) ->
 
 
 def test_expiry_takes_more_lots_than_fit_a_chunk(now: datetime, monkeypatch: pytest.MonkeyPatch) -> None:
-    from jobs import expiry
+    from jobs.ledger import expiry
 
     monkeypatch.setattr(expiry, "CHUNK", 7)
     for number in range(20):

@@ -10,9 +10,12 @@ import pytest
 
 from cast import ADA, BO, balance, entries, give
 from gated import MINUTE, gated, held, states
-from jobs import customers, gate, housekeeping, sessions
-from models import catalog, database, session_list
+from jobs import customers, maintenance
+from jobs.sessions import gate, sessions
+from models import database
+from models.catalog import catalog
 from models.errors import ActiveSession, Conflict, CoolingDown, Forbidden, InsufficientBalance, Invalid, NotFound
+from models.sessions import listing
 
 pytestmark = pytest.mark.usefixtures("db")
 ECHO, VOICE, CLASH = "echomind", "voice-therapy", "clash-ai"
@@ -42,7 +45,7 @@ def past_the_free_one(now: datetime) -> datetime:
 
 
 def clean(now: datetime) -> bool:
-    return all(check.ok for check in housekeeping.check_books(now=now))
+    return all(check.ok for check in maintenance.check_books(now=now))
 
 
 # --- charged at the start
@@ -234,7 +237,7 @@ def test_an_end_takes_the_minutes_begun_and_frees_the_rest(now: datetime) -> Non
     assert (ended["units"], ended["shortfall"], ended["balance"], ended["duration_seconds"]) == (3, 0, 12, 121)
     assert held(ADA, VOICE) == (12, 0)
     assert end("v1", now + 9 * MINUTE, VOICE, seconds=1) == ended
-    (row,) = session_list.page(VOICE, ADA)[0]
+    (row,) = listing.page(VOICE, ADA)[0]
     assert (row["summary"], row["metadata"], row["ended_by"]) == ("Slept well.", {"persona": "calm"}, "client")
     assert (row["started_at"], row["ended_at"]) == (now, now + timedelta(seconds=121))
     assert row["entry"] is not None

@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import datetime, timezone
 from typing import Any
 
-from models import catalog, stats
-from models.movements import Clawback
+from models.catalog import catalog
+from models.ledger import stats
+from models.planning.movements import Clawback
 from tests.posting import APP, grant, post, refund, sweep, take
 
 

@@ -16,10 +16,11 @@ import orjson
 import pytest
 
 from cast import ADA, app, balance, deliver, entries, event_states
-from jobs.providers import stripe_api, stripe_refetch
+from jobs.providers.stripe import client as stripe_client
+from jobs.providers.stripe import refetch
 from models import database
 from models.errors import ProviderAway, ProviderRefused
-from models.events import Event
+from models.inbox.events import Event
 from sandboxes import Provider
 from settings import settings
 from shop import begin, bought, open_shop
@@ -82,8 +83,8 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Answering]:
 
     monkeypatch.setattr(stripe._http_client.HTTPClient, "_sleep_time_seconds", lambda *_: 0.0)
     answering = Answering()
-    client = stripe_api._client("sk_test_1", answering.url, quick=False)
-    monkeypatch.setattr(stripe_api, "_client_of", lambda app, quick: client)
+    client = stripe_client._client("sk_test_1", answering.url, quick=False)
+    monkeypatch.setattr(stripe_client, "_client_of", lambda app, quick: client)
     yield answering
     answering.close()
 
@@ -93,7 +94,7 @@ def refusal(status: int, **error: str) -> tuple[int, dict[str, str], bytes]:
 
 
 def fetch() -> dict[str, Any]:
-    return stripe_api.call(app(), lambda v1: v1.charges.retrieve("ch_1"))
+    return stripe_client.call(app(), lambda v1: v1.charges.retrieve("ch_1"))
 
 
 @pytest.mark.parametrize(
@@ -137,15 +138,15 @@ def test_answers_are_plain_data_through_and_through(server: Answering) -> None:
 
 
 def test_keys_that_no_header_can_carry_are_digested() -> None:
-    assert stripe_api.idempotency_key("refund", "songs", 7, "r-1") == "refund:songs:7:r-1"
-    odd = stripe_api.idempotency_key("checkout", "songs", "größer № 1")
+    assert stripe_client.idempotency_key("refund", "songs", 7, "r-1") == "refund:songs:7:r-1"
+    odd = stripe_client.idempotency_key("checkout", "songs", "größer № 1")
     assert odd.isascii()
-    assert odd != stripe_api.idempotency_key("checkout", "songs", "größer № 2")
-    assert len(stripe_api.idempotency_key("checkout", "songs", "a" * 300)) <= 255
+    assert odd != stripe_client.idempotency_key("checkout", "songs", "größer № 2")
+    assert len(stripe_client.idempotency_key("checkout", "songs", "a" * 300)) <= 255
 
 
 def test_without_a_key_and_outside_the_sandbox_there_is_nobody_to_ask() -> None:
-    assert not stripe_api.is_reachable(app())
+    assert not stripe_client.is_reachable(app())
     with pytest.raises(ProviderRefused, match="STRIPE_SECRET_KEY"):
         fetch()
 
@@ -155,12 +156,12 @@ def test_an_app_with_a_key_of_its_own_uses_that(monkeypatch: pytest.MonkeyPatch)
     own = type(own)(
         **{name: getattr(own, name) for name in own.__slots__} | {"stripe": replace(own.stripe, secret_key="sk_own")}
     )
-    assert stripe_api.account(own) == "sk_own"
-    assert stripe_api._client_of(own, quick=False)._requestor.api_key == "sk_own"
+    assert stripe_client.account(own) == "sk_own"
+    assert stripe_client._client_of(own, quick=False)._requestor.api_key == "sk_own"
 
 
 def test_the_web_process_does_not_carry_stripes_library() -> None:
-    code = "import sys, web.app, jobs.events, jobs.runs; print('stripe' in sys.modules)"
+    code = "import sys, web.app, jobs.inbox.events, jobs.runs; print('stripe' in sys.modules)"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(__file__).parents[1])
     assert shown.stdout.strip() == "False", shown.stderr
 
@@ -171,8 +172,8 @@ def test_the_web_process_does_not_carry_stripes_library() -> None:
 @pytest.fixture
 def real(provider: Provider, monkeypatch: pytest.MonkeyPatch) -> Iterator[Provider]:
     """As with a real key: events' objects are fetched."""
-    client = stripe_api._client(f"sk_sandbox_{APP}", f"{provider.url}/stripe", quick=False)
-    monkeypatch.setattr(stripe_api, "_client_of", lambda app, quick: client)
+    client = stripe_client._client(f"sk_sandbox_{APP}", f"{provider.url}/stripe", quick=False)
+    monkeypatch.setattr(stripe_client, "_client_of", lambda app, quick: client)
     object.__setattr__(settings, "stripe_secret_key", "sk_test_1")
     yield provider
     object.__setattr__(settings, "stripe_secret_key", None)
@@ -204,7 +205,7 @@ def test_an_event_waits_while_stripe_is_away(real: Provider, now: datetime, monk
 
     session = bought(real, now=now)
     with monkeypatch.context() as patched:
-        patched.setattr(stripe_refetch, "fetch", away)
+        patched.setattr(refetch, "fetch", away)
         told = event("checkout.session.completed", paid_session(APP, ADA, "starter", id=session), created=now)
         deliver(APP, told, now=now)
         ((state, error),) = event_states(APP)
@@ -213,11 +214,11 @@ def test_an_event_waits_while_stripe_is_away(real: Provider, now: datetime, monk
 
 
 def test_a_paid_invoice_names_its_payment(real: Provider, now: datetime, monkeypatch: pytest.MonkeyPatch) -> None:
-    client = stripe_api._client("sk_sandbox_songs", f"{real.url}/stripe", quick=False)
-    monkeypatch.setattr(stripe_api, "_client_of", lambda app, quick: client)
+    client = stripe_client._client("sk_sandbox_songs", f"{real.url}/stripe", quick=False)
+    monkeypatch.setattr(stripe_client, "_client_of", lambda app, quick: client)
     session = bought(real, now=now, slug="songs", plan="pro")
     invoice = real.stripe("songs").v1.invoices.list().data[0].id
-    fetched = stripe_refetch.fetch(app("songs"), "invoice", invoice)
+    fetched = refetch.fetch(app("songs"), "invoice", invoice)
     assert fetched["payment_intent"].startswith("pi_")
     assert session.startswith("cs_")
 
@@ -236,7 +237,7 @@ NAMELESS: tuple[dict[str, Any], ...] = (
 @pytest.mark.parametrize("payload", NAMELESS, ids=str)
 def test_what_names_no_object_is_left_as_it_is(payload: dict[str, Any], real: Provider, now: datetime) -> None:
     told = Event(1, APP, "stripe", "evt_1", "charge.refunded", payload, now)
-    assert stripe_refetch.prepare(app(), told) == told
+    assert refetch.prepare(app(), told) == told
 
 
 def test_a_checkout_begun_with_a_real_key_goes_to_its_account(real: Provider, now: datetime) -> None:

@@ -12,11 +12,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cast import ADA, app, deliver, event_states
-from jobs import events, housekeeping, poison
-from jobs.providers import stripe
+from jobs import dead_letters, maintenance
+from jobs.inbox import events
+from jobs.providers.stripe import events as stripe
 from models import database
 from models.errors import NotOurs, Unprocessable
-from models.events import Event
+from models.inbox.events import Event
 from stripe_events import charge, dispute, event, invoice, paid_session, refund, subscription
 
 NOW = datetime(2026, 3, 10, 12, 0, tzinfo=timezone.utc)
@@ -102,12 +103,12 @@ def test_whatever_is_in_an_event_ends_it_and_breaks_nothing(db: str, type_: str,
     assert state != "pending", error
     assert state == "done" or error
     assert "Scrip itself" not in (error or "")
-    assert all(check.ok for check in housekeeping.check_books(now=NOW))
+    assert all(check.ok for check in maintenance.check_books(now=NOW))
 
 
 def wait_in_vain() -> tuple[str, str | None]:
     """The end of an event that may have waited for another one, which does not come."""
-    for _ in range(poison.ATTEMPTS):
+    for _ in range(dead_letters.ATTEMPTS):
         database.connection().execute("UPDATE inbox_event SET next_attempt_at = %s WHERE state = 'pending'", [NOW])
         events.apply_pending(now=NOW)
     return event_states("songs")[-1]

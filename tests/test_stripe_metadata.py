@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from cast import ADA, BO, app, balance
-from jobs import events
+from jobs.inbox import events
 from models import database
 from stripe_events import event, invoice, paid_session, subscription
 

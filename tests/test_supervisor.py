@@ -17,13 +17,12 @@ import psutil
 import psycopg
 import pytest
 
-import embedded
-import supervisor
-from embedded.folder import DataFolder
 from folders import data_folder
-from processes import Process
-from processes.child import FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, Child
-from processes.console import LAST_LINES, ROTATE_BYTES, Console, Output
+from runtime import embedded, supervisor
+from runtime.embedded.folder import DataFolder
+from runtime.processes import Process
+from runtime.processes.child import FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, Child
+from runtime.processes.console import LAST_LINES, ROTATE_BYTES, Console, Output
 from settings import ROOT, load
 from until import until
 
@@ -59,9 +58,9 @@ while True:
 MAIN = """
 import os, sys
 sys.path.insert(0, os.getcwd())
-import supervisor
+from runtime import supervisor
 from pathlib import Path
-from processes import Process
+from runtime.processes import Process
 from settings import load
 def process(ready_file=None, **row):
     return Process(**row, ready=lambda pid: ready_file is None or os.path.exists(ready_file))
@@ -447,7 +446,7 @@ def test_each_process_of_the_table_is_documented():
 
 def test_a_forked_process_can_be_bound_to_its_parent(tmp_path):
     program = (
-        "import os, signal, sys, time, processes\n"
+        "import os, signal, sys, time\nfrom runtime import processes\n"
         "if os.fork() == 0:\n"
         "    processes.die_with_parent(signal.SIGKILL)\n"
         "    print(os.getpid(), flush=True)\n"
@@ -464,7 +463,7 @@ def test_a_forked_process_can_be_bound_to_its_parent(tmp_path):
 def test_a_crash_point_kills_only_where_it_is_armed():
     names = {"a": "event-before-store", "b": "event-after-store", "c": "refund-asked"}
     program = (
-        f"from crashpoints import crashpoint\nnames = {names}\n"
+        f"from runtime.crashpoints import crashpoint\nnames = {names}\n"
         "for name in 'abab': crashpoint(names[name]); print(name, flush=True)"
     )
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from models import movements
-from models.movements import Movement
+from models.planning import movements
+from models.planning.movements import Movement
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = (ROOT / "docs" / "systems.md").read_text()

@@ -12,9 +12,10 @@ import psycopg
 import pytest
 
 from cast import ADA, BO, app, balance, entries, give, settle_all
-from jobs import poison, usage
-from models import catalog, database
+from jobs import dead_letters, usage
+from models import database
 from models import usage as stored
+from models.catalog import catalog
 from models.errors import Conflict, Invalid, NotFound
 from settings import settings
 from until import until
@@ -221,7 +222,7 @@ def test_only_a_death_alone_counts_against_a_report(now: datetime) -> None:
     _leave_a_marker([report_id])
     assert usage.settle(now=now) == 0
     ((attempts, error),) = database.fetch("SELECT attempts, error FROM usage_queue")
-    assert (attempts, error) == (1, poison.DIED)
+    assert (attempts, error) == (1, dead_letters.DIED)
     assert settle_all(now=now + timedelta(minutes=1)) == 1
 
 

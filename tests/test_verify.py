@@ -10,7 +10,7 @@ import pytest
 
 from kernel import APP, BO, START, claw, day, grant, kernel, lapse, place, refund, slug, take, unqueue
 from models import database
-from models.verify import Check, verify
+from models.ledger.verify import Check, verify
 
 __all__ = ["kernel"]
 NOW = day(0.01)

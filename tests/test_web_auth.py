@@ -9,11 +9,12 @@ from typing import Any
 import jwt
 import pytest
 
-from models import database, keys, tokens
+from models import database
+from models.access import keys, tokens
 from models.errors import Invalid, NotFound
 from settings import settings
 from tests.web_calls import KEY, OTHER_KEY, REPORT, bearer, fields, problem, rows, send
-from web import auth
+from web.http import auth
 
 NOW = datetime(2026, 3, 10, 12, 0, tzinfo=timezone.utc)
 APP = "ai-services"
@@ -24,7 +25,7 @@ ADJUSTMENT = {"id": "a", "customer": "ada", "units": 5, "reason": "welcome"}
 def production(monkeypatch):
     """Outside the sandbox."""
     real = replace(settings, sandbox=False, stripe_webhook_secrets=())
-    for module in ("web.auth", "web.webhooks", "web.api.sandbox", "web.api.runs", "models.clock"):
+    for module in ("web.http.auth", "web.inbox", "web.api.sandbox", "web.api.runs", "models.clock"):
         monkeypatch.setattr(f"{module}.settings", real)
 
 
@@ -114,7 +115,7 @@ def test_a_revoked_key_stops_working_within_seconds(client, monkeypatch):
     keys.revoke(1, now=NOW)
     assert client.get("/v1/usage", headers=key).status_code == 200, "kept in the process for a moment"
     later = auth.time.monotonic() + auth.CACHE_SECONDS
-    monkeypatch.setattr("web.auth.time.monotonic", lambda: later)
+    monkeypatch.setattr("web.http.auth.time.monotonic", lambda: later)
     assert problem(client.get("/v1/usage", headers=key), 401) == "unauthorized"
 
 
@@ -130,7 +131,7 @@ def test_revoking_twice_keeps_the_first_time_and_an_unknown_key_is_told(db):
 def test_a_known_key_is_looked_up_once_in_a_few_seconds(client, monkeypatch):
     looked: list[str] = []
     find = keys.find
-    monkeypatch.setattr("models.keys.find", lambda text: looked.append(text) or find(text))
+    monkeypatch.setattr("models.access.keys.find", lambda text: looked.append(text) or find(text))
     key = made("read")
     for _ in range(3):
         assert client.get("/v1/usage", headers=key).status_code == 200
@@ -269,7 +270,7 @@ def test_all_processes_sign_with_the_same_secret(db):
 def test_a_key_with_a_limit_is_told_when_to_come_again(client, monkeypatch):
     start = auth.time.monotonic()
     at = [start]
-    monkeypatch.setattr("web.limits.time.monotonic", lambda: at[0])
+    monkeypatch.setattr("web.http.limits.time.monotonic", lambda: at[0])
     key = made("read", rate_limit_per_minute=6)
     assert [client.get("/v1/usage", headers=key).status_code for _ in range(6)] == [200] * 6
     refused = client.get("/v1/usage", headers=key)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from models import tokens
+from models.access import tokens
 from models.errors import ProviderAway, ProviderRefused
 from sandboxes import Provider
 from shop import PAGES, open_shop, repack
@@ -112,7 +112,7 @@ def test_a_pack_of_a_tier_is_403(client, provider: Provider) -> None:
 
 
 def test_a_provider_that_is_away_is_503_with_a_time_to_come_back(client, provider: Provider, monkeypatch) -> None:
-    from jobs import checkouts
+    from jobs.payments import checkouts
 
     def away(*_: Any) -> Any:
         raise ProviderAway("Stripe: no answer", retry_after=7)
@@ -128,7 +128,7 @@ def test_a_provider_that_is_away_is_503_with_a_time_to_come_back(client, provide
 def test_a_refusal_that_is_not_the_clients_fault_is_told_and_tells_no_secret(
     client, provider: Provider, monkeypatch
 ) -> None:
-    from jobs import checkouts
+    from jobs.payments import checkouts
 
     def refuse(*_: Any) -> Any:
         raise ProviderRefused("Stripe: Invalid API Key provided: sk_test_***", status=401)

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 import pytest
 
-from jobs import events
+from jobs.inbox import events
 from models import clock, cycles
 from stripe_events import event, subscription
 from tests.web_calls import KEY, OTHER_KEY, fields, problem, rows, send, without

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from cast import ADA, BO, deliver
-from models import database, tokens
+from models import database
+from models.access import tokens
 from stripe_events import event, paid_session
 from web.app import routes
-from web.routes import Route
+from web.http.routes import Route
 from web_calls import bearer, problem, rows, send
 
 ROUTES = [route for route in routes() if route.scope]

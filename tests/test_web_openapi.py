@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from web import api, openapi
+from web import api
 from web.app import routes
-from web.bodies import check
-from web.routes import Route
+from web.http import openapi
+from web.http.bodies import check
+from web.http.routes import Route
 
 ROUTES = routes()
 DOCUMENT = openapi.document(ROUTES)

@@ -9,7 +9,8 @@ from typing import Any
 import orjson
 import pytest
 
-from models import clock, database, metric_files
+from models import clock, database
+from models.operations import metric_files
 from tests.web_calls import KEY, OTHER_KEY, REPORT, fields, problem, send, signature
 
 EVENT = {"id": "evt_1", "type": "customer.created", "livemode": False, "data": {"object": {"id": "cus_1"}}}

@@ -12,13 +12,16 @@ import psycopg
 import pytest
 
 from cast import balance
-from jobs import events
-from jobs.providers import paypal_api, paypal_webhooks
-from models import catalog, database
-from models.apps import PayPalAccount
-from models.catalog import Catalog
+from jobs.inbox import events
+from jobs.providers.paypal import client as paypal_client
+from jobs.providers.paypal import receiver
+from models import database
+from models.catalog import catalog
+from models.catalog.apps import PayPalAccount
+from models.catalog.catalog import Catalog
 from models.errors import ProviderAway, ProviderRefused
-from sandbox import paypal_ca, purchases
+from sandbox.control import purchases
+from sandbox.paypal import ca
 from tests.certificate_chains import SANDBOX, issue, signed
 from tests.web_calls import KEY, MIB, problem, rows
 
@@ -33,15 +36,15 @@ LEAF = issue(
 
 
 def post(client: Any, raw: bytes, headers: dict[str, str] | None = None, path: str = PATH) -> Any:
-    return client.post(path, data=raw, headers=paypal_ca.paypal_headers(raw) if headers is None else headers)
+    return client.post(path, data=raw, headers=ca.paypal_headers(raw) if headers is None else headers)
 
 
 @pytest.fixture
 def paypal(monkeypatch: pytest.MonkeyPatch) -> Any:
     """PayPal's own sandbox: its certificate is to be had, our bundle knows its root, the app has the webhook WH-1."""
-    monkeypatch.setattr(paypal_webhooks, "_fetched", lambda url: LEAF.pem)
-    monkeypatch.setattr(paypal_webhooks, "_cache", {})
-    monkeypatch.setattr(paypal_webhooks.certificates, "bundled", lambda: (ROOT.pem,))
+    monkeypatch.setattr(receiver, "_fetched", lambda url: LEAF.pem)
+    monkeypatch.setattr(receiver, "_cache", {})
+    monkeypatch.setattr(receiver.certificates, "bundled", lambda: (ROOT.pem,))
     use(webhook_id="WH-1")
     yield monkeypatch
     catalog.use(None)
@@ -54,7 +57,7 @@ def use(**account: Any) -> None:
 
 
 def outside_the_sandbox(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(paypal_webhooks, "settings", replace(paypal_webhooks.settings, sandbox=False))
+    monkeypatch.setattr(receiver, "settings", replace(receiver.settings, sandbox=False))
 
 
 # --- what the sandbox signed
@@ -83,12 +86,12 @@ def test_an_unknown_app_is_404(client):
 
 def test_a_signature_of_another_body_is_400(client):
     for raw in (RAW + b" ", RAW[:-1], RAW.replace(b"ORD1", b"ORD2")):
-        assert problem(post(client, raw, paypal_ca.paypal_headers(RAW)), 400) == "bad-request"
+        assert problem(post(client, raw, ca.paypal_headers(RAW)), 400) == "bad-request"
     assert rows("inbox_event") == 0
 
 
 def test_each_header_is_needed(client):
-    headers = paypal_ca.paypal_headers(RAW)
+    headers = ca.paypal_headers(RAW)
     for name in headers:
         if name.startswith("PAYPAL"):
             for value in (None, "", "x", "é"):
@@ -102,7 +105,7 @@ def test_no_key_is_needed_and_a_key_is_no_signature(client):
 
 
 def test_another_webhooks_signature_is_400_and_the_apps_own_id_works_in_the_sandbox_too(client):
-    headers = paypal_ca.paypal_headers(RAW, webhook_id="WH-OTHER")
+    headers = ca.paypal_headers(RAW, webhook_id="WH-OTHER")
     assert problem(post(client, RAW, headers), 400) == "bad-request"
     use(webhook_id="WH-OTHER")
     assert post(client, RAW, headers).status_code == 200
@@ -110,12 +113,12 @@ def test_another_webhooks_signature_is_400_and_the_apps_own_id_works_in_the_sand
 
 
 def test_an_old_signature_is_as_good_as_a_new_one(client):
-    headers = paypal_ca.paypal_headers(RAW, now=datetime(2020, 1, 1, tzinfo=timezone.utc))
+    headers = ca.paypal_headers(RAW, now=datetime(2020, 1, 1, tzinfo=timezone.utc))
     assert post(client, RAW, headers).status_code == 200
 
 
 def test_outside_the_sandbox_its_certificate_is_nobodys(client, monkeypatch):
-    headers = paypal_ca.paypal_headers(RAW, webhook_id="WH-1")
+    headers = ca.paypal_headers(RAW, webhook_id="WH-1")
     outside_the_sandbox(monkeypatch)
     use(webhook_id="WH-1")
     assert problem(post(client, RAW, headers), 400) == "bad-request"
@@ -123,7 +126,7 @@ def test_outside_the_sandbox_its_certificate_is_nobodys(client, monkeypatch):
 
 @pytest.mark.parametrize("url", ["http://evil.example", "http://127.0.0.1.evil.example", "https://127.0.0.1"])
 def test_the_sandboxs_certificate_is_on_this_machine(client, url):
-    headers = paypal_ca.paypal_headers(RAW, base_url=f"{url}/paypal")
+    headers = ca.paypal_headers(RAW, base_url=f"{url}/paypal")
     assert problem(post(client, RAW, headers), 400) == "bad-request"
 
 
@@ -164,7 +167,7 @@ def test_what_could_not_be_stored_is_503_so_that_it_comes_again(client, monkeypa
     def away(*args: Any, **named: Any) -> None:
         raise psycopg.OperationalError("the connection is lost")
 
-    monkeypatch.setattr("jobs.events.receive", away)
+    monkeypatch.setattr("jobs.inbox.events.receive", away)
     assert problem(post(client, RAW), 503) == "unavailable"
 
 
@@ -183,7 +186,7 @@ def test_outside_the_sandbox_too(client, paypal):
 
 def test_the_certificate_is_fetched_once(client, paypal):
     fetched: list[str] = []
-    paypal.setattr(paypal_webhooks, "_fetched", lambda url: fetched.append(url) or LEAF.pem)
+    paypal.setattr(receiver, "_fetched", lambda url: fetched.append(url) or LEAF.pem)
     for _ in range(3):
         assert post(client, RAW, signed(RAW, LEAF)).status_code == 200
     assert len(fetched) == 1
@@ -191,8 +194,8 @@ def test_the_certificate_is_fetched_once(client, paypal):
 
 def test_the_cache_stays_small(paypal):
     for number in range(100):
-        paypal_webhooks.fetch_certificate(f"https://api.paypal.com/{number}")
-    assert len(paypal_webhooks._cache) == paypal_webhooks.MOST_CACHED
+        receiver.fetch_certificate(f"https://api.paypal.com/{number}")
+    assert len(receiver._cache) == receiver.MOST_CACHED
 
 
 def test_another_webhook_or_a_forged_signature_is_400(client, paypal):
@@ -242,9 +245,9 @@ def asked(paypal: Any) -> Any:
 
     def answer(given: bool | Exception) -> Asked:
         api = Asked(given)
-        paypal.setattr(paypal_webhooks, "_fetched", away)
-        paypal.setattr(paypal_api, "client", lambda app: api)
-        paypal.setattr(paypal_api, "has_real_account", lambda app: True)
+        paypal.setattr(receiver, "_fetched", away)
+        paypal.setattr(paypal_client, "client", lambda app: api)
+        paypal.setattr(paypal_client, "has_real_account", lambda app: True)
         return api
 
     return answer
@@ -272,7 +275,7 @@ def test_paypal_cannot_say(client, asked, error):
 
 
 def test_nobody_can_be_asked(client, paypal):
-    paypal.setattr(paypal_webhooks, "_fetched", away)
+    paypal.setattr(receiver, "_fetched", away)
     assert problem(post(client, RAW, signed(RAW, LEAF)), 503) == "provider-away"
 
 
@@ -295,7 +298,7 @@ def test_a_chain_to_a_root_that_we_do_not_know_is_paypals_to_judge(client, asked
         start=NOW - timedelta(days=1),
         end=NOW + timedelta(days=9),
     )
-    paypal_webhooks._cache[signed(RAW, leaf)["PAYPAL-CERT-URL"]] = leaf.pem
+    receiver._cache[signed(RAW, leaf)["PAYPAL-CERT-URL"]] = leaf.pem
     assert post(client, RAW, signed(RAW, leaf)).status_code == 200
     assert len(api.calls) == 1
     api.answer = False
@@ -306,22 +309,22 @@ def test_a_chain_to_a_root_that_we_do_not_know_is_paypals_to_judge(client, asked
 
 
 def test_the_authority_is_made_once_and_keeps_its_key_to_itself(tmp_path):
-    first = paypal_ca.paypal_headers(RAW, data_dir=tmp_path)
-    second = paypal_ca.paypal_headers(RAW, data_dir=tmp_path)
+    first = ca.paypal_headers(RAW, data_dir=tmp_path)
+    second = ca.paypal_headers(RAW, data_dir=tmp_path)
     assert first["PAYPAL-CERT-URL"] == second["PAYPAL-CERT-URL"]
     assert first["PAYPAL-TRANSMISSION-ID"] != second["PAYPAL-TRANSMISSION-ID"]
     assert (tmp_path / "sandbox-ca" / "leaf.key").stat().st_mode & 0o077 == 0
     name = first["PAYPAL-CERT-URL"].rpartition("/")[2]
-    assert paypal_ca.certificate_pem(tmp_path, name).startswith(b"-----BEGIN CERTIFICATE-----")
-    assert paypal_ca.certificate_pem(tmp_path, "CERT-OTHER") == b""
+    assert ca.certificate_pem(tmp_path, name).startswith(b"-----BEGIN CERTIFICATE-----")
+    assert ca.certificate_pem(tmp_path, "CERT-OTHER") == b""
     assert [entry.name for entry in tmp_path.iterdir()] == ["sandbox-ca"]
 
 
 def test_the_sandbox_knows_its_own_signature(tmp_path):
-    headers = paypal_ca.paypal_headers(RAW, data_dir=tmp_path)
-    assert paypal_ca.is_genuine(tmp_path, headers, RAW, webhook_id="WH-SANDBOX")
-    assert not paypal_ca.is_genuine(tmp_path, headers, RAW + b" ", webhook_id="WH-SANDBOX")
-    assert not paypal_ca.is_genuine(tmp_path, headers, RAW, webhook_id="WH-1")
+    headers = ca.paypal_headers(RAW, data_dir=tmp_path)
+    assert ca.is_genuine(tmp_path, headers, RAW, webhook_id="WH-SANDBOX")
+    assert not ca.is_genuine(tmp_path, headers, RAW + b" ", webhook_id="WH-SANDBOX")
+    assert not ca.is_genuine(tmp_path, headers, RAW, webhook_id="WH-1")
 
 
 def test_a_payment_that_the_sandbox_sends_is_credited(client):

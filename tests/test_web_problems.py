@@ -10,7 +10,7 @@ import pytest
 from models import database, errors
 from settings import settings
 from tests.web_calls import KEY, REPORT, problem, send
-from web import problems
+from web.http import problems
 
 
 def test_every_error_that_a_request_can_meet_has_a_status_of_its_own_kind():

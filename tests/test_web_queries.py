@@ -9,7 +9,7 @@ import pytest
 
 from tests.web_calls import KEY, fields
 from web.app import routes
-from web.routes import Route
+from web.http.routes import Route
 
 READING = [route for route in routes() if route.method == "GET" and route.scope]
 OPEN = ("/healthz", "/readyz", "/metrics", "/openapi.json", "/docs")

@@ -9,10 +9,11 @@ from typing import Any, get_args
 
 import pytest
 
-from models import database, entries
+from models import database
+from models.ledger import entries
 from tests.posting import grant, take
-from web import csv_export
 from web.api.entries import EntryType
+from web.http import csv as csv_export
 
 KEY = {"Authorization": "Bearer sk_sandbox_ai-services"}
 CSV = {**KEY, "Accept": "text/csv"}

@@ -21,7 +21,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from cast import ADA, BO
-from jobs import events
+from jobs.inbox import events
 from models import clock, database
 from sandboxes import Provider
 from shop import PAGES, open_shop

@@ -9,9 +9,10 @@ import orjson
 import psycopg
 import pytest
 
-from models import catalog, database
-from models.apps import StripeAccount
-from models.catalog import Catalog
+from models import database
+from models.catalog import catalog
+from models.catalog.apps import StripeAccount
+from models.catalog.catalog import Catalog
 from tests.web_calls import KEY, MIB, problem, rows, signature
 
 EVENT = {"id": "evt_1", "type": "customer.created", "data": {"object": {"id": "cus_1"}}}
@@ -145,7 +146,7 @@ def test_what_could_not_be_stored_is_503_so_that_it_comes_again(client, monkeypa
     def away(*args: Any, **named: Any) -> None:
         raise psycopg.OperationalError("the connection is lost")
 
-    monkeypatch.setattr("jobs.events.receive", away)
+    monkeypatch.setattr("jobs.inbox.events.receive", away)
     answer = post(client, RAW)
     assert problem(answer, 503) == "unavailable"
     assert int(answer.headers["Retry-After"]) > 0

@@ -7,11 +7,12 @@ from flask import Flask, Response, request
 from werkzeug.exceptions import NotFound
 
 from models.errors import Invalid
-from web import api, documentation, ops, problems, webhooks
-from web.auth import Auth
-from web.bodies import MOST_BODY_BYTES
-from web.fields import NAME_RULE
-from web.routes import Route, register
+from web import api, inbox, ops
+from web.http import documentation, problems
+from web.http.auth import Auth
+from web.http.bodies import MOST_BODY_BYTES
+from web.http.fields import NAME_RULE
+from web.http.routes import Route, register
 from workers import main as actors
 
 
@@ -33,7 +34,7 @@ def create_app() -> Flask:
 
 def routes() -> list[Route]:
     """The whole table, in the order of the documentation."""
-    nouns = (webhooks, *api.nouns(), ops)
+    nouns = (inbox, *api.nouns(), ops)
     return [route for noun in nouns for route in noun.routes.table]
 
 

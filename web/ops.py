@@ -8,13 +8,14 @@ from datetime import datetime
 import redis
 from flask import Response
 
-from models import clock, database, metrics, queues
+from models import clock, database
 from models.errors import Unavailable
-from sandbox import place
+from models.operations import metrics, queues
+from sandbox import address
 from settings import settings
-from web import problems
-from web.fields import Shape
-from web.routes import Answer, Call, Routes
+from web.http import problems
+from web.http.fields import Shape
+from web.http.routes import Answer, Call, Routes
 
 routes = Routes("Operations")
 
@@ -90,7 +91,7 @@ def redis_is_there(now: datetime, ages: dict[str, float]) -> Iterator[str]:
 
 def sandbox_is_there(now: datetime, ages: dict[str, float]) -> Iterator[str]:
     """In a sandbox, what stands for the payment providers answers."""
-    if settings.sandbox and settings.sandbox_url and not place.answers(settings.sandbox_url):
+    if settings.sandbox and settings.sandbox_url and not address.answers(settings.sandbox_url):
         yield "the sandbox's payment provider does not answer"
 
 

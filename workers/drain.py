@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from workers.rings import heard, ring
+from workers.wakeups import heard, ring
 
 SECONDS = 5.0
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from workers import maintenance, outbox, sessions, usage, webhooks
+from workers import inbox, maintenance, outbox, sessions, usage
 from workers.broker import broker
 from workers.start import configure_logs
 
 configure_logs()
 
-__all__ = ["broker", "maintenance", "outbox", "sessions", "usage", "webhooks"]
+__all__ = ["broker", "inbox", "maintenance", "outbox", "sessions", "usage"]

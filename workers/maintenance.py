@@ -8,7 +8,7 @@ from jobs import schedule
 from models import clock
 from workers.broker import broker
 from workers.drain import drain
-from workers.rings import answers
+from workers.wakeups import answers
 
 
 @answers("maintenance")

@@ -9,8 +9,9 @@ import dramatiq
 import structlog
 from dramatiq.middleware import Middleware
 
-from models import database, metrics
-from processes import die_with_parent
+from models import database
+from models.operations import metrics
+from runtime.processes import die_with_parent
 from workers.start import bind_database, spare_the_collector
 
 log = structlog.get_logger()

@@ -7,11 +7,11 @@ import contextlib
 import dramatiq
 from dramatiq.middleware import Shutdown
 
-from jobs import outbox
+from jobs.outbox import sender
 from models import clock
 from workers.broker import broker
 from workers.drain import drain
-from workers.rings import answers
+from workers.wakeups import answers
 
 
 @answers("outbox")
@@ -19,4 +19,4 @@ from workers.rings import answers
 def deliver() -> None:
     """Send what is due; a worker that shuts down sends no more, and the next sweep goes on."""
     with contextlib.suppress(Shutdown):
-        drain("outbox", lambda: outbox.deliver_due(now=clock.now()))
+        drain("outbox", lambda: sender.deliver_due(now=clock.now()))

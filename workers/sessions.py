@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import dramatiq
 
-from jobs import session_engine
+from jobs.sessions import engine
 from models import clock
 from workers.broker import broker
 from workers.drain import drain
-from workers.rings import answers
+from workers.wakeups import answers
 
 
 @answers("sessions")
 @dramatiq.actor(queue_name="sessions", broker=broker)
 def run_sessions() -> None:
     """Do what is due."""
-    drain("sessions", lambda: session_engine.run_due(now=clock.now()))
+    drain("sessions", lambda: engine.run_due(now=clock.now()))

@@ -8,7 +8,7 @@ from jobs import usage
 from models import clock
 from workers.broker import broker
 from workers.drain import drain
-from workers.rings import answers
+from workers.wakeups import answers
 
 # A batch of fewer is done before another process would have begun.
 HELP_FROM_REPORTS = 100

@@ -15,8 +15,9 @@ from multiprocessing.synchronize import Barrier
 from benchmarks.customers import APP, RATE, customer, customers
 from benchmarks.databases import Database, measured
 from benchmarks.frame import Bench, Measure, Row
-from models import database, ledger
-from models.movements import Take
+from models import database
+from models.ledger.post import post
+from models.planning.movements import Take
 from workers.start import spare_the_collector
 
 BATCH = 500
@@ -104,7 +105,7 @@ def _post(accounts: range, number: int) -> int:
         )
         for index in range(BATCH)
     ]
-    outcomes = database.transact(lambda conn: ledger.post(conn, takes, now=now))
+    outcomes = database.transact(lambda conn: post(conn, takes, now=now))
     applied = sum(outcome.status == "applied" and outcome.units == 1 for outcome in outcomes)
     assert applied == BATCH, "a deduction was not applied"
     return applied

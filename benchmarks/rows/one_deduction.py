@@ -11,7 +11,7 @@ from pathlib import Path
 from benchmarks.customers import customers
 from benchmarks.databases import Database, measured
 from benchmarks.frame import Bench, Measure, Row
-from embedded.postgres import programs_folder
+from runtime.embedded.postgres import programs_folder
 
 SCRIPT = Path(__file__).with_suffix(".sql")
 CONNECTIONS = (8, 16, 32)

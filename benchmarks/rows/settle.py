@@ -13,18 +13,17 @@ from datetime import datetime, timezone
 
 import redis
 
-import embedded
-import processes
-import supervisor
 from benchmarks.customers import APP, RATE, customer, customers
 from benchmarks.databases import Database, bound, measured
 from benchmarks.frame import Bench, Measure, Row
-from embedded import Servers
 from jobs import usage
-from models import catalog, verify
 from models import database as db
+from models.catalog import catalog
+from models.ledger import verify
+from runtime import embedded, processes, supervisor
+from runtime.embedded import Servers
 from workers import main as actors
-from workers import rings
+from workers import wakeups
 from workers.broker import NAMESPACE
 
 REPORTS_A_REQUEST = 1_000
@@ -74,7 +73,7 @@ def _time_to_settle(copy: Database) -> float:
     """Ring once; the seconds until nothing is queued."""
     whole = pending = copy.value(PENDING)
     began_at = time.perf_counter()
-    assert rings.ring("usage"), "the ring was not sent"
+    assert wakeups.ring("usage"), "the ring was not sent"
     while pending:
         elapsed = time.perf_counter() - began_at
         assert elapsed < PATIENCE_SECONDS, f"{pending} reports are still pending"

@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from cast import ADA, balance, deliver, event_states
-from jobs import housekeeping
+from jobs import maintenance
 from killed import killed_at
 from stripe_events import charge, event, invoice, paid_session, subscription
 
@@ -54,7 +54,7 @@ def sent_again(slug: str, it: dict[str, Any], now: datetime) -> None:
 
 def clean(slug: str, now: datetime) -> bool:
     assert {state for state, _ in event_states(slug)} == {"done"}
-    return all(check.ok for check in housekeeping.check_books(now=now + timedelta(minutes=2)))
+    return all(check.ok for check in maintenance.check_books(now=now + timedelta(minutes=2)))
 
 
 @pytest.mark.parametrize("point", POINTS)

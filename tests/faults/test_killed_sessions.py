@@ -9,9 +9,11 @@ import pytest
 
 from cast import ADA, balance, give
 from gated import states
-from jobs import customers, housekeeping, runs, sessions
+from jobs import customers, maintenance, runs
+from jobs.sessions import sessions
 from killed import killed_at
-from models import catalog, clock
+from models import clock
+from models.catalog import catalog
 
 POINTS = ["session-before-commit", "session-after-commit"]
 pytestmark = pytest.mark.usefixtures("db")
@@ -27,7 +29,7 @@ def run_and_die(job: str, slug: str, point: str) -> None:
 
 
 def clean() -> bool:
-    return all(check.ok for check in housekeeping.check_books(now=clock.now()))
+    return all(check.ok for check in maintenance.check_books(now=clock.now()))
 
 
 @pytest.mark.parametrize("point", POINTS)

@@ -14,8 +14,21 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from plain_ledger import FOREVER, PlainAccount, PlainLot, Said
 
 from kernel import GRACE, START, failures, kernel, report, slug
-from models import database, ledger
-from models.movements import Capture, Clawback, Extend, Freeze, Grant, Lapse, Movement, Place, Release, Reverse, Take
+from models import database
+from models.ledger import post as ledger
+from models.planning.movements import (
+    Capture,
+    Clawback,
+    Extend,
+    Freeze,
+    Grant,
+    Lapse,
+    Movement,
+    Place,
+    Release,
+    Reverse,
+    Take,
+)
 
 __all__ = ["kernel"]
 

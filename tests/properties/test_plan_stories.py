@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from cast import app, balance, deliver, event_states
-from jobs import events, housekeeping, runs
+from jobs import maintenance, runs
+from jobs.inbox import events
 from models import cycles, database
 from shop import change
 from stripe_events import charge, dispute, event, invoice, refund, subscription
@@ -218,6 +219,6 @@ def test_whatever_a_plan_goes_through_its_units_are_those_that_stand_paid(
         play(life, is_orderly=is_orderly)
         due = sum(bill.stands for bill in life.bills)
         assert balance(life.customer, APP) == due, f"seed {seed + number}: {[told[1] for told in life.told]}"
-    failures = [check.failures for check in housekeeping.check_books(now=cycles.cycle_start(now, PERIODS * months))]
+    failures = [check.failures for check in maintenance.check_books(now=cycles.cycle_start(now, PERIODS * months))]
     assert not any(failures), seed
     assert {state for state, _ in event_states(APP)} == {"done"}

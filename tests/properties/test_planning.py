@@ -12,9 +12,9 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.movements import Capture, Clawback, Freeze, Grant, Lapse, Movement, Place, Release, Reverse, Take
-from models.planning import plan
-from models.planning_state import BURN_ORDERS, NEVER, Account, Lot, Plan, Policy, Posted, State
+from models.planning.movements import Capture, Clawback, Freeze, Grant, Lapse, Movement, Place, Release, Reverse, Take
+from models.planning.plan import plan
+from models.planning.state import BURN_ORDERS, NEVER, Account, Lot, Plan, Policy, Posted, State
 
 MANY = settings(max_examples=5 * settings().max_examples)  # cheap: there is no database
 NOW = datetime(2026, 3, 1, tzinfo=timezone.utc)

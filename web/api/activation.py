@@ -6,9 +6,9 @@ from typing import Annotated
 
 from pydantic import Field
 
-from models import activation
-from web.fields import Body, Shape
-from web.routes import Answer, Call, Routes
+from models.plans import activation
+from web.http.fields import Body, Shape
+from web.http.routes import Answer, Call, Routes
 
 routes = Routes("Customers")
 

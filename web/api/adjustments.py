@@ -6,10 +6,10 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from jobs import adjustments
-from web.answers import created
-from web.fields import MOST_UNITS, Body, DurationText, Name, Shape, Text, refuse
-from web.routes import Answer, Call, Routes
+from jobs.ledger import adjustments
+from web.http.answers import created
+from web.http.fields import MOST_UNITS, Body, DurationText, Name, Shape, Text, refuse
+from web.http.routes import Answer, Call, Routes
 
 routes = Routes("Corrections")
 

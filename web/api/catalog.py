@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from web.fields import Shape
-from web.routes import Answer, Call, Routes
+from web.http.fields import Shape
+from web.http.routes import Answer, Call, Routes
 
 routes = Routes("Catalog")
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from jobs import charges
-from web.answers import created
-from web.fields import Metadata, Name, Priced, Shape, Text
-from web.routes import Answer, Call, Routes
+from jobs.ledger import charges
+from web.http.answers import created
+from web.http.fields import Metadata, Name, Priced, Shape, Text
+from web.http.routes import Answer, Call, Routes
 
 routes = Routes("Charges")
 

@@ -8,12 +8,12 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
-from jobs import checkouts
-from web.answers import created
+from jobs.payments import checkouts
 from web.api.customers import Email
 from web.api.payments import Money
-from web.fields import Body, Name, Shape, Text, refuse
-from web.routes import Answer, Call, Routes
+from web.http.answers import created
+from web.http.fields import Body, Name, Shape, Text, refuse
+from web.http.routes import Answer, Call, Routes
 
 routes = Routes("Checkout")
 

@@ -8,10 +8,11 @@ from typing import Annotated
 from pydantic import AfterValidator, Field
 
 from jobs import customers as changes
-from models import balances, customers, explain, stats
+from models import customers
+from models.ledger import balances, explain, stats
 from web.api.entries import Entry
-from web.fields import Body, Page, Query, Shape, Time, refuse
-from web.routes import Answer, Call, Routes
+from web.http.fields import Body, Page, Query, Shape, Time, refuse
+from web.http.routes import Answer, Call, Routes
 
 routes = Routes("Customers")
 

@@ -7,11 +7,11 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from jobs import endpoints as jobs
-from models import deliveries
-from web.fields import NoBody, Page, QueryText, Shape
-from web.routes import Answer, Call, Routes
-from workers.rings import ring_soon
+from jobs.outbox import endpoints
+from models.outbox import deliveries
+from web.http.fields import NoBody, Page, QueryText, Shape
+from web.http.routes import Answer, Call, Routes
+from workers.wakeups import ring_soon
 
 routes = Routes("Deliveries")
 State = Literal["pending", "delivered", "failed"]
@@ -91,6 +91,6 @@ def replay(call: Call, id: int) -> Answer:
 
     Whatever became of it, under the same webhook-id: a receiver that has seen it may drop it.
     """
-    answer = jobs.replay(call.app, id, now=call.now)
+    answer = endpoints.replay(call.app, id, now=call.now)
     ring_soon("outbox")
     return answer, 202

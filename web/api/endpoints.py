@@ -7,14 +7,14 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from jobs import endpoints as jobs
-from jobs.outgoing_addresses import LONGEST_URL
-from models import endpoints
-from web.answers import created
+from jobs.outbox import endpoints as jobs
+from jobs.outbox.addresses import LONGEST_URL
+from models.outbox import endpoints
 from web.api.deliveries import Delivery
-from web.fields import Body, Name, NoBody, Page, Shape
-from web.routes import Answer, Call, Routes
-from workers.rings import ring_soon
+from web.http.answers import created
+from web.http.fields import Body, Name, NoBody, Page, Shape
+from web.http.routes import Answer, Call, Routes
+from workers.wakeups import ring_soon
 
 routes = Routes("Endpoints")
 

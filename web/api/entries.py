@@ -7,11 +7,11 @@ from typing import Any
 
 from pydantic import Field
 
-from models import entries
-from models.entries import EntryType, Selection
-from web import csv_export
-from web.fields import Page, Shape, Time
-from web.routes import Answer, Call, Routes
+from models.ledger import entries
+from models.ledger.entries import EntryType, Selection
+from web.http import csv
+from web.http.fields import Page, Shape, Time
+from web.http.routes import Answer, Call, Routes
 
 routes = Routes("Entries")
 
@@ -121,7 +121,7 @@ def one(call: Call, entry: int) -> Answer:
 def _answer(call: Call, customer: str | None) -> Answer:
     query = call.query
     selection = Selection(app=call.app.slug, customer=customer, type=query.type, since=query.since, until=query.until)
-    if csv_export.is_wanted(call.request):
-        return csv_export.stream(entries.stream(selection), COLUMNS, "entries")
+    if csv.is_wanted(call.request):
+        return csv.stream(entries.stream(selection), COLUMNS, "entries")
     rows, following = entries.page(selection, limit=query.limit, cursor=query.cursor)
     return {"entries": rows, "next": following}

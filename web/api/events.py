@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, Literal
 
-from jobs import events as jobs
-from models import events
-from web.fields import NoBody, Page, QueryText, Shape
-from web.routes import Answer, Call, Routes
-from workers.rings import ring_soon
+from jobs.inbox import events as jobs
+from models.inbox import events
+from web.http.fields import NoBody, Page, QueryText, Shape
+from web.http.routes import Answer, Call, Routes
+from workers.wakeups import ring_soon
 
 routes = Routes("Events")
 State = Literal["pending", "done", "ignored", "dead"]

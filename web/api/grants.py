@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from jobs import grants
-from web.fields import NoBody, Shape
-from web.routes import Answer, Call, Routes
+from jobs.plans import grants
+from web.http.fields import NoBody, Shape
+from web.http.routes import Answer, Call, Routes
 
 routes = Routes("Customers")
 

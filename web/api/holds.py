@@ -7,10 +7,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from jobs import holds
-from web.answers import created
-from web.fields import Body, Metadata, Name, Priced, Quantity, Shape, Text
-from web.routes import Answer, Call, Routes
+from jobs.ledger import holds
+from web.http.answers import created
+from web.http.fields import Body, Metadata, Name, Priced, Quantity, Shape, Text
+from web.http.routes import Answer, Call, Routes
 
 routes = Routes("Holds")
 

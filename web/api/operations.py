@@ -7,9 +7,9 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from models import operations
-from web.fields import Page, Shape
-from web.routes import Answer, Call, Routes
+from models.operations import log as operations
+from web.http.fields import Page, Shape
+from web.http.routes import Answer, Call, Routes
 
 routes = Routes("Operations")
 

@@ -7,10 +7,10 @@ from typing import Literal
 
 from pydantic import Field
 
-from jobs import refund_payments
-from models import payment_list
-from web.fields import Body, Name, Page, Shape, Text
-from web.routes import Answer, Call, Routes
+from jobs.payments import refunds
+from models.payments import listing
+from web.http.fields import Body, Name, Page, Shape, Text
+from web.http.routes import Answer, Call, Routes
 
 routes = Routes("Payments")
 
@@ -97,14 +97,14 @@ def of_customer(call: Call, customer: str) -> Answer:
     `credit` tells what has become of the units: `unredeemed` while none was used, `partly_redeemed`, `redeemed` when
     all were, `expired` when what was left has lapsed, `refunded` when they went back; null while nothing was granted.
     """
-    rows, following = payment_list.of_customer(call.app, customer, **dict(call.query), now=call.now)
+    rows, following = listing.of_customer(call.app, customer, **dict(call.query), now=call.now)
     return {"payments": rows, "next": following}
 
 
 @routes.get("/v1/payments/{id}", scope="read", customer_token=True, answer=Payment, errors=(404,))
 def one(call: Call, id: int) -> Answer:
     """Show one payment."""
-    found = payment_list.get(call.app, id, now=call.now)
+    found = listing.get(call.app, id, now=call.now)
     call.only(found["customer"])
     return found
 
@@ -125,5 +125,5 @@ def refund(call: Call, id: int) -> Answer:
     how far the provider is with it, and `reference` is its id of the refund. 409 for a pack that was sold as not
     refundable, and beyond what was paid.
     """
-    answer, is_new = refund_payments.refund(call.app, id, call.body, actor=call.actor, now=call.now)
+    answer, is_new = refunds.refund(call.app, id, call.body, actor=call.actor, now=call.now)
     return answer, 202 if is_new else 200

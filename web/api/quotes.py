@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from jobs import quotes
-from web.fields import Query, QueryQuantity, QueryText, Shape
-from web.routes import Answer, Call, Routes
+from jobs.ledger import quotes
+from web.http.fields import Query, QueryQuantity, QueryText, Shape
+from web.http.routes import Answer, Call, Routes
 
 routes = Routes("Customers")
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from jobs import refunds
-from web.answers import created
-from web.fields import Body, Name, RowId, Shape, Text, Units
-from web.routes import Answer, Call, Routes
+from jobs.ledger import refunds
+from web.http.answers import created
+from web.http.fields import Body, Name, RowId, Shape, Text, Units
+from web.http.routes import Answer, Call, Routes
 
 routes = Routes("Corrections")
 

@@ -6,12 +6,15 @@ from typing import Any
 
 from pydantic import Field
 
-from models import reports_liability, reports_margin, reports_revenue, reports_usage
-from models.reports import Span
-from web import csv_export
+from models.reports import liability as reports_liability
+from models.reports import margin as reports_margin
+from models.reports import revenue as reports_revenue
+from models.reports import usage as reports_usage
+from models.reports.periods import Span
 from web.api.payments import Money
-from web.fields import LongLimit, Query, Shape, Time
-from web.routes import Answer, Call, Routes
+from web.http import csv
+from web.http.fields import LongLimit, Query, Shape, Time
+from web.http.routes import Answer, Call, Routes
 
 routes = Routes("Reports")
 
@@ -157,8 +160,8 @@ def revenue(call: Call) -> Answer:
     """
     span = _span(call)
     rows, more = _cut(reports_revenue.groups(span, call.query.group, limit=_limit(call)), call)
-    if csv_export.is_wanted(call.request):
-        return csv_export.stream(rows, REVENUE_COLUMNS, "revenue")
+    if csv.is_wanted(call.request):
+        return csv.stream(rows, REVENUE_COLUMNS, "revenue")
     return {**reports_revenue.summary(call.app, span), "groups": rows, "more": more}
 
 
@@ -170,8 +173,8 @@ def usage(call: Call) -> Answer:
     left customers out. `Accept: text/csv` gives the groups.
     """
     rows, more = _cut(reports_usage.groups(_span(call), call.query.group, limit=_limit(call)), call)
-    if csv_export.is_wanted(call.request):
-        return csv_export.stream(rows, USAGE_COLUMNS, "usage")
+    if csv.is_wanted(call.request):
+        return csv.stream(rows, USAGE_COLUMNS, "usage")
     return {"groups": rows, "more": more}
 
 
@@ -183,8 +186,8 @@ def margin(call: Call) -> Answer:
     and `margin` is their difference. Null where it cannot be known. `Accept: text/csv` gives the rates.
     """
     rows = reports_margin.rates(call.app, Span(app=call.app.slug, since=call.query.since, until=call.query.until))
-    if csv_export.is_wanted(call.request):
-        return csv_export.stream(rows, MARGIN_COLUMNS, "margin")
+    if csv.is_wanted(call.request):
+        return csv.stream(rows, MARGIN_COLUMNS, "margin")
     return {"rates": rows}
 
 

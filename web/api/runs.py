@@ -9,8 +9,8 @@ from pydantic import Field
 from jobs import runs
 from models.errors import Invalid
 from settings import settings
-from web.fields import Body, Shape, Time
-from web.routes import Answer, Call, Routes
+from web.http.fields import Body, Shape, Time
+from web.http.routes import Answer, Call, Routes
 
 routes = Routes("Runs")
 

@@ -7,8 +7,8 @@ from datetime import datetime, timezone
 from models import clock
 from models.errors import Invalid, NotFound
 from settings import settings
-from web.fields import Body, Duration, Shape
-from web.routes import Answer, Call, Routes
+from web.http.fields import Body, Duration, Shape
+from web.http.routes import Answer, Call, Routes
 
 routes = Routes("Sandbox")
 # Far enough for every test of years, near enough for calendars and schedules to bear.

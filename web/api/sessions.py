@@ -7,10 +7,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from jobs import gate, sessions
-from models import session_list
-from web.fields import Body, Metadata, Name, NoBody, Page, Shape
-from web.routes import Answer, Call, Routes
+from jobs.sessions import gate, sessions
+from models.sessions import listing
+from web.http.fields import Body, Metadata, Name, NoBody, Page, Shape
+from web.http.routes import Answer, Call, Routes
 
 routes = Routes("Sessions")
 
@@ -241,7 +241,7 @@ def cancel(call: Call, id: str) -> Answer:
 @routes.get("/v1/sessions/{id}", scope="read", customer_token=True, answer=Session, errors=(404,))
 def one(call: Call, id: str) -> Answer:
     """A session."""
-    found = session_list.get(call.app.slug, id)
+    found = listing.get(call.app.slug, id)
     call.only(found["customer"])
     return found
 
@@ -251,5 +251,5 @@ def one(call: Call, id: str) -> Answer:
 )
 def page(call: Call, customer: str) -> Answer:
     """A customer's sessions, newest first."""
-    found, following = session_list.page(call.app.slug, customer, **dict(call.query))
+    found, following = listing.page(call.app.slug, customer, **dict(call.query))
     return {"sessions": found, "next": following}

@@ -7,9 +7,9 @@ from typing import Annotated
 
 from pydantic import Field
 
-from models import tokens
-from web.fields import Body, Shape
-from web.routes import Answer, Call, Routes
+from models.access import tokens
+from web.http.fields import Body, Shape
+from web.http.routes import Answer, Call, Routes
 
 routes = Routes("Customers")
 LONGEST_SECONDS = int(tokens.LONGEST.total_seconds())

@@ -11,12 +11,12 @@ from typing_extensions import NotRequired, TypedDict
 
 from jobs import usage as jobs
 from models import usage
-from models.apps import App
+from models.catalog.apps import App
 from models.errors import Invalid
-from web import bodies
-from web.fields import Metadata, Name, NoBody, Page, Quantity, Shape, Text, Time
-from web.routes import Answer, Call, Routes
-from workers.rings import ring_soon
+from web.http import bodies
+from web.http.fields import Metadata, Name, NoBody, Page, Quantity, Shape, Text, Time
+from web.http.routes import Answer, Call, Routes
+from workers.wakeups import ring_soon
 
 routes = Routes("Usage")
 State = Literal["pending", "settled", "refused", "dead"]

@@ -1,0 +1,45 @@
+"""Charges: units taken now, all or nothing, durable before the answer."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import psycopg
+
+from jobs import idempotency
+from jobs.ledger import pricing
+from models.catalog.apps import App
+from models.ledger.post import post
+from models.planning.movements import Take
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+
+
+def charge(app: App, body: dict[str, Any], *, now: datetime) -> tuple[dict[str, Any], bool]:
+    """Take the price of what is charged. Returns (`{"id", "units", "balance", "entry"}`, whether it is new).
+
+    Raises:
+        InsufficientBalance: less is available; nothing is taken.
+        Invalid: an unknown rate.
+        Conflict: the id is stored with other content.
+    """
+    units, meta = pricing.price(app, body)
+
+    def work(conn: Connection, request_id: str) -> dict[str, Any]:
+        take = Take(
+            app=app.slug,
+            customer=body["customer"],
+            key=f"charge:{request_id}",
+            units=units,
+            on_shortfall="reject",
+            reason=body.get("reason") or body.get("rate") or "charge",
+            meta=meta,
+            actor="charge",
+        )
+        (outcome,) = post(conn, [take], now=now)
+        if outcome.status == "refused":
+            raise idempotency.refused(outcome)
+        return {"id": request_id, "units": units, "balance": outcome.balance, "entry": outcome.entry_id}
+
+    return idempotency.once(app, "charge", "CHARGE", body, work, now=now)

@@ -1,0 +1,181 @@
+"""Invoices of subscriptions: the periods that were paid for, and those that were not.
+
+An invoice that comes before its subscription makes it. One that was paid grants its month in the same commit.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import psycopg
+
+from jobs.payments import reversals
+from jobs.payments.purchases import tell_settled
+from jobs.plans import grants, steps
+from jobs.plans import reversals as plan_returns
+from jobs.providers.facts import PeriodPaid, PlanLine
+from models.catalog.apps import App
+from models.cycles import SLACK
+from models.errors import TooEarly, Unprocessable
+from models.payments import payments
+from models.payments import reversals as returns
+from models.payments.payments import Payment
+from models.plans import activation, subscriptions
+from models.plans.subscription import INCOMPLETE, PAYING, Period, Subscription
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+
+
+def pay_period(conn: Connection, app: App, fact: PeriodPaid, *, now: datetime) -> str:
+    """Note an invoice as paid or unpaid; one that was paid grants its cycle at once."""
+    # Before the subscription, as whoever tells of a refund does.
+    ids = returns.lock(conn, app.slug, fact.provider, (fact.invoice, *fact.aliases)) if fact.paid else []
+    it = subscriptions.lock(conn, app.slug, fact.provider, fact.subscription) or _begin_with(conn, app, fact, now)
+    if not fact.paid:
+        _note_unpaid(conn, app, fact, it, now)
+        return it.customer
+    plan, cycle = _take_over(app, it, fact.line, fact), _paid_cycle(it, fact, now)
+    payment = _record(conn, app, fact, it, plan, cycle, ids, now)
+    it.release(fact.invoice)
+    steps.recount(conn, it)
+    subscriptions.save(conn, it, now=now)
+    activation.ensure(conn, app, it, now=now)
+    if payment.is_new:
+        paid_for = {"plan": plan, "subscription": it.provider_id}
+        tell_settled(conn, app, it.customer, fact, payment, paid_for, now=now)
+    _grant(conn, app, it, cycle, plan, fact, payment, now)
+    grants.grant_due(conn, app, [it], now=now, event_id=fact.event_id)
+    reversals.settle(conn, app, fact.provider, ids, event_id=fact.event_id, now=now)
+    plan_returns.follow(conn, app, [it], now=now, event_id=fact.event_id)
+    return it.customer
+
+
+def _take_over(app: App, it: Subscription, line: PlanLine | None, fact: PeriodPaid) -> str | None:
+    """What the line says of the subscription. Returns the plan that was paid for."""
+    if line is None:
+        return it.plan
+    if fact.changes and not line.is_prorated and _is_a_new_count(it, line):
+        steps.count_anew(it, line.start)
+    plan = steps.plan_named(app, line.plan, line.price_id)
+    steps.hold(it, plan, line.start)
+    return plan or it.plan
+
+
+def _paid_cycle(it: Subscription, fact: PeriodPaid, now: datetime) -> int | None:
+    """The cycle that the invoice pays for. A trial's own, of nothing, is the one before all others, and so are the days
+    before a fixed billing day; a change of the plan pays for what the month in which it was made still owes.
+    """
+    if fact.renews and fact.line:
+        before, nearest = it.cycle_base - 1, it.nearest_cycle(fact.line.start)
+        if _is_trial(it, fact):
+            return before
+        return min(before, nearest) if _ends_by_anchor(it, fact.line) else nearest
+    return it.cycle_at(fact.line.start if fact.line else now) if fact.changes else None
+
+
+def _is_trial(it: Subscription, fact: PeriodPaid) -> bool:
+    return fact.line is not None and fact.amount_minor == 0 and _ends_by_anchor(it, fact.line)
+
+
+def _ends_by_anchor(it: Subscription, line: PlanLine) -> bool:
+    return line.end <= it.anchor + SLACK
+
+
+def _grant(
+    conn: Connection,
+    app: App,
+    it: Subscription,
+    cycle: int | None,
+    plan: str | None,
+    fact: PeriodPaid,
+    payment: Payment,
+    now: datetime,
+) -> None:
+    """Grant what was paid for: a change brings its months up to the new plan, a period has all of its months."""
+    if cycle is None or fact.line is None:
+        return
+    on: dict[str, Any] = {"now": now, "event_id": fact.event_id}
+    if fact.line.is_prorated:
+        months = it.months(cycle, fact.line.end)
+        grants.grant_more(conn, app, it, months, plan=plan, payment_id=payment.id, **on)
+        grants.grant_paid(conn, app, it, it.start_of(cycle), fact.line.end, plan=plan, **on)
+        return
+    grants.grant_cycle(conn, app, it, cycle, plan=plan, payment_id=payment.id, **on)
+    if it.cycle_at(it.plan_at) == cycle and it.status in PAYING and not it.has_unknown_bill:
+        grants.grant_more(conn, app, it, range(cycle, cycle + 1), plan=it.plan, **on)
+    if steps.RETURNED + payment.reference not in it.withheld and not _is_trial(it, fact):
+        grants.grant_paid(conn, app, it, fact.line.start, fact.line.end, plan=plan, **on)
+
+
+def _is_a_new_count(it: Subscription, line: PlanLine) -> bool:
+    """Whether a changed plan begins its months anew with this line: it starts where no month of the old count does."""
+    nearest = it.start_of(it.nearest_cycle(line.start))
+    return abs(line.start - nearest) > SLACK and line.start > it.start_of(it.next_cycle - 1) + SLACK
+
+
+def _begin_with(conn: Connection, app: App, fact: PeriodPaid, now: datetime) -> Subscription:
+    """An invoice came before its subscription: it is anchored at the period that was paid."""
+    line = fact.line
+    if line is None or line.is_prorated:
+        raise TooEarly(
+            f"invoice of an unknown subscription {fact.subscription!r}: it has no line for a plan's whole period, so it"
+            " cannot begin one; replay it (POST /v1/events/{id}/replay) once the subscription is known",
+            waits_for=fact.subscription,
+        )
+    plan = steps.plan_named(app, line.plan, line.price_id)
+    if plan is None:
+        named = steps.unknown_plan(app, line.plan, line.price_id)
+        raise Unprocessable(f"invoice of an unknown subscription {fact.subscription!r}: {named}")
+    customer = steps.customer(conn, app, fact.provider, fact.customer, fact.provider_customer)
+    it = steps.new(conn, app, fact, customer, plan, line.start, now)
+    it.status, it.plan_at = "active" if fact.paid else INCOMPLETE, line.start
+    steps.promise(conn, app, fact, it)
+    return subscriptions.insert(conn, it, now=now)
+
+
+def _record(
+    conn: Connection,
+    app: App,
+    fact: PeriodPaid,
+    it: Subscription,
+    plan_key: str | None,
+    cycle: int | None,
+    ids: list[str],
+    now: datetime,
+) -> Payment:
+    line, plan = fact.line, app.plans.get(plan_key or "")
+    return payments.record(
+        conn,
+        app=app.slug,
+        account_id=it.account_id,
+        provider=fact.provider,
+        reference=payments.reference_of(conn, app.slug, fact.provider, ids) or fact.invoice,
+        aliases=ids,
+        plan=plan_key,
+        amount_minor=fact.amount_minor,
+        currency=fact.currency,
+        state="settled",
+        subscription_id=it.id,
+        period_start=line.start if line else None,
+        period_end=line.end if line else None,
+        monthly_units=it.units_of(cycle or 0, plan.key, plan.units) if plan else None,
+        change_cycle=cycle if line and line.is_prorated else None,
+        now=now,
+    )
+
+
+def _note_unpaid(conn: Connection, app: App, fact: PeriodPaid, it: Subscription, now: datetime) -> None:
+    if payments.is_known(conn, app.slug, fact.provider, fact.invoice):
+        return
+    period = _whole_period(fact.line)
+    if fact.is_given_up and period is None:
+        it.release(fact.invoice)  # nobody will pay for the change, and the month itself is not its matter
+    else:
+        it.withhold(fact.invoice, period)
+    subscriptions.save(conn, it, now=now)
+    grants.grant_due(conn, app, [it], now=now)
+
+
+def _whole_period(line: PlanLine | None) -> Period | None:
+    return Period.paid(line.start, line.end) if line and not line.is_prorated else None

@@ -1,0 +1,195 @@
+"""Packs that were bought: one payment, one purchase entry, whatever tells of it and however often."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+import psycopg
+
+from jobs.payments import reversals
+from jobs.providers.facts import CheckoutEnded, PaymentSettled, PeriodPaid
+from models import money
+from models.catalog import prices
+from models.catalog.apps import App, Pack
+from models.errors import NotOurs, Unprocessable
+from models.inbox.events import MEND
+from models.ledger import accounts
+from models.ledger.accounts import BY_HAND, NOT_ALONE
+from models.ledger.post import post
+from models.outbox import messages
+from models.outbox.messages import Message
+from models.payments import checkouts, payments
+from models.payments import reversals as returns
+from models.payments.checkouts import Checkout
+from models.payments.payments import Payment
+from models.planning.movements import Grant
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+MOST_UNITS = 10**12
+
+
+def settle(conn: Connection, app: App, fact: PaymentSettled, *, now: datetime) -> str:
+    """Record the payment and, once it is settled, grant its pack. Returns the customer.
+
+    Units are those that its checkout promised, else the catalog's times the quantity: never the amount paid nor a
+    number in the event.
+
+    Raises:
+        NotOurs: it is told by what sells nothing without a promise of ours. Nothing was written.
+        Unprocessable: the event names no customer, or no pack of the catalog, or too little was paid.
+    """
+    promise = _promise(conn, app, fact)
+    if promise is None and fact.only_if_promised:
+        raise NotOurs(f"it names the checkout {str(fact.checkout)[:120]!r}, which is none of ours: {NOT_ALONE}")
+    if promise is not None:
+        fact = replace(fact, customer=promise.customer, quantity=promise.quantity)
+    customer = accounts.known(fact.customer, fact.customer_field)
+    pack = (promise.sold_pack() if promise else None) or _pack(app, fact)
+    _check_paid(fact, pack)
+    ids = returns.lock(conn, app.slug, fact.provider, (fact.reference, *fact.aliases))
+    payment = payments.record(
+        conn,
+        app=app.slug,
+        account_id=accounts.ensure(conn, app.slug, customer, now=now),
+        provider=fact.provider,
+        reference=payments.reference_of(conn, app.slug, fact.provider, ids) or fact.reference,
+        aliases=ids,
+        order_id=fact.order,
+        pack=pack.key,
+        quantity=fact.quantity,
+        amount_minor=fact.amount_minor if fact.amount_minor is not None else pack.price_minor * fact.quantity,
+        currency=fact.currency or pack.currency,
+        state="failed" if fact.state == "failed" else "pending",
+        now=now,
+    )
+    if payment.entry_id is None:
+        _advance(conn, app, fact, pack, payment, now)
+    if promise is not None:
+        _note_at_checkout(conn, promise, fact, payment, now)
+    reversals.settle(conn, app, fact.provider, ids, event_id=fact.event_id, now=now)
+    return customer
+
+
+def end_checkout(conn: Connection, app: App, fact: CheckoutEnded, *, now: datetime) -> str | None:
+    """Note what became of a checkout. Returns its customer; None where it is none of ours."""
+    found = checkouts.promised(conn, app.slug, fact.provider, fact.checkout, (fact.reference,))
+    if found is None:
+        return None
+    checkouts.advance(conn, found.row_id, fact.state, now=now)
+    return found.customer
+
+
+def _note_at_checkout(
+    conn: Connection, promise: Checkout, fact: PaymentSettled, payment: Payment, now: datetime
+) -> None:
+    if fact.state == "settled":
+        checkouts.mark_paid(conn, promise.row_id, payment.id, now=now)
+    else:
+        checkouts.advance(conn, promise.row_id, fact.state, now=now)
+
+
+def _names(fact: PaymentSettled) -> tuple[str, ...]:
+    return (fact.reference, *fact.aliases, *((fact.order,) if fact.order else ()))
+
+
+def _promise(conn: Connection, app: App, fact: PaymentSettled) -> Checkout | None:
+    """The checkout that this pays for: a pack's, and this customer's."""
+    found = checkouts.promised(conn, app.slug, fact.provider, fact.checkout, _names(fact))
+    return found if found is not None and found.is_paid_by(fact.customer, fact.order) else None
+
+
+def _check_paid(fact: PaymentSettled, pack: Pack) -> None:
+    """An order that was made in a browser has the price, and the currency, that somebody wrote there.
+
+    A session at Stripe may be in another currency than the pack, too: Stripe shows buyers their own where the account
+    allows that. It converts the price itself and no buyer can choose the amount, so that is no fault.
+
+    Raises:
+        Unprocessable: it is less than the pack's, or of another currency.
+    """
+    if not fact.is_priced_by_payer or fact.state != "settled":
+        return
+    amount_minor, currency = fact.amount_minor or 0, fact.currency or ""
+    sold = prices.fault(pack, fact.quantity, amount_minor, currency)
+    if sold:
+        paid = money.to_amount(amount_minor, currency)
+        raise Unprocessable(f"{paid} {currency} were paid for {sold}: refund it; or if the price is wrong, {MEND}")
+
+
+def _advance(conn: Connection, app: App, fact: PaymentSettled, pack: Pack, payment: Payment, now: datetime) -> None:
+    if fact.state != "settled":
+        if payment.state != "failed":  # a late "it is on its way" undoes no end
+            payments.set_state(conn, payment.id, fact.state, now=now)
+        return
+    owner = accounts.customer_of(conn, payment.account_id)
+    (outcome,) = post(conn, [_grant(app, fact, pack, payment, owner)], now=now)
+    if outcome.status == "refused":
+        raise Unprocessable(
+            f"the balance of {owner!r} would grow beyond what an account can hold: take units from it, and replay the "
+            "event (POST /v1/events/{id}/replay), or refund the payment"
+        )
+    payments.settle(conn, payment.id, units=outcome.units, entry_id=outcome.entry_id, now=now)
+    data = {"pack": pack.key, "quantity": fact.quantity, "units": outcome.units, "entry": outcome.entry_id}
+    tell_settled(conn, app, owner, fact, payment, data, now=now)
+
+
+def tell_settled(
+    conn: Connection,
+    app: App,
+    customer: str,
+    fact: PaymentSettled | PeriodPaid,
+    payment: Payment,
+    data: dict[str, Any],
+    *,
+    now: datetime,
+) -> None:
+    """Tell the app's endpoints of a payment that has come; `data` says what it was for."""
+    paid = None if fact.amount_minor is None or not fact.currency else money.as_json(fact.amount_minor, fact.currency)
+    told = {"payment": payment.id, "provider": fact.provider, "reference": payment.reference, "money": paid, **data}
+    message = Message(app.slug, "payment.settled", customer, told, key=f"payment.settled:{payment.id}")
+    messages.tell(conn, [message], now=now)
+
+
+def _grant(app: App, fact: PaymentSettled, pack: Pack, payment: Payment, customer: str) -> Grant:
+    return Grant(
+        app=app.slug,
+        customer=customer,
+        key=f"purchase:{fact.provider}:{payment.reference}",
+        units=pack.units * fact.quantity,
+        type="purchase",
+        source=f"pack:{pack.key}",
+        reason=f"{fact.quantity} × {pack.key}" if fact.quantity > 1 else pack.key,
+        expires_after=pack.expires_after,
+        price_minor=fact.amount_minor if fact.amount_minor is not None else pack.price_minor * fact.quantity,
+        currency=fact.currency or pack.currency,
+        payment_id=payment.id,
+        meta={
+            "event": fact.event_id,
+            "provider": fact.provider,
+            "payment": payment.reference,
+            "pack": pack.key,
+            "quantity": fact.quantity,
+            "units": pack.units,
+        },
+        actor=fact.provider,
+    )
+
+
+def _pack(app: App, fact: PaymentSettled) -> Pack:
+    by_price = app.pack_by_stripe_price(fact.price_id) if fact.price_id else None
+    pack = app.packs.get(fact.pack) if fact.pack else by_price
+    if pack is None:
+        raise Unprocessable(_no_pack(app, fact))
+    if pack.units * fact.quantity > MOST_UNITS:
+        raise Unprocessable(f"{fact.quantity} × {pack.key} is more than {MOST_UNITS} units: refund the payment")
+    return pack
+
+
+def _no_pack(app: App, fact: PaymentSettled) -> str:
+    """What is wrong, and what helps: no catalog gives a pack to a payment that names none."""
+    if not (fact.pack or fact.price_id):
+        return f"no pack named: the event has none in {fact.pack_field}; {BY_HAND}"
+    named = f"pack {fact.pack!r}" if fact.pack else f"pack for price {fact.price_id!r}"
+    return f"no {named}: the catalog of {app.slug} has {', '.join(app.packs) or 'no packs'}; {MEND}"

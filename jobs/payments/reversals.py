@@ -1,0 +1,196 @@
+"""Payments whose money goes back: refunds, disputes, and what is given back of them.
+
+The money that went back is a set; what is clawed of the payment's units follows from it, up or down, so that any order
+and any repetition of events ends the same. A return that comes before its payment waits as a row of its own, and the
+payment's grant applies it in the same commit.
+
+Target = floor(granted × (refunded + disputed − given back) ÷ paid); all of it at a full return, nothing at price 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from operator import attrgetter
+from typing import Any
+
+import psycopg
+
+from jobs.plans import grants, reversals, steps
+from jobs.providers.facts import Dispute, PaymentKnownAs, PaymentReversed
+from models.catalog.apps import App
+from models.errors import Unprocessable
+from models.ledger import accounts
+from models.ledger.post import post
+from models.outbox import messages
+from models.outbox.messages import Message
+from models.payments import disputes, payments
+from models.payments import reversals as returns
+from models.payments.payments import Returnable
+from models.payments.reversals import Returned
+from models.planning.movements import Clawback, Freeze
+from models.plans import shares, subscriptions
+from models.plans.subscription import Subscription
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+
+
+def reverse(conn: Connection, app: App, fact: PaymentReversed, *, now: datetime) -> str | None:
+    """Store what went back, and settle the payment if it is known. Returns its customer.
+
+    Raises:
+        Unprocessable: the payment is in another currency. Nothing was written.
+    """
+    ids = fact.payment
+    if fact.dispute is not None and fact.dispute.whole is not None:
+        disputes.lock(conn, app.slug, fact.provider, fact.dispute.whole)
+    _check_currency(conn, app, fact)
+    for refund in sorted(fact.refunds, key=attrgetter("reference")):
+        returns.store_refund(
+            conn, app.slug, fact.provider, ids, refund.reference, refund.amount_minor, refund.failed,
+            is_reversal=refund.is_reversal, currency=fact.currency, now=now,
+        )  # fmt: skip
+    if fact.refunded_minor is not None:
+        returns.store_refunded(conn, app.slug, fact.provider, ids, fact.refunded_minor, currency=fact.currency, now=now)
+    if fact.dispute is not None:
+        _store_dispute(conn, app, fact, fact.dispute, now)
+    customer = settle(conn, app, fact.provider, ids, event_id=fact.event_id, now=now)
+    if fact.dispute is not None and fact.dispute.whole is not None:
+        _level(conn, app, fact, fact.dispute.whole, now)
+    return customer
+
+
+def _check_currency(conn: Connection, app: App, fact: PaymentReversed) -> None:
+    if fact.currency is None:
+        return
+    payment = payments.find(conn, app.slug, fact.provider, returns.lock(conn, app.slug, fact.provider, fact.payment))
+    if payment is not None and payment.currency not in (None, fact.currency):
+        raise Unprocessable(
+            f"a return in {fact.currency} of {payment.reference}, which was paid in {payment.currency}: nothing was "
+            f"taken for it; look it up at the provider, and if it is real, take what it is worth by "
+            "hand (POST /v1/adjustments)"
+        )
+
+
+def _level(conn: Connection, app: App, fact: PaymentReversed, dispute: str, now: datetime) -> None:
+    """The dispute's other payments follow: one that was named once may not be named again at its end."""
+    for ids in disputes.level(conn, app.slug, fact.provider, dispute, now=now):
+        settle(conn, app, fact.provider, ids, event_id=fact.event_id, now=now)
+
+
+def _store_dispute(conn: Connection, app: App, fact: PaymentReversed, dispute: Dispute, now: datetime) -> None:
+    returns.store_dispute(
+        conn,
+        app.slug,
+        fact.provider,
+        fact.payment,
+        dispute.reference,
+        stage=dispute.stage,
+        moves={move.reference: move.amount_minor for move in dispute.moves},
+        withdrawn_minor=dispute.withdrawn_minor,
+        reinstated_minor=dispute.reinstated_minor,
+        now=now,
+    )
+
+
+def know_as(conn: Connection, app: App, fact: PaymentKnownAs, *, now: datetime) -> str | None:
+    """Note that one payment goes by all of these ids. Returns its customer, if it is known."""
+    returns.store_alias(conn, app.slug, fact.provider, fact.payment, now=now)
+    return settle(conn, app, fact.provider, fact.payment, event_id=fact.event_id, now=now)
+
+
+def settle(
+    conn: Connection, app: App, provider: str, ids: Iterable[str], *, event_id: str, now: datetime
+) -> str | None:
+    """Bring the payment of these ids to what went back of it. Returns its customer; None while there is no payment.
+
+    Whoever credits a payment calls this too, in the same transaction.
+    """
+    known = returns.lock(conn, app.slug, provider, ids)
+    payment = payments.find(conn, app.slug, provider, known)
+    if payment is None:
+        return None
+    customer = accounts.customer_of(conn, payment.account_id)
+    before = (payment.refunded_minor, payment.disputed_minor, payment.frozen, payment.state)
+    back = returns.of_payment(conn, app.slug, provider, known, currency=payment.currency)
+    payment.aliases = sorted({*payment.aliases, *known} - {payment.reference})
+    _cap(payment, back)
+    payment.frozen = back.frozen
+    if payment.state not in ("pending", "failed"):
+        payment.state = _state(payment)
+    payments.save_returns(conn, payment, now=now)
+    if (payment.refunded_minor, payment.disputed_minor, payment.frozen, payment.state) != before:
+        units = _claw(conn, app, customer, payment, event_id, now)
+        _tell(conn, app, customer, payment, units, now)
+    return customer
+
+
+def _cap(payment: Returnable, back: Returned) -> None:
+    """A refund and a dispute of one payment never take more than was paid."""
+    paid = payment.amount_minor or 0
+    payment.refunded_minor = min(back.refunded_minor, paid)
+    payment.disputed_minor = min(back.disputed_minor, paid - payment.refunded_minor)
+
+
+def _state(payment: Returnable) -> str:
+    if payment.disputed_minor or payment.frozen:
+        return "disputed"
+    if not payment.refunded_minor:
+        return "settled"
+    return "refunded" if payment.refunded_minor == payment.amount_minor else "partly_refunded"
+
+
+def _claw(conn: Connection, app: App, customer: str, payment: Returnable, event_id: str, now: datetime) -> int:
+    """Bring what the payment granted to its target. Returns the units that its returned money stands for."""
+    if payment.subscription_id is not None:
+        it = subscriptions.lock_by_id(conn, payment.subscription_id)
+        _stop_or_go_on(conn, app, payment, it, now)
+        reversals.bring(conn, app, [it], now=now, event_id=event_id)
+        return shares.units_back(conn, it.id, payment.id)
+    if payment.entry_id is None:
+        return 0
+    told: dict[str, Any] = {
+        "app": app.slug,
+        "customer": customer,
+        "reason": f"{payment.state.replace('_', ' ')}: {payment.reference}",
+        "actor": payment.provider,
+        "meta": {"event": event_id, "payment": payment.reference, "provider": payment.provider},
+    }
+    target = _target(payment, payment.units_granted)
+    movements = [
+        Freeze(**told, entry_ids=[payment.entry_id], frozen=payment.frozen),
+        Clawback(**told, entry_id=payment.entry_id, target_units=target),
+    ]
+    post(conn, movements, now=now)
+    return target
+
+
+def _target(payment: Returnable, units: int) -> int:
+    if not payment.amount_minor:
+        return 0
+    return units * (payment.refunded_minor + payment.disputed_minor) // payment.amount_minor
+
+
+def _stop_or_go_on(conn: Connection, app: App, payment: Returnable, it: Subscription, now: datetime) -> None:
+    """Cycles that a plan's payment would have paid for are owed no more once it went back whole, or again if it came
+    back after all. A change of the plan alone pays for no cycle.
+    """
+    steps.recount(conn, it)
+    subscriptions.save(conn, it, now=now)
+    start, end = payment.period_start, payment.period_end
+    if payment.change_cycle is None and start and end and steps.RETURNED + payment.reference not in it.withheld:
+        grants.grant_paid(conn, app, it, start, end, plan=payment.plan, now=now)
+    grants.grant_due(conn, app, [it], now=now)
+
+
+def _tell(conn: Connection, app: App, customer: str, payment: Returnable, units: int, now: datetime) -> None:
+    data = {
+        "payment": payment.id,
+        "provider": payment.provider,
+        "reference": payment.reference,
+        "state": payment.state,
+        "refunded_minor": payment.refunded_minor,
+        "disputed_minor": payment.disputed_minor,
+        "units": units,
+    }
+    messages.tell(conn, [Message(app.slug, "payment.reversed", customer, data)], now=now)

@@ -1,0 +1,108 @@
+"""What events of subscriptions and their invoices have in common: whose it is, of which plan, since when."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import psycopg
+
+from jobs.providers.facts import PeriodPaid, SubscriptionChanged
+from models import cycles
+from models.catalog.apps import App
+from models.cycles import SLACK
+from models.errors import TooEarly
+from models.inbox.events import MEND
+from models.ledger import accounts
+from models.payments import checkouts, payments
+from models.plans import subscriptions
+from models.plans.subscription import INCOMPLETE, Period, Subscription, merged
+
+RETURNED = "returned:"
+Connection = psycopg.Connection[tuple[Any, ...]]
+
+
+def new(
+    conn: Connection,
+    app: App,
+    fact: SubscriptionChanged | PeriodPaid,
+    customer: str,
+    plan: str,
+    anchor: datetime,
+    now: datetime,
+) -> Subscription:
+    account_id = accounts.ensure(conn, app.slug, customer, now=now)
+    if fact.provider_customer:
+        subscriptions.know_customer(conn, app.slug, fact.provider, fact.provider_customer, account_id)
+    return Subscription(
+        0, app.slug, customer, account_id, fact.provider, fact.subscription, plan, INCOMPLETE, anchor, None, None
+    )
+
+
+def customer(conn: Connection, app: App, provider: str, customer: str | None, provider_customer: str | None) -> str:
+    """Raises TooEarly: only a checkout, which comes with another event, can name the provider's customer."""
+    found = customer or subscriptions.customer_by_provider_id(conn, app.slug, provider, provider_customer)
+    if not found and provider_customer:
+        raise TooEarly(
+            f"no customer: metadata.customer of the subscription is empty, and no checkout that came so far names"
+            f" {provider_customer!r}; put metadata.customer on the subscription, and replay this"
+            " (POST /v1/events/{id}/replay)",
+            waits_for=provider_customer,
+        )
+    return accounts.known(found, "metadata.customer of the subscription")
+
+
+def plan_named(app: App, plan: str | None, price_id: str | None) -> str | None:
+    by_price = app.plan_by_stripe_price(price_id) if price_id else None
+    if by_price is not None:
+        return by_price.key
+    return plan if plan in app.plans else None
+
+
+def unknown_plan(app: App, plan: str | None, price_id: str | None) -> str:
+    known = ", ".join(app.plans) or "no plans"
+    return f"neither price {price_id!r} nor plan {plan!r} is in the catalog of {app.slug}, which has {known}; {MEND}"
+
+
+def promise(conn: Connection, app: App, fact: SubscriptionChanged | PeriodPaid, it: Subscription) -> None:
+    """What our checkout promised this customer for the first month of this plan."""
+    sold = checkouts.promised(conn, app.slug, fact.provider, fact.checkout, ()) if fact.checkout else None
+    if sold is not None and sold.plan is not None and sold.customer == it.customer:
+        it.promised_plan, it.promised_units, it.promised_cycle = sold.plan, sold.units, it.next_cycle
+
+
+def hold(it: Subscription, plan: str | None, at: datetime) -> None:
+    """The subscription had this plan then; what is told of an earlier time does not change the plan that it has."""
+    if plan is not None and at >= it.plan_at:
+        it.plan, it.plan_at = plan, at
+
+
+def count_anew(it: Subscription, anchor: datetime) -> None:
+    """A new anchor starts a new count of months. The next one is its first that begins after the last one of the old
+    count: an anchor that is moved by seconds, or turns out to lie in the past, grants no month again.
+    """
+    after = it.start_of(it.next_cycle - 1) + SLACK
+    months = max(0, cycles.cycle_at(anchor, after) + 1)
+    it.anchor, it.cycle_base = anchor, it.next_cycle - months
+
+
+def recount(conn: Connection, it: Subscription) -> None:
+    """Work out anew which months were paid for, and of which the money went back whole.
+
+    A change that stands pays for its share of the months to come though their own payment went back: they are owed, and
+    what that payment had paid for of them is clawed back by its target.
+    """
+    known = payments.periods(conn, it.id, it.anchor)
+    whole = [paid for paid in known if paid.change_cycle is None]
+    it.withheld = {why: period for why, period in it.withheld.items() if not why.startswith(RETURNED)}
+    for paid in whole:
+        if paid.went_back:
+            it.withhold(RETURNED + paid.reference, Period.paid(paid.start, paid.end))
+    gone = [Period.paid(paid.start, paid.end) for paid in whole if paid.went_back]
+    stands = [(paid.start, paid.end) for paid in whole if not paid.went_back]
+    for paid in known:
+        if paid.change_cycle is not None and not paid.went_back:
+            start = it.start_of(paid.change_cycle)
+            stands += [(start, paid.end)] if any(period.has(start) for period in gone) else []
+    it.paid = merged(Period.paid(start, end) for start, end in stands)
+    it.paid_until = max((end for _, end in stands), default=None)

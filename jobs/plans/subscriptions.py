@@ -1,0 +1,105 @@
+"""Subscriptions: their state as the provider tells it.
+
+Order of arrival does not matter: an older event does not undo a newer one, and an ended subscription stays ended. What
+is owed after each event is granted in the same commit.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import psycopg
+
+from jobs.plans import grants, steps
+from jobs.providers.facts import CustomerKnown, SubscriptionChanged
+from models.catalog.apps import App
+from models.errors import Unprocessable
+from models.ledger import accounts
+from models.payments import payments
+from models.plans import activation, subscriptions
+from models.plans.subscription import ENDED, PAUSED, PAYING, Period, Subscription
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+
+
+def know_customer(conn: Connection, app: App, fact: CustomerKnown, *, now: datetime) -> str:
+    """Remember which customer a provider's customer id stands for."""
+    customer = accounts.known(fact.customer, "metadata.customer or client_reference_id")
+    account_id = accounts.ensure(conn, app.slug, customer, now=now)
+    subscriptions.know_customer(conn, app.slug, fact.provider, fact.provider_customer, account_id)
+    return customer
+
+
+def change(conn: Connection, app: App, fact: SubscriptionChanged, *, now: datetime) -> str:
+    """Take over the state of a subscription, unless a newer one is known, and grant what is owed."""
+    known = subscriptions.lock(conn, app.slug, fact.provider, fact.subscription)
+    it, is_new = known or _begin(conn, app, fact, now), known is None
+    is_older = fact.changed_at < it.changed_at or (fact.is_first and fact.changed_at == it.changed_at)
+    if is_new or not (is_older or it.status in ENDED):
+        _take_over(conn, app, fact, it, now)
+    _grant_change(conn, app, fact, it, now)
+    grants.grant_due(conn, app, [it], now=now, event_id=fact.event_id)
+    return it.customer
+
+
+def _take_over(conn: Connection, app: App, fact: SubscriptionChanged, it: Subscription, now: datetime) -> None:
+    if fact.anchor != it.anchor:
+        steps.count_anew(it, fact.anchor)
+        steps.recount(conn, it)
+    steps.hold(it, steps.plan_named(app, fact.plan, fact.price_id), fact.changed_at)
+    it.status, it.changed_at = fact.status, fact.changed_at
+    it.current_period_end = fact.period_end or it.current_period_end
+    _note_pause(it, fact.changed_at)
+    _note_bill(conn, app, fact, it)
+    subscriptions.save(conn, it, now=now)
+    activation.ensure(conn, app, it, now=now)
+
+
+def _grant_change(conn: Connection, app: App, fact: SubscriptionChanged, it: Subscription, now: datetime) -> None:
+    """Bring the month of the change up to the plan that it had then, though we hear of it late; and those after it, if
+    it has that plan still. An object that was fetched tells of the present, whatever the event's time.
+    """
+    plan = steps.plan_named(app, fact.plan, fact.price_id)
+    if plan is None or fact.status not in PAYING:
+        return
+    first = it.cycle_at(now if fact.is_current else min(fact.changed_at, now))
+    after = it.next_cycle if it.plan_at <= fact.changed_at else min(first + 1, it.next_cycle)
+    for cycle in range(first, after):
+        if it.is_due(cycle, now):
+            grants.grant_more(conn, app, it, range(cycle, cycle + 1), plan=plan, now=now, event_id=fact.event_id)
+
+
+def _note_bill(conn: Connection, app: App, fact: SubscriptionChanged, it: Subscription) -> None:
+    """A period turns before its bill is paid, and Stripe calls the subscription active meanwhile. Where we are told of
+    its paid bills, the months of one that is not paid yet wait for it.
+    """
+    if not fact.latest_invoice or not fact.period_start or not fact.period_end:
+        return
+    if payments.has_any(conn, it.id) and not payments.is_known(conn, app.slug, fact.provider, fact.latest_invoice):
+        it.withhold(fact.latest_invoice, Period.paid(fact.period_start, fact.period_end))
+
+
+def _note_pause(it: Subscription, at: datetime) -> None:
+    """Months that begin in a pause are owed by nobody, unless they are paid for."""
+    going_on = it.withheld.get(PAUSED)
+    if it.status == PAUSED and going_on is None:
+        it.withhold(PAUSED, Period(at, None))
+    elif it.status != PAUSED and going_on is not None:
+        it.release(PAUSED)
+        if going_on.start < at:
+            it.withhold(f"{PAUSED}:{going_on.start.isoformat()}", Period(going_on.start, at))
+
+
+def _begin(conn: Connection, app: App, fact: SubscriptionChanged, now: datetime) -> Subscription:
+    """A subscription seen for the first time: cycles before the one that runs now were someone else's to grant."""
+    customer = steps.customer(conn, app, fact.provider, fact.customer, fact.provider_customer)
+    plan = steps.plan_named(app, fact.plan, fact.price_id)
+    if plan is None:
+        raise Unprocessable(f"no plan: {steps.unknown_plan(app, fact.plan, fact.price_id)}")
+    it = steps.new(conn, app, fact, customer, plan, fact.anchor, now)
+    it.status, it.changed_at, it.plan_at = fact.status, fact.changed_at, fact.changed_at
+    running = min(fact.changed_at, now)
+    it.next_cycle = it.cycle_at(max(fact.period_start or running, running))
+    steps.promise(conn, app, fact, it)
+    return subscriptions.insert(conn, it, now=now)

@@ -1,0 +1,41 @@
+"""Orders at PayPal."""
+
+from __future__ import annotations
+
+from jobs.providers.paypal import client
+from models.catalog.apps import App
+from models.errors import ProviderRefused
+from models.payments.checkouts import Checkout
+
+
+def is_reachable(app: App) -> bool:
+    """Whether there is an API to ask: PayPal's with an account, or the sandbox's."""
+    try:
+        client.account_of(app)
+    except ProviderRefused:
+        return False
+    return True
+
+
+def open_order(app: App, checkout: Checkout) -> tuple[str, str]:
+    """Open the checkout's order: (its id, where the customer pays). The same checkout again is the same order.
+
+    Raises:
+        ProviderAway, ProviderRefused.
+    """
+    assert checkout.pack, "plans are not sold through PayPal"
+    custom_id = client.write_custom_id(
+        app=app.slug,
+        customer=checkout.customer,
+        pack=checkout.pack,
+        checkout=checkout.id,
+    )
+    return client.client(app).create_order(
+        f"{app.slug}:{checkout.id}",
+        custom_id=custom_id,
+        description=checkout.title,
+        amount_minor=checkout.price_minor * checkout.quantity,
+        currency=checkout.currency,
+        success_url=checkout.success_url,
+        cancel_url=checkout.cancel_url,
+    )

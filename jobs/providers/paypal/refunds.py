@@ -1,0 +1,36 @@
+"""Refunds at PayPal."""
+
+from __future__ import annotations
+
+from jobs.providers.paypal import client
+from models import money
+from models.catalog.apps import App
+from models.payments.refund_requests import Payment, Request, State
+
+STATES: dict[str, State] = {"COMPLETED": "succeeded", "FAILED": "failed", "CANCELLED": "failed"}
+
+
+def refund(app: App, payment: Payment, wanted: Request) -> tuple[str, State, int | None]:
+    """Ask for the refund of a capture: its id, its state, its minor units. The same request again is the same one.
+
+    Raises:
+        ProviderAway, ProviderRefused.
+    """
+    made = client.client(app).refund_capture(
+        payment.reference,
+        key=f"{app.slug}:{payment.id}:{wanted.id}",
+        amount_minor=wanted.amount_minor,
+        currency=payment.currency,
+        note=wanted.reason,
+    )
+    return str(made.get("id", "")), STATES.get(str(made.get("status")), "pending"), _minor(made)
+
+
+def _minor(made: client.Object) -> int | None:
+    amount = made.get("amount")
+    if not isinstance(amount, dict):
+        return None
+    try:
+        return money.to_minor(str(amount.get("value")), str(amount.get("currency_code")))
+    except ValueError:
+        return None

@@ -1,0 +1,197 @@
+"""Sessions as a client drives them: start, heartbeat, end, cancel.
+
+Every one of them is safe to repeat: a session's row is its own record of what was answered. Conditions are judged and
+the credit is taken in one transaction under the lock of the account, so of two starts at once one finds the other.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+import psycopg
+
+from jobs import idempotency
+from jobs.sessions import gate
+from jobs.sessions import lifecycle as steps
+from jobs.sessions.gate import Judgement
+from models import database, times
+from models.access import idempotency as answers
+from models.catalog.apps import App
+from models.errors import Conflict, ScripError
+from models.sessions import sessions
+from models.sessions.sessions import Owner, Session
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+Answer = dict[str, Any]
+
+
+def start(app: App, body: dict[str, Any], *, now: datetime) -> tuple[Answer, int]:
+    """Start a session, or let it wait. Returns the answer and its status.
+
+    201 with the session that started; 200 with the same for an id that did so before; 202 where it waits for the
+    cooldown or for credit (`"wait": true`), or where another one of the customer's does.
+
+    Raises:
+        Forbidden, ActiveSession, CoolingDown, InsufficientBalance: what is in the way, the first of these.
+        Conflict: the id is another customer's session, or one that was cancelled or refused.
+        Invalid: the app has no sessions.
+    """
+    gate.of(app)
+    session_id = body.get("id") or uuid.uuid4().hex
+    try:
+        return database.transact(lambda conn: _start(conn, app, session_id, body, now))
+    except ScripError as refusal:
+        details = {"key": f"session:{session_id}", "id": session_id, "wait": body.get("wait", False)}
+        idempotency.log_refusal(app.slug, "SESSION", body["customer"], details, refusal, now)
+        raise
+
+
+def _start(conn: Connection, app: App, session_id: str, body: dict[str, Any], now: datetime) -> tuple[Answer, int]:
+    customer = body["customer"]
+    owner = sessions.lock(conn, app.slug, customer, now=now)
+    earlier = answers.recall(conn, app.slug, "session", session_id, {"customer": customer})
+    if earlier is not None:
+        return earlier, 200
+    known = sessions.find(conn, app.slug, session_id)
+    if known is not None and known.state != "waiting":
+        return _recall(known, owner), 200
+    if known is not None and known.account_id != owner.id:
+        raise _taken(session_id)
+    judged = gate.judge(conn, app, customer, owner, now=now)
+    waiting = known or _waiting(conn, owner)
+    if not judged.reasons:
+        session = waiting or _new(app, owner, session_id, body, now)
+        answer = steps.begin(conn, app, owner, session, free=judged.free, now=now)
+        if session.external_id != session_id:
+            # It was asked for by another id: asked again by that, it is this one still.
+            said = {"customer": customer}
+            answers.remember(conn, app.slug, "session", session_id, customer, said, answer, now=now)
+        return answer, 201
+    if waiting is None:
+        if not (body.get("wait") and judged.may_wait):
+            raise judged.refusal(now)
+        waiting = _new(app, owner, session_id, body, now)
+        _wait(conn, app, waiting, judged, now)
+    return _waits(waiting, judged), 202
+
+
+def _recall(known: Session, owner: Owner) -> Answer:
+    if known.account_id != owner.id:
+        raise _taken(known.external_id)
+    if known.start_answer is None:
+        raise Conflict(f"session {known.external_id!r} is {known.state}", state=known.state)
+    return known.start_answer
+
+
+def _taken(session_id: str) -> Conflict:
+    return Conflict(f"session {session_id!r} is stored with other content", id=session_id)
+
+
+def _waiting(conn: Connection, owner: Owner) -> Session | None:
+    return next((it for it in sessions.open_of(conn, owner.id) if it.state == "waiting"), None)
+
+
+def _new(app: App, owner: Owner, session_id: str, body: dict[str, Any], now: datetime) -> Session:
+    return Session(session_id, app.slug, owner.id, "waiting", now, metadata=body.get("metadata"))
+
+
+def _wait(conn: Connection, app: App, session: Session, judged: Judgement, now: datetime) -> None:
+    session.free, session.needs = judged.free, judged.required
+    session.starts_at = judged.cooldown_until or now
+    session.wait_until = now + gate.of(app).wait_timeout
+    sessions.insert(conn, session)
+
+
+def _waits(session: Session, judged: Judgement) -> Answer:
+    """`starts_at` is known where only the cooldown is in the way."""
+    starts_at = judged.cooldown_until if judged.reasons == ["cooldown"] else None
+    return {
+        "id": session.external_id,
+        "state": "waiting",
+        "starts_at": times.write(starts_at) if starts_at else None,
+        "reasons": judged.reasons,
+    }
+
+
+def heartbeat(app: App, session_id: str, *, now: datetime) -> Answer:
+    """The client is still there. Returns `{"remaining_seconds"}`, and extends what the session holds.
+
+    Raises:
+        NotFound: the app has no such session. Conflict: it is not active.
+    """
+    return _logged(app, session_id, {}, lambda conn: _heartbeat(conn, app, session_id, now), now)
+
+
+def _heartbeat(conn: Connection, app: App, session_id: str, now: datetime) -> Answer:
+    session, owner = sessions.lock_with_owner(conn, app.slug, session_id, now=now)
+    if session.state != "active":
+        raise _closed(session)
+    steps.extend(conn, app, owner, session, now=now)
+    steps.hear(app, session, now=now)
+    sessions.save(conn, session)
+    assert session.ends_by is not None
+    remaining = max(0, int((session.ends_by - now).total_seconds()))
+    return {"id": session_id, "remaining_seconds": remaining, "ends_by": times.write(session.ends_by)}
+
+
+def end(app: App, session_id: str, body: dict[str, Any], *, now: datetime) -> Answer:
+    """End it, after `seconds` or, without them, by the server's clock. A repeat gets the same answer.
+
+    Raises:
+        NotFound: the app has no such session. Conflict: it never started.
+        Invalid: the seconds come to an absurd price.
+    """
+    return _logged(app, session_id, body, lambda conn: _end(conn, app, session_id, body, now), now)
+
+
+def _end(conn: Connection, app: App, session_id: str, body: dict[str, Any], now: datetime) -> Answer:
+    session, owner = sessions.lock_with_owner(conn, app.slug, session_id, now=now)
+    if session.end_answer is not None:
+        return session.end_answer
+    if session.state != "active":
+        raise _closed(session)
+    assert session.longest_until is not None
+    seconds = body.get("seconds")
+    if seconds is None:
+        seconds = steps.measured(session, min(now, session.longest_until))
+    return steps.finish(
+        conn, app, owner, session, by="client", ended_at=now, now=now, seconds=seconds, summary=body.get("summary")
+    )
+
+
+def cancel(app: App, session_id: str, *, now: datetime) -> Answer:
+    """Stop waiting. Returns `{"id", "state": "cancelled"}`; a repeat gets the same.
+
+    Raises:
+        NotFound: the app has no such session. Conflict: it has started, or was refused.
+    """
+    return _logged(app, session_id, {}, lambda conn: _cancel(conn, app, session_id, now), now)
+
+
+def _cancel(conn: Connection, app: App, session_id: str, now: datetime) -> Answer:
+    session, _ = sessions.lock_with_owner(conn, app.slug, session_id, now=now)
+    if session.state == "waiting":
+        session.state, session.ended_at = "cancelled", now
+        sessions.save(conn, session)
+    if session.state != "cancelled":
+        raise _closed(session)
+    return {"id": session_id, "state": "cancelled"}
+
+
+def _logged(
+    app: App, session_id: str, body: dict[str, Any], work: Callable[[Connection], Answer], now: datetime
+) -> Answer:
+    """The work in a transaction; its refusal is a line of the operation log."""
+    try:
+        return database.transact(work)
+    except ScripError as refusal:
+        details = {"key": f"session:{session_id}", "id": session_id, **body}
+        idempotency.log_refusal(app.slug, "SESSION", None, details, refusal, now)
+        raise
+
+
+def _closed(session: Session) -> Conflict:
+    return Conflict(f"session {session.external_id!r} is {session.state}", state=session.state)

@@ -1,0 +1,104 @@
+"""One file of the catalog, read into an App."""
+
+import re
+import sys
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, TypeVar, get_args
+
+from models.catalog import sections
+from models.catalog.apps import App, Provider
+from models.catalog.kinds import Environ, entry_key
+from models.catalog.toml_kinds import one_of, text
+from models.catalog.toml_table import Problem, Table
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+T = TypeVar("T")
+
+_SLUG = re.compile(r"[a-z0-9-]{1,64}")
+
+
+def read_app(file: Path, shown: str, environ: Environ, problems: list[Problem]) -> App | None:
+    """The app that `file` declares; None, and the reasons added to `problems`, where it cannot stand.
+
+    `shown` is what the problems call the file.
+    """
+    before = len(problems)
+    if _SLUG.fullmatch(file.stem) is None:
+        rule = "the file's name is the app's: a-z, 0-9 and - only, at most 64 characters"
+        problems.append(Problem(shown, "", rule))
+    values = _parse(file, shown, problems)
+    if values is None:
+        return None
+    app = _app(file.stem, Table(values, problems, shown), environ)
+    return app if len(problems) == before else None
+
+
+def _parse(file: Path, shown: str, problems: list[Problem]) -> dict[str, Any] | None:
+    try:
+        written = file.read_text("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        problems.append(Problem(shown, "", f"cannot be read: {error}"))
+        return None
+    try:
+        # Decimal keeps a float as it was written, for the error that refuses it.
+        return tomllib.loads(written, parse_float=Decimal)
+    except (ValueError, ArithmeticError, RecursionError) as error:
+        # Beside bad TOML: a number of thousands of digits, tables nested by the hundred.
+        problems.append(_syntax_problem(shown, str(error), written))
+        return None
+
+
+def _syntax_problem(shown: str, message: str, written: str) -> Problem:
+    """The parser says "... (at line 3, column 5)" or "... (at end of document)"."""
+    what, _, where = message.rpartition(" (at ")
+    named = re.match(r"line (\d+)", where)
+    line = int(named[1]) if named else len(written.splitlines())
+    return Problem(f"{shown}:{line}", "", f"is not valid TOML: {what or message}")
+
+
+def _app(slug: str, root: Table, environ: Environ) -> App:
+    provider: Provider = root.optional("provider", one_of(get_args(Provider)), "stripe")
+    burn_order, on_shortfall = sections.burn(root.table("burn"))
+    rates = _entries(root, "rates", sections.rate)
+    gate = root.table("sessions")
+    has_gate = "sessions" in root.values and root.sound("sessions")
+    app = App(
+        slug=slug,
+        name=root.required("name", text()),
+        unit=root.required("unit", text(longest=32)),
+        provider=provider,
+        burn_order=burn_order,
+        on_shortfall=on_shortfall,
+        packs=_entries(root, "packs", lambda key, table: sections.pack(key, table, provider, environ)),
+        rates=rates,
+        plans=_entries(root, "plans", lambda key, table: sections.plan(key, table, provider, environ)),
+        sessions=sections.sessions(gate, rates) if has_gate else None,
+        alerts=sections.alerts(root.table("alerts")),
+        refund_grace=sections.refund_grace(root.table("refunds")),
+        stripe=sections.stripe_account(root.table("stripe"), environ),
+        paypal=sections.paypal_account(root.table("paypal"), environ),
+    )
+    root.close()
+    _refuse_shared_prices(app, root)
+    return app
+
+
+def _entries(root: Table, key: str, read: Callable[[str, Table], T]) -> Mapping[str, T]:
+    return MappingProxyType({name: read(name, table) for name, table in root.tables(key, entry_key)})
+
+
+def _refuse_shared_prices(app: App, root: Table) -> None:
+    """A price id tells what was bought, so it may stand for one thing only."""
+    prices = {f"packs.{pack.key}": pack.stripe_price for pack in app.packs.values()}
+    prices.update({f"plans.{plan.key}": plan.stripe_price for plan in app.plans.values()})
+    sold_as: dict[str, str] = {}
+    for place, price_id in prices.items():
+        if price_id and sold_as.setdefault(price_id, place) != place:
+            root.refuse(f"{place}.stripe_price", f"is the price of {sold_as[price_id]} already")

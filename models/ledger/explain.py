@@ -1,0 +1,116 @@
+"""Why a balance is what it is: every lot of a customer, where it came from, and every entry that took from it.
+
+For each lot granted = remaining + held + the sum of `took`; for the account balance = the sum of remaining and held
+- debt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+from models import database
+from models.catalog.apps import App
+
+Row = tuple[Any, ...]
+# How many of the newest entries of an account are told one by one; those before are summed up by lot and type.
+TOLD_ONE_BY_ONE = 10_000
+
+LOTS = """
+SELECT a.id, a.seq, a.held, a.debt, l.id, l.entry_id, l.source, l.granted, l.remaining, l.held, l.frozen,
+       l.effective_at, l.expires_at, p.id, p.reference, s.provider_id
+FROM account a
+LEFT JOIN lot l ON l.account_id = a.id
+LEFT JOIN LATERAL (
+    SELECT payment_id AS id FROM plan_share WHERE subscription_id = l.subscription_id AND lot_id = l.id AND units > 0
+    ORDER BY units DESC, payment_id LIMIT 1
+) AS paid ON l.subscription_id IS NOT NULL
+LEFT JOIN payment p ON p.id = coalesce(paid.id, l.payment_id)
+LEFT JOIN subscription s ON s.id = l.subscription_id
+WHERE a.app = %s AND a.customer = %s ORDER BY l.id
+"""
+# Up to the account's seq as LOTS saw it: entries never change, so the two statements tell of the same moment.
+PARTS = """
+SELECT x.lot_id, e.id, e.type, e.reason, x.amount, e.created_at FROM entry e JOIN allocation x ON x.entry_id = e.id
+WHERE e.account_id = %(account)s AND e.seq > %(after)s AND e.seq <= %(seq)s AND x.lot_id IS NOT NULL ORDER BY e.seq
+"""
+# The entry that made a lot stays apart from those that took of it.
+EARLIER = """
+SELECT x.lot_id, CASE WHEN e.id = l.entry_id THEN e.id END, e.type, count(*) || ' earlier entries',
+       sum(x.amount)::bigint, max(e.created_at) AS last_at
+FROM entry e JOIN allocation x ON x.entry_id = e.id JOIN lot l ON l.id = x.lot_id
+WHERE e.account_id = %(account)s AND e.seq <= %(after)s GROUP BY 1, 2, 3 ORDER BY last_at
+"""
+
+
+def of_customer(app: App, customer: str, *, now: datetime) -> dict[str, Any]:
+    """The lots of a customer, the oldest first and spent ones included; none for one that Scrip does not know.
+
+    A lot past its expiry that is not swept yet shows its rest as taken by an `expiry` without an entry; so does the
+    sum of a very long history.
+    """
+    rows = database.fetch(LOTS, [app.slug, customer])
+    account_id, seq, held, debt = rows[0][:4] if rows else (0, 0, 0, 0)
+    lots = [row[4:] for row in rows if row[4] is not None]
+    took = _took(lots, _parts(account_id, seq), now)
+    shown = [_lot(lot, took[lot[0]], now) for lot in lots]
+    return {
+        "customer": customer,
+        "balance": sum(lot["remaining"] for lot in shown) + held - debt,
+        "debt": debt,
+        "lots": shown,
+    }
+
+
+def _parts(account_id: int, seq: int) -> list[Row]:
+    """What entries did to lots, in order: (lot, entry or None for a sum, type, reason, amount, at)."""
+    after = max(0, seq - TOLD_ONE_BY_ONE)
+    values = {"account": account_id, "after": after, "seq": seq}
+    return (database.fetch(EARLIER, values) if after else []) + database.fetch(PARTS, values)
+
+
+def _lot(lot: Row, took: list[dict[str, Any]], now: datetime) -> dict[str, Any]:
+    id_, _, source, granted, remaining, held, frozen, effective_at, expires_at, payment_id, reference, provider_id = lot
+    return {
+        "id": id_,
+        "source": source,
+        "payment": reference,
+        "payment_id": payment_id,
+        "subscription": provider_id,
+        "granted": granted,
+        "remaining": 0 if _is_past(expires_at, now) else remaining,
+        "held": held,
+        "frozen": frozen,
+        "effective_at": effective_at,
+        "expires_at": expires_at,
+        "took": took,
+    }
+
+
+def _took(lots: Iterable[Row], parts: Iterable[Row], now: datetime) -> dict[int, list[dict[str, Any]]]:
+    """What was taken of each lot, in order; what was given back is negative."""
+    lots = list(lots)
+    made_by = {lot[0]: lot[1] for lot in lots}
+    granted = {lot[0]: lot[3] for lot in lots}
+    took: dict[int, list[dict[str, Any]]] = {lot[0]: [] for lot in lots}
+    for lot_id, entry_id, type_, reason, amount, at in parts:
+        if entry_id != made_by[lot_id]:
+            took[lot_id].append(_part(entry_id, type_, reason, -amount, at))
+        else:
+            granted[lot_id] -= amount
+    for lot in lots:
+        repaid = granted[lot[0]]
+        if repaid:
+            took[lot[0]].insert(0, _part(lot[1], "debt", "repaid debt", repaid, lot[7]))
+        if lot[4] and _is_past(lot[8], now):
+            took[lot[0]].append(_part(None, "expiry", "lot expired", lot[4], lot[8]))
+    return took
+
+
+def _part(entry_id: int | None, type_: str, reason: str, units: int, at: datetime) -> dict[str, Any]:
+    return {"entry": entry_id, "type": type_, "reason": reason, "units": units, "at": at}
+
+
+def _is_past(expires_at: datetime | None, now: datetime) -> bool:
+    return expires_at is not None and expires_at <= now

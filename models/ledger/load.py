@@ -1,0 +1,161 @@
+"""Load what the plan of a batch needs: accounts' open lots, and the rows that its movements name.
+
+Each row is read in a statement that starts after the accounts are locked. What only some movements need (holds,
+earlier entries, closed lots, unsettled reports) is asked for only if the batch has such movements.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+import psycopg
+
+from models import arrays
+from models.ledger.ids import NEXT_IDS, IdSources, id_sources
+from models.planning.movements import Capture, Clawback, Extend, Freeze, Grant, Movement, Place, Release, Reverse, Take
+from models.planning.state import NEVER, Account, Hold, Lot, Posted, State
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+
+EXISTING = """
+SELECT e.app, e.key, e.id, e.amount FROM entry e JOIN unnest(%s::text[], %s::text[]) AS named(app, key)
+  ON e.app = named.app AND e.key = named.key
+"""
+LOTS = """
+SELECT id, account_id, entry_id, granted, remaining, held, lapsed, frozen, open, priority, effective_at,
+       expires_at, payment_id, subscription_id, cycle, per_period, ctid::text
+FROM lot WHERE account_id = ANY(%s::bigint[]) AND """
+OPEN_LOTS = LOTS + "open"
+NAMED_LOTS = LOTS + "id = ANY(%s::bigint[])"
+GRANTED_LOTS = LOTS + "entry_id = ANY(%s::bigint[])"
+SPENT_CYCLES = LOTS + "subscription_id = ANY(%s::bigint[]) AND per_period AND NOT open AND expires_at > %s"
+HOLDS = """
+SELECT h.id, h.app, h.account_id, h.key, h.units, h.state, h.lots, h.captured, h.entry_id, h.expires_at,
+       h.reason, h.meta
+FROM hold h JOIN unnest(%s::text[], %s::text[]) AS named(app, key) ON h.app = named.app AND h.key = named.key
+"""
+UNSETTLED = """
+SELECT app, customer, min(received_at) FROM usage_queue
+WHERE NOT dead AND (app, customer) IN (SELECT * FROM unnest(%s::text[], %s::text[])) GROUP BY app, customer
+"""
+POSTED = "SELECT id, app, account_id, type, amount FROM entry WHERE app = %s AND id = ANY(%s)"
+POSTED_PARTS = "SELECT entry_id, lot_id, amount FROM allocation WHERE entry_id = ANY(%s)"
+REVERSALS = """
+SELECT e.reverses_id, x.lot_id, sum(x.amount)::bigint FROM entry e JOIN allocation x ON x.entry_id = e.id
+WHERE e.reverses_id = ANY(%s) GROUP BY e.reverses_id, x.lot_id ORDER BY min(x.entry_id)
+"""
+
+
+def load(conn: Connection, state: State, movements: Sequence[Movement], now: datetime) -> IdSources:
+    """Read all that the plan needs into the state, after the lock.
+
+    Returns the sources of ids for new entries, lots and holds.
+    """
+    accounts = {account.id: account for account in state.accounts.values()}
+    keys = [(movement.app, movement.key) for movement in movements if movement.key]
+    with conn.pipeline():
+        existing = conn.execute(EXISTING, key_columns(keys), prepare=True, binary=True)
+        lots = conn.execute(OPEN_LOTS, [arrays.ints(accounts)], prepare=True, binary=True)
+        ids = conn.execute(NEXT_IDS["entry_id_seq"], [len(movements)], prepare=True, binary=True)
+    state.existing = {(app, key): (id_, amount) for app, key, id_, amount in existing.fetchall()}
+    for row in lots.fetchall():
+        _add_lot(state, accounts, row)
+    _load_holds(conn, state, movements)
+    _load_posted(conn, state, movements)
+    _load_closed_lots(conn, state, movements, accounts, now)
+    _load_unsettled(conn, state, movements, now)
+    return id_sources(conn, movements, [id_ for (id_,) in ids.fetchall()])
+
+
+def _add_lot(state: State, accounts: dict[int, Account], row: tuple[Any, ...]) -> None:
+    lot = Lot(*row)
+    if lot.id in state.lots:
+        return
+    lot.expires_at = lot.expires_at or NEVER
+    state.lots[lot.id] = lot
+    accounts[lot.account_id].lots.append(lot)
+
+
+def _load_unsettled(conn: Connection, state: State, movements: Iterable[Movement], now: datetime) -> None:
+    """When the oldest unsettled report came in, of accounts in which a lot has expired or may in this batch.
+
+    The reports that this batch settles count as well: a drain takes them off the queue before it posts.
+    """
+    named = {key for key, account in state.accounts.items() if any(lot.expires_at <= now for lot in account.lots)}
+    named |= {(m.app, m.customer) for m in movements if isinstance(m, Grant) and (m.per_period or m.expires_at)}
+    if not named:
+        return
+    for app, customer, received_at in conn.execute(UNSETTLED, key_columns(list(named))):
+        state.accounts[app, customer].oldest_unsettled_at = received_at
+    for movement in movements:
+        if isinstance(movement, Take) and movement.received_at:
+            account = state.accounts[movement.app, movement.customer]
+            account.oldest_unsettled_at = min(account.oldest_unsettled_at or NEVER, movement.received_at)
+
+
+def _load_holds(conn: Connection, state: State, movements: Iterable[Movement]) -> None:
+    named = [(m.app, m.key) for m in movements if isinstance(m, Place)]
+    named += [(m.app, m.hold_key) for m in movements if isinstance(m, (Capture, Extend, Release))]
+    if not named:
+        return
+    for row in conn.execute(HOLDS, key_columns(named)):
+        hold = Hold(*row)
+        state.holds[hold.app, hold.key] = hold
+
+
+def _load_posted(conn: Connection, state: State, movements: Iterable[Movement]) -> None:
+    """The entries that reversals and clawbacks name, and what was given back of them."""
+    by_app: dict[str, list[int]] = {}
+    for movement in movements:
+        if isinstance(movement, (Reverse, Clawback)):
+            by_app.setdefault(movement.app, []).append(movement.entry_id)
+    for app, ids in by_app.items():
+        for row in conn.execute(POSTED, [app, ids]):
+            state.posted[row[0]] = Posted(*row)
+    if state.posted:
+        _load_parts(conn, state)
+
+
+def _load_parts(conn: Connection, state: State) -> None:
+    """Which lots paid for the named entries, and to which lots reversals of them went."""
+    ids = list(state.posted)
+    for entry_id, lot_id, amount in conn.execute(POSTED_PARTS, [ids]):
+        state.posted[entry_id].allocations.append((lot_id, amount))
+    for entry_id, lot_id, amount in conn.execute(REVERSALS, [ids]):
+        entry = state.posted[entry_id]
+        entry.reversed_amount += amount
+        entry.reversed_by_lot[lot_id] = amount
+
+
+def _load_closed_lots(
+    conn: Connection, state: State, movements: Sequence[Movement], accounts: dict[int, Account], now: datetime
+) -> None:
+    """The lots that movements may open again or must mark though nothing is left in them."""
+    of = list(accounts)
+    touched = _touched_lots(state)
+    named = [m.entry_id for m in movements if isinstance(m, Clawback)]
+    named += [entry_id for m in movements if isinstance(m, Freeze) for entry_id in m.entry_ids]
+    renewed = [m.subscription_id for m in movements if isinstance(m, Grant) and m.per_period]
+    rows: list[tuple[Any, ...]] = []
+    if touched:
+        rows += conn.execute(NAMED_LOTS, [of, touched])
+    if named:
+        rows += conn.execute(GRANTED_LOTS, [of, named])
+    if renewed:
+        rows += conn.execute(SPENT_CYCLES, [of, renewed, now])
+    for row in rows:
+        _add_lot(state, accounts, row)
+
+
+def _touched_lots(state: State) -> list[int]:
+    """The ids of the lots that the named entries or their reversals drew from or filled."""
+    touched = {lot for entry in state.posted.values() for lot, _ in entry.allocations}
+    touched.update(lot for entry in state.posted.values() for lot in entry.reversed_by_lot)
+    return [lot for lot in touched if lot is not None]
+
+
+def key_columns(pairs: Sequence[tuple[str, str]]) -> list[str]:
+    """Pairs of an app and a name in it (a customer, a key), as two array literals."""
+    return [arrays.texts([app for app, _ in pairs]), arrays.texts([name for _, name in pairs])]

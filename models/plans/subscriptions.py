@@ -1,0 +1,197 @@
+"""Subscriptions as stored."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+import orjson
+import psycopg
+
+from models import arrays
+from models.plans.subscription import Period, Subscription
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+
+COLUMNS = """s.id, s.app, a.customer, s.account_id, s.provider, s.provider_id, s.plan, s.status, s.anchor,
+s.current_period_end, s.paid_until, s.paid, s.withheld, s.cycle_base, s.next_cycle, s.next_cycle_at, s.granted_at,
+s.changed_at, s.plan_at, s.promised_plan, s.promised_units, s.promised_cycle"""
+
+
+def _of(row: Sequence[Any]) -> Subscription:
+    it = Subscription(*row)
+    it.paid = [_period(times) for times in it.paid]
+    it.withheld = {why: _period(times) if times else None for why, times in it.withheld.items()}
+    return it
+
+
+def _period(times: Any) -> Period:
+    """A period as JSON has it: two texts, of which the second may be null."""
+    start, end = times
+    return Period(datetime.fromisoformat(start), datetime.fromisoformat(end) if end else None)
+
+
+def _written(periods: Any) -> str:
+    return orjson.dumps(
+        periods, default=lambda it: [it.start, it.end], option=orjson.OPT_PASSTHROUGH_DATACLASS
+    ).decode()
+
+
+def lock(conn: Connection, app: str, provider: str, provider_id: str) -> Subscription | None:
+    """The subscription, locked until the end of the transaction."""
+    row = conn.execute(
+        f"""SELECT {COLUMNS} FROM subscription s JOIN account a ON a.id = s.account_id
+        WHERE s.app = %s AND s.provider = %s AND s.provider_id = %s FOR UPDATE OF s""",
+        [app, provider, provider_id],
+    ).fetchone()
+    return _of(row) if row else None
+
+
+def lock_by_id(conn: Connection, subscription_id: int) -> Subscription:
+    """The subscription of this row, locked until the end of the transaction."""
+    row = conn.execute(
+        f"SELECT {COLUMNS} FROM subscription s JOIN account a ON a.id = s.account_id WHERE s.id = %s FOR UPDATE OF s",
+        [subscription_id],
+    ).fetchone()
+    assert row is not None, "a payment's subscription is never deleted"
+    return _of(row)
+
+
+def lock_due(conn: Connection, now: datetime, *, apps: Sequence[str], limit: int) -> list[Subscription]:
+    """Subscriptions with a cycle to grant, locked; those that another worker has are left to it."""
+    rows = conn.execute(
+        f"""SELECT {COLUMNS} FROM subscription s JOIN account a ON a.id = s.account_id
+        WHERE s.next_cycle_at <= %s AND s.app = ANY(%s) ORDER BY s.next_cycle_at, s.id LIMIT %s
+        FOR UPDATE OF s SKIP LOCKED""",
+        [now, list(apps), limit],
+    )
+    return [_of(row) for row in rows]
+
+
+def lock_of_account(conn: Connection, app: str, customer: str) -> list[Subscription]:
+    """All subscriptions of a customer, locked."""
+    rows = conn.execute(
+        f"""SELECT {COLUMNS} FROM subscription s JOIN account a ON a.id = s.account_id
+        WHERE a.app = %s AND a.customer = %s ORDER BY s.id FOR UPDATE OF s""",
+        [app, customer],
+    )
+    return [_of(row) for row in rows]
+
+
+def insert(conn: Connection, it: Subscription, *, now: datetime) -> Subscription:
+    """Store a new subscription and return it with its id.
+
+    One that came to be meanwhile wins, and is returned locked.
+    """
+    row = conn.execute(
+        """INSERT INTO subscription (app, account_id, provider, provider_id, plan, status, anchor, current_period_end,
+            paid_until, cycle_base, next_cycle, changed_at, plan_at, promised_plan, promised_units, promised_cycle,
+            created_at, updated_at)
+        VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+        ON CONFLICT (app, provider, provider_id) DO NOTHING RETURNING id""",
+        [
+            it.app,
+            it.account_id,
+            it.provider,
+            it.provider_id,
+            it.plan,
+            it.status,
+            it.anchor,
+            it.current_period_end,
+            it.paid_until,
+            it.cycle_base,
+            it.next_cycle,
+            it.changed_at,
+            it.plan_at,
+            it.promised_plan,
+            it.promised_units,
+            it.promised_cycle,
+            now,
+            now,
+        ],
+    ).fetchone()
+    if row is None:
+        found = lock(conn, it.app, it.provider, it.provider_id)
+        assert found is not None
+        return found
+    it.id = row[0]
+    return it
+
+
+def save(conn: Connection, it: Subscription, *, now: datetime) -> None:
+    """Write back what a provider's event changed."""
+    conn.execute(
+        """UPDATE subscription SET plan = %s, status = %s, anchor = %s, current_period_end = %s, paid_until = %s,
+            paid = %s::jsonb, withheld = %s::jsonb, cycle_base = %s, changed_at = %s, plan_at = %s, updated_at = %s
+        WHERE id = %s""",
+        [
+            it.plan,
+            it.status,
+            it.anchor,
+            it.current_period_end,
+            it.paid_until,
+            _written(it.paid),
+            _written(it.withheld),
+            it.cycle_base,
+            it.changed_at,
+            it.plan_at,
+            now,
+            it.id,
+        ],
+    )
+
+
+SAVE_CYCLES = """
+UPDATE subscription s SET next_cycle = new.next_cycle, next_cycle_at = new.next_cycle_at, granted_at = new.granted_at
+FROM unnest(%s::bigint[], %s::int[], %s::timestamptz[], %s::timestamptz[])
+  AS new(id, next_cycle, next_cycle_at, granted_at)
+WHERE s.id = new.id
+"""
+
+
+def save_cycles(conn: Connection, many: Sequence[Subscription], *, parked: set[int]) -> None:
+    """Write back how far the cycles were granted, and when the next one is owed.
+
+    None is owed while none is paid for, nor to those that are `parked`: their plan left the catalog.
+    """
+    for it in many:
+        it.next_cycle_at = it.next_owed() if it.id not in parked else None
+    conn.execute(
+        SAVE_CYCLES,
+        [
+            arrays.ints([it.id for it in many]),
+            arrays.ints([it.next_cycle for it in many]),
+            arrays.times([it.next_cycle_at for it in many]),
+            arrays.times([it.granted_at for it in many]),
+        ],
+    )
+
+
+def granted(conn: Connection, ids: Iterable[int]) -> dict[tuple[int, int], tuple[int, list[str]]]:
+    """(Units granted so far, the sources that granted them: `plan:pro`), by (subscription, cycle)."""
+    rows = conn.execute(
+        """SELECT subscription_id, cycle, sum(granted)::bigint, array_agg(source) FROM lot
+        WHERE subscription_id = ANY(%s::bigint[]) GROUP BY subscription_id, cycle""",
+        [arrays.ints(ids)],
+    )
+    return {(subscription, cycle): (units, sources) for subscription, cycle, units, sources in rows}
+
+
+def customer_by_provider_id(conn: Connection, app: str, provider: str, provider_id: str | None) -> str | None:
+    """The customer that goes by this id at the provider."""
+    row = conn.execute(
+        """SELECT a.customer FROM provider_customer p JOIN account a ON a.id = p.account_id
+        WHERE p.app = %s AND p.provider = %s AND p.provider_id = %s""",
+        [app, provider, provider_id],
+    ).fetchone()
+    return row[0] if row else None
+
+
+def know_customer(conn: Connection, app: str, provider: str, provider_id: str, account_id: int) -> None:
+    """Remember the provider's id of a customer; the first customer it was told of keeps it."""
+    conn.execute(
+        """INSERT INTO provider_customer (app, provider, provider_id, account_id) VALUES (%s, %s, %s, %s)
+        ON CONFLICT DO NOTHING""",
+        [app, provider, provider_id, account_id],
+    )

@@ -1,0 +1,52 @@
+"""Use: units that were spent, by rate, customer or day.
+
+Units are deductions less what was refunded of them; a refund counts where its deduction counts. Reports is the number
+of deductions: usage reports, charges, captured holds and sessions that took units. One that was refunded stays counted.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from models import database
+from models.reports.periods import NO_RATE, Span, day
+
+Group = Literal["rate", "customer", "day"]
+
+KEYS = {
+    "rate": f"coalesce(d.meta ->> 'rate', '{NO_RATE}')",
+    "customer": "d.account_id",
+    "day": day("d.created_at"),
+}
+# Most entries are deductions: they are read once, and the few refunds are looked up by the deduction they name.
+SPENT = """
+SELECT {key} AS key, sum(d.units)::bigint AS units, sum(d.reports)::bigint AS reports FROM (
+    SELECT e.account_id, e.meta, e.created_at, -e.amount AS units, 1 AS reports FROM entry e
+    WHERE e.app = %(app)s AND e.type = 'deduction' {within_entry}
+    UNION ALL
+    SELECT e.account_id, e.meta, e.created_at, -r.amount, 0 FROM entry r
+    JOIN entry e ON e.app = r.app AND e.id = r.reverses_id AND e.type = 'deduction'
+    WHERE r.app = %(app)s AND r.type = 'refund' {within_entry}
+) AS d GROUP BY 1
+"""
+GROUPED = {
+    "rate": "SELECT key, units, reports FROM ({spent}) AS s ORDER BY units DESC, key LIMIT %(limit)s",
+    "day": "SELECT key, units, reports FROM ({spent}) AS s ORDER BY key LIMIT %(limit)s",
+    "customer": """
+        SELECT a.customer, s.units, s.reports FROM ({spent}) AS s JOIN account a ON a.id = s.key
+        ORDER BY s.units DESC, a.customer LIMIT %(limit)s""",
+}
+
+
+def groups(span: Span, group: Group, *, limit: int | None = None) -> list[dict[str, Any]]:
+    """`{"key", "units", "reports"}` of each group: days in their order, else the most units first.
+
+    What was not priced by a rate is under the key `other`.
+
+    Raises:
+        Invalid: a bad span.
+    """
+    span.check()
+    spent = SPENT.format(key=KEYS[group], within_entry=span.within("e.created_at"))
+    rows = database.fetch(GROUPED[group].format(spent=spent), {**span.values(), "limit": limit})
+    return [{"key": key, "units": units, "reports": reports} for key, units, reports in rows]

@@ -1,0 +1,245 @@
+"""What the portal shows of each object: one card, with what belongs to it inside, and its buttons."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import parse_qs
+
+from sandbox import formatting
+from sandbox.control.actions import offered
+from sandbox.paypal.payments import CAPTURE, DISPUTE, REFUND
+from sandbox.store.account import Account
+from sandbox.store.store import Thing
+from sandbox.stripe import disputes, prices
+from sandbox.stripe import invoices as stripe_invoices
+from sandbox.stripe.lines import item_of
+
+SUBSCRIPTION_OF_INVOICE = "parent.subscription_details.subscription"
+
+
+def of(account: Account, kind: str, thing: Thing) -> Thing:
+    """A card: `title`, `customer`, `sold`, `state`, `notes`, `parts` (cards), `why_not`, `actions`, `id`, `kind`.
+
+    `plans` and `prices` are those that a subscription may have instead, each with its words.
+    """
+    shown = CARDS[kind](account, thing)
+    empty: Thing = {"customer": None, "sold": None, "notes": [], "parts": [], "why_not": "", "prices": [], "plans": []}
+    return {**empty, **shown, "id": thing["id"], "kind": kind, "actions": offered(kind, thing)}
+
+
+def _parts(account: Account, kind: str, field: str, id_: str) -> list[Thing]:
+    return [of(account, kind, part) for part in account.store.parts(account.name, kind, field, id_)]
+
+
+def _when(thing: Thing) -> str:
+    return formatting.moment(thing["created"])
+
+
+# --- Stripe
+
+
+def _transfer(account: Account, session: Thing) -> Thing:
+    return {
+        "title": f"{formatting.price(session['amount_total'], session['currency'])} by bank transfer",
+        "customer": _buyer(account, session),
+        "sold": session["_lines"][0]["description"],
+        "state": "on its way",
+        "notes": ["Stripe", f"arrives on {formatting.moment(session['_settles_at'])}"],
+    }
+
+
+def _buyer(account: Account, session: Thing) -> str | None:
+    return session["metadata"].get("customer") or session["client_reference_id"]
+
+
+def _charge(account: Account, charge: Thing) -> Thing:
+    failure = [charge["failure_message"]] if charge["failure_message"] else []
+    return {
+        "title": formatting.price(charge["amount"], charge["currency"]),
+        "customer": _payer(account, charge),
+        "sold": charge.get("_sold"),
+        "state": _state_of_charge(charge),
+        "notes": ["Stripe", _when(charge), *_months(account, charge), *failure],
+        "parts": [
+            *_parts(account, "refund", "charge", charge["id"]),
+            *_parts(account, "dispute", "charge", charge["id"]),
+        ],
+        "why_not": disputes.why_not_refundable(charge),
+    }
+
+
+def _invoice_of(account: Account, charge: Thing) -> Thing | None:
+    return account.get("invoice", charge["_invoice"]) if charge.get("_invoice") else None
+
+
+def _months(account: Account, charge: Thing) -> list[str]:
+    invoice = _invoice_of(account, charge)
+    return [_period(invoice)] if invoice else []
+
+
+def _period(invoice: Thing) -> str:
+    """Which month a plan's invoice is for, or which part of it."""
+    period = invoice["lines"]["data"][-1]["period"]
+    return f"for {formatting.day(period['start'])} to {formatting.day(period['end'])}"
+
+
+def customer_of(account: Account, kind: str, thing: Thing) -> str | None:
+    """The customer at Scrip whose payment or subscription it is."""
+    return CUSTOMERS[kind](account, thing)
+
+
+def _payer(account: Account, charge: Thing) -> str | None:
+    """The charge tells, or the subscription that it is for."""
+    invoice = _invoice_of(account, charge)
+    told = invoice["parent"]["subscription_details"]["metadata"] if invoice else charge["metadata"]
+    return told.get("customer")
+
+
+def _state_of_charge(charge: Thing) -> str:
+    if charge["status"] != "succeeded":
+        return str(charge["status"])
+    if disputes.is_charged_back(charge):
+        return "charged back"
+    if charge["amount_refunded"]:
+        left = charge["amount"] - charge["amount_refunded"]
+        return f"refunded but for {formatting.price(left, charge['currency'])}" if left else "refunded"
+    return "paid"
+
+
+def _refund(account: Account, it: Thing) -> Thing:
+    return {
+        "title": f"Refund of {formatting.price(it['amount'], it['currency'])}",
+        "state": it["status"],
+        "notes": [_when(it)],
+    }
+
+
+def _dispute(account: Account, it: Thing) -> Thing:
+    is_inquiry = it["status"].startswith("warning")
+    return {
+        "title": f"{'Inquiry' if is_inquiry else 'Dispute'} about {formatting.price(it['amount'], it['currency'])}",
+        "state": DISPUTES.get(it["status"], it["status"]),
+        "notes": [_when(it)],
+    }
+
+
+DISPUTES = {
+    disputes.INQUIRY: "open",
+    disputes.INQUIRY_CLOSED: "closed",
+    disputes.OPEN: "open",
+}
+
+
+def _subscription(account: Account, it: Thing) -> Thing:
+    item = item_of(it)
+    invoices = account.store.parts(account.name, "invoice", SUBSCRIPTION_OF_INVOICE, it["id"])
+    return {
+        "title": _how_much(item["price"], item["quantity"]),
+        "customer": _subscriber(account, it),
+        "sold": item["price"]["_name"],
+        "state": "paused" if it["pause_collection"] and it["status"] != "canceled" else formatting.state(it["status"]),
+        "notes": ["Stripe", *_future(it)],
+        "parts": [of(account, "invoice", invoice) for invoice in invoices if _is_unpaid(invoice)],
+        "prices": [
+            (price["id"], f"{price['_name']}: {_how_much(price, item['quantity'])}")
+            for price in prices.others(account, item["price"])
+        ],
+        "plans": [
+            (key, f"{key}, {price['_name']}: {_how_much(price, item['quantity'])}")
+            for key, price in prices.other_plans(account, it)
+        ],
+    }
+
+
+def _subscriber(account: Account, it: Thing) -> str | None:
+    customer: str | None = it["metadata"].get("customer")
+    return customer
+
+
+def _is_unpaid(invoice: Thing) -> bool:
+    return invoice["status"] in stripe_invoices.UNPAID
+
+
+def _how_much(price: Thing, quantity: int) -> str:
+    recurring = price["recurring"]
+    each = formatting.price(price["unit_amount"] * quantity, price["currency"])
+    return f"{each} {formatting.every(recurring['interval'], recurring['interval_count'])}"
+
+
+def _future(it: Thing) -> list[str]:
+    """What comes next of a subscription."""
+    ends_at = formatting.moment(item_of(it)["current_period_end"])
+    if it["status"] == "canceled":
+        return [f"ended on {formatting.moment(it['ended_at'])}"]
+    if it["cancel_at_period_end"]:
+        return [f"ends on {ends_at}"]
+    declined = ["the next card payment will be declined"] if it.get("_fail_next") else []
+    return [f"renews on {ends_at}", *declined]
+
+
+def _invoice(account: Account, it: Thing) -> Thing:
+    return {
+        "title": f"Unpaid invoice of {formatting.price(it['amount_due'], it['currency'])}",
+        "state": it["status"],
+        "notes": [_when(it), _period(it)],
+    }
+
+
+# --- PayPal
+
+
+def _capture(account: Account, it: Thing) -> Thing:
+    return {
+        "title": _amount(it["amount"]),
+        "customer": _paypal_buyer(account, it),
+        "sold": it.get("_sold"),
+        "state": {"COMPLETED": "paid"}.get(it["status"], formatting.state(it["status"])),
+        "notes": ["PayPal", formatting.iso_moment(it["create_time"]), *_settling(it)],
+        "parts": [*_parts(account, REFUND, "_capture", it["id"]), *_parts(account, DISPUTE, "_capture", it["id"])],
+    }
+
+
+def _paypal_buyer(account: Account, it: Thing) -> str | None:
+    named = parse_qs(it.get("custom_id") or "").get("customer")
+    return named[0] if named else None
+
+
+def _settling(it: Thing) -> list[str]:
+    return [f"the eCheck arrives on {formatting.moment(it['_settles_at'])}"] if it.get("_settles_at") else []
+
+
+def _amount(amount: dict[str, Any]) -> str:
+    return formatting.decimal_price(amount["value"], amount["currency_code"])
+
+
+def _paypal_refund(account: Account, it: Thing) -> Thing:
+    return {"title": f"Refund of {_amount(it['amount'])}", "state": formatting.state(it["status"])}
+
+
+def _paypal_dispute(account: Account, it: Thing) -> Thing:
+    outcome = (it.get("dispute_outcome") or {}).get("outcome_code")
+    return {
+        "title": f"Dispute about {_amount(it['dispute_amount'])}",
+        "state": {"RESOLVED_BUYER_FAVOUR": "lost", "RESOLVED_SELLER_FAVOUR": "won"}.get(outcome or "", "open"),
+    }
+
+
+CARDS: dict[str, Callable[[Account, Thing], Thing]] = {
+    "checkout.session": _transfer,
+    "charge": _charge,
+    "refund": _refund,
+    "dispute": _dispute,
+    "subscription": _subscription,
+    "invoice": _invoice,
+    CAPTURE: _capture,
+    REFUND: _paypal_refund,
+    DISPUTE: _paypal_dispute,
+}
+
+CUSTOMERS: dict[str, Callable[[Account, Thing], str | None]] = {
+    "checkout.session": _buyer,
+    "charge": _payer,
+    "subscription": _subscriber,
+    CAPTURE: _paypal_buyer,
+}

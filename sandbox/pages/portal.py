@@ -1,0 +1,222 @@
+"""The portal: the payments and subscriptions of an account, what can happen to each, and how its events go out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import quote, urlencode
+
+from flask import Blueprint, current_app, redirect, render_template, request
+from werkzeug.wrappers import Response as AnyResponse
+
+from sandbox import scrip
+from sandbox.control.actions import act
+from sandbox.control.api import SHAPES, send_event_again, set_ways
+from sandbox.pages import cards, errors
+from sandbox.paypal.payments import CAPTURE
+from sandbox.store.account import DELIVERIES, Account, Refused
+from sandbox.store.store import Thing
+from sandbox.stripe.plan_changes import PRORATIONS
+
+if TYPE_CHECKING:
+    from sandbox.server import Sandbox
+
+blueprint = Blueprint("portal", __name__)
+# The sections that are shown page by page, and how many of each a page has.
+SECTIONS = {"payments": 10, "subscriptions": 10, "events": 10}
+KEPT = ("customer", *SECTIONS)
+LAST_PAGE = 10**6
+ALL = -1
+WORDED = {
+    "create_prorations": "billed with the next invoice",
+    "always_invoice": "billed at once",
+    "none": "not billed for this period",
+}
+
+
+def _sandbox() -> Sandbox:
+    sandbox: Sandbox = current_app.config["SANDBOX"]
+    return sandbox
+
+
+@blueprint.get("/portal")
+def portals() -> str:
+    """The accounts."""
+    return render_template("portals.html", apps=_sandbox().apps())
+
+
+@blueprint.get("/portal/<app>")
+def portal(app: str) -> str:
+    """A page of all that an account has, or of what a `customer` has, and what can happen to it."""
+    return _render(app)
+
+
+def _render(app: str, refusal: Refused | None = None) -> str:
+    """The portal; after a refusal with what it said at the card that it was about, and with what had been typed."""
+    expect_app(app)
+    with _sandbox().account(app) as account:
+        pages = {name: _page(account, name) for name in SECTIONS}
+        ways = account.ways
+    shown = [card for name in ("payments", "subscriptions") for card in pages[name]["found"]]
+    customers = dict.fromkeys(card["customer"] for card in shown if card["customer"])
+    return render_template(
+        "portal.html",
+        app=app,
+        pages=pages,
+        balances=scrip.balances(_sandbox().receiver, app, customers),
+        ways=ways,
+        deliveries=DELIVERIES,
+        shapes=SHAPES,
+        prorations=[(way, WORDED[way]) for way in PRORATIONS],
+        customer=_customer(),
+        here=f"/portal/{quote(app)}{_query()}",
+        query=_query(),
+        refusal=refusal,
+        typed=request.form,
+        is_shown=any(_has(card, request.form.get("id")) for card in shown),
+    )
+
+
+def _has(card: Thing, id_: str | None) -> bool:
+    """Whether a card is of this object, or has it as a part."""
+    return card["id"] == id_ or any(_has(part, id_) for part in card["parts"])
+
+
+def _customer() -> str | None:
+    """The one whose payments and subscriptions are to be shown; None for all."""
+    return request.args.get("customer", "").strip() or None
+
+
+def _kept(*without: str) -> dict[str, str]:
+    """What the page's address says: which pages, and whose."""
+    return {name: request.args[name] for name in KEPT if request.args.get(name) and name not in without}
+
+
+def expect_app(app: str) -> None:
+    """Raises Refused unless the catalog or an account has the app."""
+    apps = _sandbox().apps()
+    if app not in apps:
+        raise Refused(f"There is no app called “{app}”.", status=404, hint=f"There are {', '.join(apps)}.")
+
+
+def _query() -> str:
+    return f"?{urlencode(_kept())}" if _kept() else ""
+
+
+# --- page by page
+
+
+def _page(account: Account, name: str) -> Thing:
+    """One page of a section: `found`, `number`, `last`, `total`, and the addresses of its neighbours."""
+    size, total = SECTIONS[name], COUNTS[name](account)
+    last = max(1, -(-total // size))
+    number = min(_number(name), last)
+    return {
+        "found": FINDERS[name](account, (number - 1) * size, size),
+        "number": number,
+        "last": last,
+        "total": total,
+        "newer": _address(name, number - 1) if number > 1 else None,
+        "older": _address(name, number + 1) if number < last else None,
+    }
+
+
+def _number(name: str) -> int:
+    given = request.args.get(name, "1")
+    return min(max(1, int(given)), LAST_PAGE) if given.isascii() and given.isdigit() and len(given) < 10 else 1
+
+
+def _address(name: str, number: int) -> str:
+    return f"?{urlencode({**_kept(name), name: number})}#{name}"
+
+
+def _payments(account: Account, start: int, size: int) -> list[Thing]:
+    if _customer() is None:
+        found = account.store.payments(account.name, CAPTURE, start, size)
+    else:
+        found = _payments_of_customer(account)[start : start + size]
+    return [cards.of(account, kind, it) for kind, it in found]
+
+
+def _count_of_payments(account: Account) -> int:
+    if _customer() is None:
+        return account.store.count_payments(account.name, CAPTURE)
+    return len(_payments_of_customer(account))
+
+
+def _payments_of_customer(account: Account) -> list[tuple[str, Thing]]:
+    """All of them are read: whose a payment is stands at different places of each kind."""
+    found = account.store.payments(account.name, CAPTURE, 0, ALL)
+    return [(kind, it) for kind, it in found if cards.customer_of(account, kind, it) == _customer()]
+
+
+def _subscriptions(account: Account, start: int, size: int) -> list[Thing]:
+    found = _subscriptions_of_customer(account)[start : start + size]
+    return [cards.of(account, "subscription", it) for it in found]
+
+
+def _subscriptions_of_customer(account: Account) -> list[Thing]:
+    wanted, found = _customer(), account.each("subscription")
+    return [it for it in found if wanted in (None, cards.customer_of(account, "subscription", it))]
+
+
+def _events(account: Account, start: int, size: int) -> list[Thing]:
+    columns = ("number", "provider", "id", "type", "created", "state", "tries", "answer")
+    rows = account.store.rows(
+        f"SELECT {', '.join(columns)} FROM event WHERE account = ? ORDER BY number DESC LIMIT ? OFFSET ?",
+        *(account.name, size, start),
+    )
+    return [dict(zip(columns, row, strict=True)) for row in rows]
+
+
+def _count_of_events(account: Account) -> int:
+    ((number,),) = account.store.rows("SELECT count(*) FROM event WHERE account = ?", account.name)
+    return int(number)
+
+
+COUNTS = {
+    "payments": _count_of_payments,
+    "subscriptions": lambda account: len(_subscriptions_of_customer(account)),
+    "events": _count_of_events,
+}
+FINDERS = {"payments": _payments, "subscriptions": _subscriptions, "events": _events}
+
+
+# --- the buttons
+
+
+@blueprint.post("/portal/<app>")
+def do(app: str) -> AnyResponse | tuple[str, int]:
+    """One button of the portal. What does not do is said on the page, at the card."""
+    expect_app(app)
+    said = {name: value.strip() for name, value in request.form.items()}
+    try:
+        with _sandbox().account(app) as account:
+            act(account, said.get("action", ""), said.get("id", ""), said)
+    except Refused as error:
+        return _render(app, error), error.status
+    return _back(app, said.get("place", ""))
+
+
+@blueprint.post("/portal/<app>/deliver")
+def deliver(app: str) -> AnyResponse:
+    """How the account's events go out from now on."""
+    expect_app(app)
+    set_ways(app, request.form.to_dict())
+    return _back(app, "delivery")
+
+
+@blueprint.post("/portal/<app>/send")
+def send_again(app: str) -> AnyResponse:
+    """Send an event again, or one that was swallowed."""
+    expect_app(app)
+    with _sandbox().account(app) as account:
+        send_event_again(account, request.form.get("id", ""))
+    return _back(app, "events")
+
+
+def _back(app: str, place: str) -> AnyResponse:
+    """To the page that the button was on, and the place on it."""
+    came_from, here = errors.came_from(), f"/portal/{quote(app)}"
+    is_told = not _kept() and came_from.partition("?")[0] == here
+    page = came_from if is_told else here + _query()
+    return redirect(f"{page}#{quote(place)}", 303)

@@ -1,0 +1,225 @@
+"""A shop to begin with: what an app's own site and back end would do, by Scrip's API with the app's sandbox key."""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlencode
+
+from flask import Blueprint, current_app, redirect, render_template, request
+from werkzeug.wrappers import Response as AnyResponse
+
+from models import money
+from models.catalog import catalog
+from sandbox import formatting, scrip
+from sandbox.pages import outcomes
+from sandbox.pages.portal import expect_app
+from sandbox.store.account import Refused
+from sandbox.store.store import Thing
+
+if TYPE_CHECKING:
+    from sandbox.server import Sandbox
+
+blueprint = Blueprint("shop", __name__)
+DEMO = "demo"
+MOST_ENTRIES = 10
+# As many as a checkout of Scrip may sell.
+MOST_PACKS = 10_000
+START_SCRIP = "Start Scrip with: make run. Then try again."
+
+
+def _sandbox() -> Sandbox:
+    sandbox: Sandbox = current_app.config["SANDBOX"]
+    return sandbox
+
+
+def _ask(app: str, method: str, path: str, body: Thing | None = None) -> tuple[int, Any]:
+    return scrip.ask(_sandbox().receiver, app, method, path, body)
+
+
+def _asked(app: str, path: str, what: str) -> Any:
+    """What a GET at Scrip is answered with. Raises Refused."""
+    status, answer = _ask(app, "GET", path)
+    if status == 0:
+        raise Refused(f"Scrip does not answer: {answer}.", status=502, hint=START_SCRIP)
+    if status != 200:
+        raise Refused(f"Scrip does not tell {what}: {scrip.reason(answer)}", status=404)
+    return answer
+
+
+# --- the shop
+
+
+@blueprint.get("/shop/<app>")
+def shop(app: str) -> str:
+    """What the app sells, from its catalog, to whom."""
+    expect_app(app)
+    sold = _asked(app, "/v1/catalog", f"what {app} sells")
+    customer = request.args.get("customer", DEMO).strip() or DEMO
+    left = request.args.get("left")
+    return render_template(
+        "shop.html",
+        app=app,
+        catalog=sold,
+        customer=customer,
+        tier=_tier(app, customer),
+        left=_left_open(app, left) if left else None,
+        ways={key: _ways(app, pack["price"]) for key, pack in sold["packs"].items()},
+        typed=request.args,
+        most=MOST_PACKS,
+    )
+
+
+def _tier(app: str, customer: str) -> str | None:
+    """The customer's tier; nobody has one before the first purchase."""
+    status, answer = _ask(app, "GET", scrip.of_customer(customer))
+    return answer["tier"] if status == 200 else None
+
+
+def _left_open(app: str, checkout: str) -> Thing:
+    """The checkout whose payment page was left: `pay` is where it can still be paid."""
+    status, answer = _ask(app, "GET", f"/v1/checkouts/{quote(checkout, safe='')}")
+    return {"pay": answer["url"] if status == 200 else None}
+
+
+def _ways(app: str, price: dict[str, str]) -> Thing:
+    """Who can be paid for a pack, the usual one first (`providers`), and why others cannot (`why_not`)."""
+    usual = catalog.current()[app].provider if app in catalog.current() else "stripe"
+    both = ("paypal", "stripe") if usual == "paypal" else ("stripe", "paypal")
+    reasons = {provider: _why_not(provider, price["amount"], price["currency"]) for provider in both}
+    return {"providers": [it for it in both if not reasons[it]], "why_not": [it for it in reasons.values() if it]}
+
+
+def _why_not(provider: str, amount: str, currency: str) -> str:
+    """What is in the way of paying so much to a provider. Empty if nothing is."""
+    minor = money.to_minor(amount, currency)
+    if provider == "paypal" and minor == 0:
+        return "PayPal takes no orders that cost nothing."
+    if provider == "paypal" and currency.lower() not in money.AT_PAYPAL:
+        return f"PayPal does not take {currency.upper()}."
+    try:
+        money.check_chargeable(minor, currency, provider)
+    except ValueError as reason:
+        return f"{reason}."
+    return ""
+
+
+@blueprint.post("/shop/<app>")
+def buy(app: str) -> AnyResponse:
+    """Start a checkout as the app's back end would: POST /v1/checkout with the app's key."""
+    expect_app(app)
+    provider, kind, key = _chosen(request.form.get("item", ""))
+    if kind not in ("pack", "plan"):
+        raise Refused("Nothing was chosen.", hint="Choose a pack or a plan of the shop.")
+    checkout = f"shop-{secrets.token_hex(8)}"
+    customer = request.form.get("customer", "")
+    many = {"quantity": _quantity(key)} if kind == "pack" else {}
+    body = {"id": checkout, kind: key, "provider": provider, **many, **_pages(app, customer, checkout)}
+    status, answer = _ask(app, "POST", "/v1/checkout", body)
+    if status == 0:
+        raise Refused(f"Scrip does not answer: {answer}.", status=502, hint=START_SCRIP)
+    if status not in (200, 201):
+        raise Refused(f"Scrip refused the checkout: {scrip.reason(answer)}", hint="Go back and choose again.")
+    return redirect(answer["url"], 303)
+
+
+def _quantity(pack: str) -> int:
+    """How many of a pack. Raises Refused."""
+    text = request.form.get(f"quantity-{pack}", "").strip() or "1"
+    if not (text.isascii() and text.isdigit() and len(text) < 9 and 1 <= int(text) <= MOST_PACKS):
+        raise Refused(f"How many must be a whole number from 1 to {MOST_PACKS:,}, not {text[:20]}.")
+    return int(text)
+
+
+def _chosen(item: str) -> tuple[str, str, str]:
+    """The provider, "pack" or "plan", and its key; empty texts for what is missing."""
+    provider, _, sold = item.partition(":")
+    kind, _, key = sold.partition(":")
+    return provider, kind, key
+
+
+def _pages(app: str, customer: str, checkout: str) -> dict[str, str]:
+    """The customer, and where they come back to."""
+    url, named = _sandbox().url, {"customer": customer}
+    # The payment page puts the session's id there; PayPal gives an order's as `token`.
+    thanks = f"{urlencode({**named, 'checkout': checkout})}&session={{CHECKOUT_SESSION_ID}}"
+    left = urlencode({**named, "left": checkout})
+    return {
+        **named,
+        "success_url": f"{url}/thanks/{quote(app)}?{thanks}",
+        "cancel_url": f"{url}/shop/{quote(app)}?{left}",
+    }
+
+
+@blueprint.post("/shop/<app>/tier")
+def set_tier(app: str) -> AnyResponse:
+    """Give a customer a tier as the app's back end would: PATCH /v1/customers/{customer}."""
+    expect_app(app)
+    customer = request.form.get("customer", "")
+    status, answer = _ask(app, "PATCH", scrip.of_customer(customer), {"tier": request.form.get("tier") or None})
+    if status != 200:
+        raise Refused(f"Scrip did not set the tier: {scrip.reason(answer)}")
+    return redirect(f"/shop/{quote(app)}?{urlencode({'customer': customer})}", 303)
+
+
+# --- after it
+
+
+@blueprint.get("/thanks/<app>")
+def thanks(app: str) -> str:
+    """Where the shop's buyers come back to: what became of the payment, and the balance."""
+    expect_app(app)
+    customer = request.args.get("customer", DEMO)
+    balance = _asked(app, scrip.of_customer(customer, "balance"), "the balance")
+    with _sandbox().account(app) as account:
+        paid_at = request.args.get("token") or request.args.get("session", "")
+        outcome, details = outcomes.of(account, paid_at)
+        deliver = account.ways.deliver
+    checkout = _checkout(app, request.args.get("checkout", ""))
+    if outcome == "unknown" and checkout:
+        outcome = "paid" if checkout["state"] == "paid" else "waiting"
+    return render_template(
+        "thanks.html",
+        app=app,
+        customer=customer,
+        balance=balance,
+        outcome=outcome,
+        details=details or {},
+        checkout=checkout,
+        bought=_bought(app, checkout) if checkout else None,
+        deliver=deliver,
+        moving=outcome in outcomes.MOVING,
+    )
+
+
+def _checkout(app: str, id_: str) -> Thing | None:
+    """The checkout as Scrip has it, or None."""
+    status, answer = _ask(app, "GET", f"/v1/checkouts/{quote(id_, safe='')}") if id_ else (404, None)
+    return answer if status == 200 else None
+
+
+def _bought(app: str, checkout: Thing) -> Thing:
+    """What a checkout sells, for people; `price` is the catalog's, each month for a plan."""
+    known = catalog.current()
+    unit = known[app].unit if app in known else "unit"
+    monthly = " a month" if checkout["plan"] else ""
+    price = formatting.decimal_price(checkout["money"]["amount"], checkout["money"]["currency"])
+    return {
+        "what": formatting.count(checkout["units"], unit) + monthly,
+        "price": price + monthly,
+        "is_plan": bool(checkout["plan"]),
+    }
+
+
+@blueprint.get("/customer/<app>")
+def customer(app: str) -> str:
+    """A customer at Scrip: the balance and what moved it."""
+    expect_app(app)
+    name = request.args.get("customer", DEMO)
+    balance = _asked(app, scrip.of_customer(name, "balance"), "the balance")
+    path = f"{scrip.of_customer(name, 'entries')}?limit={MOST_ENTRIES}"
+    status, answer = _ask(app, "GET", path)
+    entries = answer["entries"] if status == 200 else []
+    return render_template(
+        "customer.html", app=app, customer=name, balance=balance, tier=_tier(app, name), entries=entries
+    )

@@ -1,0 +1,118 @@
+"""One app's account at the sandbox's providers, at one moment: its objects, and the events that tell of them."""
+
+from __future__ import annotations
+
+import json
+import random
+import secrets
+import time
+from datetime import datetime, timezone
+from typing import Any
+
+from sandbox.store.shapes import rendered
+from sandbox.store.store import Store, Thing
+
+STRIPE_API_VERSIONS = {"new": "2026-10-28.endive", "old": "2024-06-20"}
+DELIVERIES = ("normal", "late", "twice", "shuffled", "swallow")
+SHUFFLED_SECONDS = 3.0
+
+
+class Refused(Exception):
+    """The provider's API refuses a call. `status` is HTTP's; the rest is what the provider says.
+
+    `hint` is the sandbox's own: what a person may do now.
+    """
+
+    def __init__(
+        self, message: str, *, status: int = 400, code: str | None = None, param: str | None = None, hint: str = ""
+    ) -> None:
+        super().__init__(message)
+        self.message, self.status, self.code, self.param, self.hint = message, status, code, param, hint
+
+
+class Account:
+    """The account `name` at the sandbox's time `moment`. Use it inside one transaction of the store."""
+
+    def __init__(self, store: Store, name: str, moment: datetime) -> None:
+        self.store, self.name, self.moment = store, name, moment
+        self.now = int(moment.timestamp())
+        self.ways = store.ways(name)
+
+    def save(self, thing: Thing, kind: str | None = None) -> Thing:
+        """Keep an object; `kind` for those that do not name their own."""
+        self.store.save(self.name, kind or thing["object"], thing, thing.get("created", self.now))
+        return thing
+
+    def get(self, kind: str, id_: Any) -> Thing | None:
+        """One object, or None."""
+        return self.store.find(self.name, kind, str(id_))
+
+    def need(self, kind: str, id_: Any, param: str = "id") -> Thing:
+        """One object. Raises Refused with 404, as Stripe does."""
+        thing = self.get(kind, id_)
+        if thing is None:
+            what = kind.rpartition(".")[2].replace("_", " ")
+            message = f"No such {what}: '{id_}'"
+            raise Refused(message, status=404, code="resource_missing", param=param)
+        return thing
+
+    def each(self, kind: str, **equal: Any) -> list[Thing]:
+        """The objects of a kind with these values, the newest first."""
+        wanted = {name: value for name, value in equal.items() if value is not None}
+        found = self.store.each(self.name, kind)
+        return [thing for thing in found if all(thing.get(name) == value for name, value in wanted.items())]
+
+    def tell(self, type_: str, thing: Thing, previous: Thing | None = None) -> None:
+        """Stripe's event about the object as it is now."""
+        data: Thing = {"object": rendered(thing, self.ways.shape)}
+        if previous is not None:
+            data["previous_attributes"] = rendered(previous, self.ways.shape)
+        event = {
+            "id": new_id("evt"),
+            "object": "event",
+            "api_version": STRIPE_API_VERSIONS[self.ways.shape],
+            "created": self.now,
+            "data": data,
+            "livemode": False,
+            "pending_webhooks": 1,
+            "request": {"id": None, "idempotency_key": None},
+            "type": type_,
+        }
+        self._post("stripe", type_, event)
+
+    def tell_paypal(self, type_: str, resource_type: str, resource: Thing, summary: str) -> None:
+        """PayPal's event about the resource as it is now."""
+        event = {
+            "id": f"WH-{secrets.token_hex(9).upper()}-{secrets.token_hex(9).upper()}",
+            "event_version": "1.0",
+            "create_time": written(self.moment),
+            "resource_type": resource_type,
+            "resource_version": "2.0",
+            "event_type": type_,
+            "summary": summary,
+            "resource": rendered(resource),
+            "links": [],
+        }
+        self._post("paypal", type_, event)
+
+    def _post(self, provider: str, type_: str, event: Thing) -> None:
+        """Into the list of events and, unless it is to be swallowed, on its way to the receiver."""
+        wall, deliver = time.time(), self.ways.deliver
+        delay = {"late": self.ways.late_seconds, "shuffled": random.uniform(0, SHUFFLED_SECONDS)}.get(deliver, 0.0)
+        state = "swallowed" if deliver == "swallow" else "waiting"
+        copies = 2 if deliver == "twice" else 1
+        self.store.rows(
+            "INSERT INTO event (account, provider, id, type, created, body, state, due_at, copies)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            *(self.name, provider, event["id"], type_, self.now, json.dumps(event), state, wall + delay, copies),
+        )
+
+
+def new_id(prefix: str) -> str:
+    """An id of Stripe's look."""
+    return f"{prefix}_{secrets.token_hex(12)}"
+
+
+def written(moment: datetime) -> str:
+    """A time as PayPal writes it."""
+    return moment.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,169 @@
+"""Stripe's disputes: inquiries that move nothing, withdrawals, and how they end, with the events that each tells."""
+
+from __future__ import annotations
+
+from sandbox import formatting
+from sandbox.store.account import Account, Refused, new_id
+from sandbox.store.store import Thing
+
+DISPUTE_FEE_MINOR = 1500
+INQUIRY, OPEN, WON, LOST = "warning_needs_response", "needs_response", "won", "lost"
+INQUIRY_CLOSED = "warning_closed"
+
+
+def is_charged_back(charge: Thing) -> bool:
+    """Whether a dispute has taken the money of the charge, so that Stripe refunds nothing of it."""
+    return _state_of(charge) in (OPEN, LOST)
+
+
+def may_be_disputed(charge: Thing) -> bool:
+    """Whether money of the charge is left, and the buyer's bank has nothing to say yet, or has been answered."""
+    return (
+        charge["status"] == "succeeded"
+        and _state_of(charge) in (None, WON, INQUIRY_CLOSED)
+        and charge["amount_refunded"] < charge["amount"]
+    )
+
+
+def why_not_refundable(charge: Thing) -> str:
+    """For people: what a refund of the charge waits for, if anything. Empty if nothing is in its way."""
+    if not is_charged_back(charge):
+        return ""
+    if _state_of(charge) == LOST:
+        return "Not refundable: the dispute is lost, the buyer has the money."
+    return "Not refundable while the dispute is open: the buyer's bank has the money until it is won or lost."
+
+
+def _state_of(charge: Thing) -> str | None:
+    state: str | None = (charge.get("_dispute") or {}).get("status")
+    return state
+
+
+def dispute(account: Account, charge: Thing, *, inquiry: bool = False, amount_minor: int | None = None) -> Thing:
+    """The buyer's bank asks (an inquiry), or takes the money away (a dispute): of a part, or of what is left.
+
+    Raises Refused: nothing is left to dispute, more than is left, or the bank has the charge in hand already.
+    """
+    if not may_be_disputed(charge):
+        raise Refused(f"Charge {charge['id']} cannot be disputed: it is {_why_not_disputed(charge)}.")
+    left = charge["amount"] - charge["amount_refunded"]
+    amount = left if amount_minor is None else amount_minor
+    if not 0 < amount <= left:
+        most = formatting.price(left, charge["currency"])
+        raise Refused(
+            f"The amount must be more than nothing, and at most what is left of the charge ({most}).", param="amount"
+        )
+    it = {
+        "id": new_id("du"),
+        "object": "dispute",
+        "amount": amount,
+        "balance_transactions": [],
+        "charge": charge["id"],
+        "created": account.now,
+        "currency": charge["currency"],
+        "enhanced_eligibility_types": [],
+        "evidence": {},
+        "evidence_details": {"due_by": account.now + 7 * 86400, "has_evidence": False, "submission_count": 0},
+        "is_charge_refundable": inquiry,
+        "livemode": False,
+        "metadata": {},
+        "payment_intent": charge["payment_intent"],
+        "reason": "fraudulent",
+        "status": INQUIRY if inquiry else OPEN,
+    }
+    charge["disputed"] = True
+    _keep(account, it, charge)
+    if inquiry:
+        account.tell("charge.dispute.created", it)
+        return it
+    _move(account, it, -it["amount"])
+    account.tell("charge.dispute.created", it)
+    account.tell("charge.dispute.funds_withdrawn", it)
+    return it
+
+
+def _why_not_disputed(charge: Thing) -> str:
+    is_refunded = charge["status"] == "succeeded" and charge["amount_refunded"] >= charge["amount"]
+    return "refunded already, nothing is left of it" if is_refunded else str(_state_of(charge) or charge["status"])
+
+
+def escalate(account: Account, it: Thing) -> Thing:
+    """The inquiry becomes a dispute: the money goes, as far as it has not been refunded meanwhile."""
+    _expect(it, INQUIRY)
+    charge = account.need("charge", it["charge"])
+    left = charge["amount"] - charge["amount_refunded"]
+    it.update(status=OPEN, is_charge_refundable=False, amount=min(it["amount"], left))
+    _keep(account, it)
+    _move(account, it, -it["amount"])
+    account.tell("charge.dispute.updated", it)
+    account.tell("charge.dispute.funds_withdrawn", it)
+    return it
+
+
+def close_inquiry(account: Account, it: Thing) -> Thing:
+    """The bank is content, and no money has moved."""
+    _expect(it, INQUIRY)
+    it["status"] = INQUIRY_CLOSED
+    account.tell("charge.dispute.closed", _keep(account, it))
+    return it
+
+
+def close_inquiry_of(account: Account, charge: Thing) -> None:
+    """Who has all of the money back has nothing left to ask."""
+    if _state_of(charge) == INQUIRY:
+        close_inquiry(account, account.need("dispute", charge["_dispute"]["id"]))
+
+
+def win(account: Account, it: Thing) -> Thing:
+    """The seller is in the right: the money comes back."""
+    _expect(it, OPEN)
+    it.update(status=WON, is_charge_refundable=True)
+    _keep(account, it)
+    _move(account, it, it["amount"])
+    account.tell("charge.dispute.closed", it)
+    account.tell("charge.dispute.funds_reinstated", it)
+    return it
+
+
+def lose(account: Account, it: Thing) -> Thing:
+    """The buyer is in the right: the money stays away."""
+    _expect(it, OPEN)
+    it["status"] = LOST
+    account.tell("charge.dispute.closed", _keep(account, it))
+    return it
+
+
+def _expect(it: Thing, status: str) -> None:
+    if it["status"] != status:
+        raise Refused(f"This dispute is {it['status']}.")
+
+
+def _keep(account: Account, it: Thing, charge: Thing | None = None) -> Thing:
+    """The dispute, and a note of it on its charge."""
+    charge = charge or account.need("charge", it["charge"])
+    charge["_dispute"] = {"id": it["id"], "status": it["status"]}
+    account.save(charge)
+    return account.save(it)
+
+
+def _move(account: Account, it: Thing, amount_minor: int) -> None:
+    fee = DISPUTE_FEE_MINOR if amount_minor < 0 else 0
+    moved = {
+        "id": new_id("txn"),
+        "object": "balance_transaction",
+        "amount": amount_minor,
+        "available_on": account.now,
+        "created": account.now,
+        "currency": it["currency"],
+        "description": f"Chargeback {'withdrawal' if amount_minor < 0 else 'reversal'} for {it['charge']}",
+        "exchange_rate": None,
+        "fee": fee,
+        "fee_details": [],
+        "net": amount_minor - fee,
+        "reporting_category": "dispute" if amount_minor < 0 else "dispute_reversal",
+        "source": it["id"],
+        "status": "available",
+        "type": "adjustment",
+    }
+    it["balance_transactions"].append(moved)
+    account.save(it)

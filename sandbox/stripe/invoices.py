@@ -1,0 +1,190 @@
+"""Stripe's invoices of subscriptions: paid by the buyer's card and by the customer's credit, or given up."""
+
+from __future__ import annotations
+
+from sandbox.store.account import Account, Refused, new_id
+from sandbox.store.store import Thing
+from sandbox.stripe import payments
+
+UNPAID = ("open", "uncollectible")
+
+
+def create(account: Account, it: Thing, reason: str, lines: list[Thing]) -> Thing:
+    """An open invoice of the subscription, from which the customer's credit is taken."""
+    id_, now = new_id("in"), account.now
+    total = sum(line["amount"] for line in lines)
+    credit, left = _use_credit(account, it, total)
+    due = max(0, total + credit)
+    details = {"metadata": dict(it["metadata"]), "subscription": it["id"]}
+    invoice = {
+        "id": id_,
+        "object": "invoice",
+        "amount_due": due,
+        "amount_overpaid": 0,
+        "amount_paid": 0,
+        "amount_remaining": due,
+        "attempt_count": 0,
+        "attempted": False,
+        "auto_advance": True,
+        "billing_reason": reason,
+        "collection_method": "charge_automatically",
+        "created": now,
+        "currency": it["currency"],
+        "customer": it["customer"],
+        "default_payment_method": None,
+        "description": None,
+        "due_date": None,
+        "ending_balance": left,
+        "lines": {
+            "object": "list",
+            "data": [{**line, "invoice": id_} for line in lines],
+            "has_more": False,
+            "url": f"/v1/invoices/{id_}/lines",
+        },
+        "livemode": False,
+        "metadata": {},
+        "number": f"SANDBOX-{id_[-6:].upper()}",
+        "parent": {"quote_details": None, "subscription_details": details, "type": "subscription_details"},
+        "period_end": now,
+        "period_start": now,
+        "starting_balance": credit,
+        "status": "open",
+        "status_transitions": {
+            "finalized_at": now,
+            "marked_uncollectible_at": None,
+            "paid_at": None,
+            "voided_at": None,
+        },
+        "subtotal": total,
+        "total": total,
+        "_intent": None,
+        "_charge": None,
+    }
+    # What a later change of the price gives back was charged by this line.
+    it.update(latest_invoice=id_, _billed={"invoice": id_, "invoice_line_items": [lines[-1]["id"]]})
+    account.save(it)
+    return account.save(invoice)
+
+
+def _use_credit(account: Account, it: Thing, total: int) -> tuple[int, int]:
+    """The customer's balance before an invoice of `total`, and after it. What they have to their credit is negative."""
+    customer = account.need("customer", it["customer"])
+    before: int = customer["balance"]
+    after = min(0, before + total)
+    _set_balance(account, customer, after, it["currency"])
+    return before, after
+
+
+def _set_balance(account: Account, customer: Thing, balance: int, currency: str) -> None:
+    if customer["balance"] != balance:
+        previous = {"balance": customer["balance"]}
+        customer.update(balance=balance, currency=currency)
+        account.tell("customer.updated", account.save(customer), previous)
+
+
+def pay(account: Account, invoice: Thing) -> Thing:
+    """The invoice is paid now, by the card that the buyer left. Raises Refused if it is not unpaid."""
+    _expect(invoice, *UNPAID)
+    if invoice["amount_due"]:
+        _charge_for(account, invoice)
+    invoice["status_transitions"]["paid_at"] = account.now
+    invoice.update(status="paid", amount_paid=invoice["amount_due"], amount_remaining=0, attempted=True)
+    invoice.pop("status_details", None)
+    invoice["attempt_count"] += 1
+    account.tell("invoice.paid", account.save(invoice))
+    if invoice["_intent"]:
+        account.tell("invoice_payment.paid", _invoice_payment(account, invoice))
+    return invoice
+
+
+def _charge_for(account: Account, invoice: Thing) -> None:
+    intent = _intent_of(account, invoice)
+    charge = payments.succeed(account, intent)
+    invoice.update(_intent=intent["id"], _charge=charge["id"])
+
+
+def _intent_of(account: Account, invoice: Thing) -> Thing:
+    if invoice["_intent"]:
+        return account.need("payment_intent", invoice["_intent"])
+    return payments.new_intent(
+        *(account, invoice["amount_due"], invoice["currency"], {}),
+        customer=invoice["customer"],
+        description="Subscription " + ("creation" if invoice["billing_reason"] == "subscription_create" else "update"),
+        _invoice=invoice["id"],
+        _sold=invoice["lines"]["data"][-1]["_price"]["_name"],
+    )
+
+
+def fail(account: Account, invoice: Thing) -> Thing:
+    """The buyer's card is declined; the invoice stays open."""
+    _expect(invoice, "open")
+    intent = _intent_of(account, invoice)
+    payments.fail(account, intent)
+    invoice.update(_intent=intent["id"], attempted=True)
+    invoice["attempt_count"] += 1
+    account.tell("invoice.payment_failed", account.save(invoice))
+    return invoice
+
+
+# --- what is never paid
+
+
+def void(account: Account, invoice: Thing) -> Thing:
+    """The invoice counts no more; credit that it took is the customer's again. Raises Refused if it is not unpaid."""
+    _expect(invoice, *UNPAID)
+    if invoice["_intent"]:
+        payments.cancel(account, account.need("payment_intent", invoice["_intent"]), "void_invoice")
+    _undo_credit(account, invoice)
+    invoice["status_transitions"]["voided_at"] = account.now
+    invoice.update(status="void", auto_advance=False)
+    invoice.pop("status_details", None)
+    account.tell("invoice.voided", account.save(invoice))
+    return invoice
+
+
+def mark_uncollectible(account: Account, invoice: Thing, reason: str = "user_forgiven") -> Thing:
+    """Nobody expects the money any more; it can still be paid, or voided. Raises Refused unless it is open."""
+    _expect(invoice, "open")
+    invoice["status_transitions"]["marked_uncollectible_at"] = account.now
+    invoice.update(status="uncollectible", auto_advance=False)
+    invoice["status_details"] = {"uncollectible": {"reason": reason}}
+    account.tell("invoice.marked_uncollectible", account.save(invoice))
+    return invoice
+
+
+def keep_as_draft(account: Account, invoice: Thing) -> Thing:
+    """The invoice waits for somebody to finish it, which the sandbox has no call for."""
+    _undo_credit(account, invoice)
+    invoice["status_transitions"]["finalized_at"] = None
+    invoice.update(status="draft", auto_advance=False, ending_balance=None)
+    return account.save(invoice)
+
+
+def _undo_credit(account: Account, invoice: Thing) -> None:
+    customer = account.need("customer", invoice["customer"])
+    moved = invoice.get("ending_balance", 0) - invoice.get("starting_balance", 0)
+    _set_balance(account, customer, customer["balance"] - moved, invoice["currency"])
+
+
+def _invoice_payment(account: Account, invoice: Thing) -> Thing:
+    return account.save(
+        {
+            "id": new_id("inpay"),
+            "object": "invoice_payment",
+            "amount_paid": invoice["amount_paid"],
+            "amount_requested": invoice["amount_due"],
+            "created": account.now,
+            "currency": invoice["currency"],
+            "invoice": invoice["id"],
+            "is_default": True,
+            "livemode": False,
+            "payment": {"payment_intent": invoice["_intent"], "type": "payment_intent"},
+            "status": "paid",
+            "status_transitions": {"canceled_at": None, "paid_at": account.now},
+        }
+    )
+
+
+def _expect(invoice: Thing, *states: str) -> None:
+    if invoice["status"] not in states:
+        raise Refused(f"This invoice is {invoice['status']}.", code="invoice_not_open")

@@ -1,0 +1,108 @@
+"""Stripe's lists: the newest first, `limit`, `starting_after` and `ending_before`, `created`, and filters by value."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from sandbox.store.account import Account, Refused
+from sandbox.store.store import Thing
+from sandbox.stripe.forms import whole
+
+MOST = 100
+
+
+def things(account: Account, kind: str, params: Thing, filters: tuple[str, ...], url: str) -> Thing:
+    """A page of the objects of a kind."""
+    since, before = _window(params)
+    found = account.store.each(account.name, kind, since, before)
+    wanted = {name: params[name] for name in filters if name in params}
+    return page([thing for thing in found if _fits(thing, wanted)], params, url)
+
+
+def _fits(thing: Thing, wanted: Thing) -> bool:
+    return all(FITS.get(name, _equals)(thing, name, value) for name, value in wanted.items())
+
+
+def _equals(thing: Thing, name: str, value: Any) -> bool:
+    return bool(thing.get(name) == value)
+
+
+def _fits_status(thing: Thing, name: str, value: Any) -> bool:
+    return value == "all" or bool(thing["status"] == value)
+
+
+def _fits_subscription(thing: Thing, name: str, value: Any) -> bool:
+    """Of a session its own; of an invoice the one below `parent`."""
+    details = (thing.get("parent") or {}).get("subscription_details") or thing
+    return bool(details.get("subscription") == value)
+
+
+def _fits_payment(thing: Thing, name: str, value: Any) -> bool:
+    return isinstance(value, dict) and all(thing["payment"].get(part) == wanted for part, wanted in value.items())
+
+
+FITS = {"status": _fits_status, "subscription": _fits_subscription, "payment": _fits_payment}
+
+
+def events(account: Account, params: Thing, url: str) -> Thing:
+    """A page of Stripe's events; `types`, `type` and `delivery_success` choose."""
+    since, before = _window(params)
+    rows = account.store.rows(
+        "SELECT body, state FROM event WHERE account = ? AND provider = 'stripe' AND created >= ? AND created < ?"
+        " ORDER BY number DESC",
+        *(account.name, since, before),
+    )
+    types = set(params.get("types") or ([params["type"]] if "type" in params else []))
+    delivered = {"true": True, "false": False}.get(params.get("delivery_success", ""))
+    found = [
+        _with_state(body, state) for body, state in rows if delivered is None or delivered == (state == "delivered")
+    ]
+    return page([it for it in found if not types or it["type"] in types], params, url)
+
+
+def event(account: Account, id_: str) -> Thing:
+    """One event. Raises Refused."""
+    found = account.store.rows("SELECT body, state FROM event WHERE id = ? AND account = ?", id_, account.name)
+    if not found:
+        raise Refused(f"No such event: '{id_}'", status=404, code="resource_missing", param="id")
+    return _with_state(*found[0])
+
+
+def _with_state(body: str, state: str) -> Thing:
+    it: Thing = json.loads(body)
+    return {**it, "pending_webhooks": 0 if state == "delivered" else 1}
+
+
+def page(found: list[Thing], params: Thing, url: str) -> Thing:
+    """One page of what was found, the newest first. Raises Refused."""
+    limit = whole(params, "limit", 10, 1)
+    if limit > MOST:
+        raise Refused("This value must be less than or equal to 100.", param="limit")
+    ids = [thing["id"] for thing in found]
+    if "ending_before" in params:
+        end = _place(ids, params["ending_before"], "ending_before")
+        start = max(0, end - limit)
+        return _list(found[start:end], start > 0, url)
+    start = _place(ids, params["starting_after"], "starting_after") + 1 if "starting_after" in params else 0
+    return _list(found[start : start + limit], len(found) > start + limit, url)
+
+
+def _place(ids: list[str], id_: str, param: str) -> int:
+    if id_ not in ids:
+        raise Refused(f"No such object: '{id_}'", code="resource_missing", param=param)
+    return ids.index(id_)
+
+
+def _list(data: list[Thing], more: bool, url: str) -> Thing:
+    return {"object": "list", "data": data, "has_more": more, "url": url.removeprefix("/stripe")}
+
+
+def _window(params: Thing) -> tuple[int, int]:
+    """From (inclusive) and to (exclusive) of `created`."""
+    created = params.get("created", {})
+    if not isinstance(created, dict):
+        return whole(params, "created"), whole(params, "created") + 1
+    since = max(whole(created, "gte", 0), whole(created, "gt", -1) + 1)
+    before = min(whole(created, "lt", 2**53), whole(created, "lte", 2**53) + 1)
+    return since, before

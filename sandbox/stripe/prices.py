@@ -1,0 +1,192 @@
+"""Stripe's prices: made by the API, with a checkout, or known from the app's catalog by their id."""
+
+from __future__ import annotations
+
+from models.catalog import catalog
+from models.catalog.apps import App, Plan
+from sandbox import formatting
+from sandbox.store.account import Account, Refused, new_id
+from sandbox.store.store import Thing
+from sandbox.stripe.forms import whole
+
+INTERVALS = ("day", "week", "month", "year")
+
+
+def chosen(account: Account, given: Thing, param: str) -> Thing:
+    """The price of a line: made from `price_data`, or the one with the id `price`. Raises Refused."""
+    data = given.get("price_data")
+    if isinstance(data, dict):
+        return create(account, data, f"{param}[price_data]")
+    return known(account, str(given.get("price", "")), f"{param}[price]")
+
+
+def known(account: Account, id_: str, param: str = "id") -> Thing:
+    """The price with this id, of the account or of the app's catalog. Raises Refused."""
+    return account.get("price", id_) or _of_catalog(account, id_) or account.need("price", id_, param)
+
+
+def others(account: Account, price: Thing) -> list[Thing]:
+    """The prices that a subscription of `price` may have instead, beside those of the catalog's plans.
+
+    Each checkout without a price's id makes one of its own: of those that are alike there is one.
+    """
+    plans = {_looks(_plan_price(account, plan)) for plan in _plans(account)}
+    found = {_looks(it): it for it in reversed(account.each("price", currency=price["currency"]))}
+    return [it for looks, it in reversed(found.items()) if it["recurring"] and looks not in (_looks(price), *plans)]
+
+
+def other_plans(account: Account, it: Thing) -> list[tuple[str, Thing]]:
+    """The catalog's plans that the subscription may have instead: (key, price)."""
+    present = it["items"]["data"][0]["price"]
+    found = [(plan.key, _plan_price(account, plan)) for plan in _plans(account)]
+    return [
+        (key, price)
+        for key, price in found
+        if price["currency"] == it["currency"]
+        and price["id"] != present["id"]
+        and (key != it["metadata"].get("plan") or _looks(price)[1:] != _looks(present)[1:])
+    ]
+
+
+def of_plan(account: Account, key: str) -> Thing:
+    """The price of a plan of the app's catalog. Raises Refused if there is no such plan."""
+    plans = {plan.key: plan for plan in _plans(account)}
+    if key not in plans:
+        there_are = f"There are {', '.join(plans)}." if plans else "It has none."
+        raise Refused(f"The catalog has no plan {key[:50]!r}. {there_are}", status=404, param="plan")
+    return account.save(_plan_price(account, plans[key]))
+
+
+def _plans(account: Account) -> list[Plan]:
+    app = _app(account)
+    return list(app.plans.values()) if app else []
+
+
+def _plan_price(account: Account, plan: Plan) -> Thing:
+    """The price that the catalog names, or one like those that a checkout makes; it has the same id each time."""
+    id_ = plan.stripe_price or f"price_{account.name}_{plan.key}_{plan.price_minor}"
+    app = _app(account)
+    assert app is not None
+    return account.get("price", id_) or _monthly(account, app, plan, id_)
+
+
+def _looks(price: Thing) -> tuple[object, ...]:
+    recurring = price["recurring"] or {}
+    return price["_name"], price["unit_amount"], recurring.get("interval"), recurring.get("interval_count")
+
+
+def create(account: Account, data: Thing, param: str = "price_data") -> Thing:
+    """A price from parameters. Raises Refused."""
+    product = data.get("product_data")
+    name = product.get("name") if isinstance(product, dict) else _name_of(account, data.get("product"))
+    if not (name or data.get("product")):
+        raise Refused("You must pass product or product_data[name].", param=f"{param}[product_data]")
+    currency = str(data.get("currency", ""))
+    if len(currency) != 3 or not currency.isalpha():
+        raise Refused(f"Invalid currency: {currency}.", param=f"{param}[currency]")
+    recurring = data.get("recurring")
+    if recurring and recurring.get("interval") not in INTERVALS:
+        raise Refused(f"Invalid interval: must be one of {', '.join(INTERVALS)}", param=f"{param}[recurring]")
+    each = whole(data, "unit_amount")
+    made = _made(account, new_id("price"), name or data["product"], each, currency, recurring)
+    return account.save({**made, "product": data.get("product") or made["product"]})
+
+
+def _name_of(account: Account, product: str | None) -> str | None:
+    known = next(iter(account.each("price", product=product)), None) if product else None
+    return known["_name"] if known else None
+
+
+def _made(account: Account, id_: str, name: str, each: int, currency: str, recurring: Thing | None) -> Thing:
+    count = int((recurring or {}).get("interval_count", 1))
+    return {
+        "id": id_,
+        "object": "price",
+        "active": True,
+        "billing_scheme": "per_unit",
+        "created": account.now,
+        "currency": currency.lower(),
+        "livemode": False,
+        "metadata": {},
+        "nickname": None,
+        "product": new_id("prod"),
+        "recurring": recurring
+        and {"interval": recurring["interval"], "interval_count": count, "usage_type": "licensed"},
+        "tax_behavior": "unspecified",
+        "type": "recurring" if recurring else "one_time",
+        "unit_amount": each,
+        "unit_amount_decimal": str(each),
+        "_name": name,
+    }
+
+
+def _app(account: Account) -> App | None:
+    return next((app for app in catalog.current() if app.slug == account.name), None)
+
+
+def _of_catalog(account: Account, id_: str) -> Thing | None:
+    """The price that the app's catalog knows by this id, as if it had been made at Stripe."""
+    app = _app(account)
+    if app is None or not id_:
+        return None
+    pack, plan = app.pack_by_stripe_price(id_), app.plan_by_stripe_price(id_)
+    if pack:
+        name = f"{app.name}: {formatting.count(pack.units, app.unit)}"
+        return account.save(_made(account, id_, name, pack.price_minor, pack.currency, None))
+    return account.save(_monthly(account, app, plan, id_)) if plan else None
+
+
+def _monthly(account: Account, app: App, plan: Plan, id_: str) -> Thing:
+    name = f"{app.name}: {formatting.count(plan.units, app.unit)} a month"
+    return _made(account, id_, name, plan.price_minor, plan.currency, {"interval": "month"})
+
+
+# --- lists, and products: each price has one of its own
+
+
+def know_catalog(account: Account) -> None:
+    """The prices that the catalog names by their ids are the account's, as if they had been made at Stripe."""
+    app = _app(account)
+    packs = [it.stripe_price for it in app.packs.values()] if app else []
+    plans = [it.stripe_price for it in app.plans.values()] if app else []
+    for id_ in filter(None, [*packs, *plans]):
+        known(account, id_)
+
+
+def products(account: Account) -> list[Thing]:
+    """What the prices are for, the newest first."""
+    know_catalog(account)
+    found = {price["product"]: price for price in account.each("price")}
+    return [_product(price) for price in found.values()]
+
+
+def product(account: Account, id_: str) -> Thing:
+    """One of them. Raises Refused."""
+    price = next(iter(account.each("price", product=id_)), None)
+    if price is None:
+        raise Refused(f"No such product: '{id_}'", status=404, code="resource_missing", param="id")
+    return _product(price)
+
+
+def _product(price: Thing) -> Thing:
+    return {
+        "id": price["product"],
+        "object": "product",
+        "active": True,
+        "created": price["created"],
+        "default_price": price["id"],
+        "description": None,
+        "images": [],
+        "livemode": False,
+        "marketing_features": [],
+        "metadata": {},
+        "name": price["_name"],
+        "package_dimensions": None,
+        "shippable": None,
+        "statement_descriptor": None,
+        "tax_code": None,
+        "type": "service",
+        "unit_label": None,
+        "updated": price["created"],
+        "url": None,
+    }

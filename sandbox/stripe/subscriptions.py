@@ -1,0 +1,182 @@
+"""Stripe's subscriptions: begun by a checkout, then paused, changed and ended, with the events of each."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+
+from models import cycles
+from sandbox.store.account import Account, Refused, new_id
+from sandbox.store.store import Thing
+from sandbox.stripe import invoices, lines
+from sandbox.stripe.lines import item_of
+
+RUNNING = ("active", "trialing", "past_due")
+# What becomes of the invoices of a paused one.
+PAUSES = ("void", "mark_uncollectible", "keep_as_draft")
+
+
+def begin(account: Account, session: Thing) -> Thing:
+    """The subscription that a paid session buys, with its first invoice."""
+    customer = _customer(account, session)
+    trial_seconds = session["_trial_days"] * 86400
+    anchor = account.now + trial_seconds
+    it = _new(account, session, customer["id"], anchor, bool(trial_seconds))
+    account.save(it)
+    account.tell("customer.subscription.created", it)
+    session.update(customer=customer["id"], subscription=it["id"])
+    line = lines.of_period(it, 0 if trial_seconds else session["amount_total"])
+    invoice = invoices.create(account, it, "subscription_create", [line])
+    invoices.pay(account, invoice)
+    session["invoice"] = invoice["id"]
+    return it
+
+
+def _customer(account: Account, session: Thing) -> Thing:
+    if session["customer"]:
+        return account.need("customer", session["customer"])
+    return new_customer(account, {"email": session["customer_details"]["email"]})
+
+
+def new_customer(account: Account, params: Thing) -> Thing:
+    """A customer as Stripe knows them."""
+    customer = {
+        "id": new_id("cus"),
+        "object": "customer",
+        "address": None,
+        "balance": 0,
+        "created": account.now,
+        "currency": None,
+        "delinquent": False,
+        "description": params.get("description"),
+        "email": params.get("email"),
+        "invoice_settings": {"custom_fields": None, "default_payment_method": None, "footer": None},
+        "livemode": False,
+        "metadata": params.get("metadata") or {},
+        "name": params.get("name"),
+        "phone": None,
+        "shipping": None,
+    }
+    account.tell("customer.created", account.save(customer))
+    return customer
+
+
+def _new(account: Account, session: Thing, customer: str, anchor: int, trial: bool) -> Thing:
+    line = session["_lines"][0]
+    id_ = new_id("sub")
+    first = (account.now, anchor) if trial else (account.now, _start(anchor, line["price"], 1))
+    item = {
+        "id": new_id("si"),
+        "object": "subscription_item",
+        "created": account.now,
+        "current_period_start": first[0],
+        "current_period_end": first[1],
+        "discounts": [],
+        "metadata": {},
+        "price": line["price"],
+        "quantity": line["quantity"],
+        "subscription": id_,
+        "tax_rates": [],
+    }
+    return {
+        "id": id_,
+        "object": "subscription",
+        "automatic_tax": {"enabled": False, "disabled_reason": None, "liability": None},
+        "billing_cycle_anchor": anchor,
+        "cancel_at": None,
+        "cancel_at_period_end": False,
+        "canceled_at": None,
+        "cancellation_details": {"comment": None, "feedback": None, "reason": None},
+        "collection_method": "charge_automatically",
+        "created": account.now,
+        "currency": session["currency"],
+        "customer": customer,
+        "days_until_due": None,
+        "default_payment_method": None,
+        "description": None,
+        "discounts": [],
+        "ended_at": None,
+        "items": {
+            "object": "list",
+            "data": [item],
+            "has_more": False,
+            "url": f"/v1/subscription_items?subscription={id_}",
+        },
+        "latest_invoice": None,
+        "livemode": False,
+        "metadata": session["_subscription_metadata"],
+        "pause_collection": None,
+        "schedule": None,
+        "start_date": account.now,
+        "status": "trialing" if trial else "active",
+        "trial_end": anchor if trial else None,
+        "trial_start": account.now if trial else None,
+        "_next": 0 if trial else 1,
+    }
+
+
+def _start(anchor: int, price: Thing, number: int) -> int:
+    """When period `number` starts: the anchor plus so many intervals, to the end of a shorter month."""
+    first, interval = datetime.fromtimestamp(anchor, timezone.utc), price["recurring"]["interval"]
+    count = number * price["recurring"]["interval_count"]
+    if interval in ("month", "year"):
+        return int(cycles.cycle_start(first, count * (12 if interval == "year" else 1)).timestamp())
+    return int((first + timedelta(days=count * (7 if interval == "week" else 1))).timestamp())
+
+
+# --- the life of a subscription
+
+
+def enter_next_period(it: Thing) -> None:
+    """The period that follows, counted from the anchor."""
+    item, anchor, number = item_of(it), it["billing_cycle_anchor"], it["_next"]
+    item["current_period_start"] = _start(anchor, item["price"], number)
+    item["current_period_end"] = _start(anchor, item["price"], number + 1)
+    it["_next"] = number + 1
+
+
+def end(account: Account, it: Thing) -> Thing:
+    """The subscription is over, now."""
+    if it["status"] == "canceled":
+        raise Refused(f"No such subscription: '{it['id']}'", status=404, code="resource_missing", param="id")
+    at = item_of(it)["current_period_end"] if it["cancel_at_period_end"] else account.now
+    it.update(status="canceled", ended_at=min(at, account.now), canceled_at=it["canceled_at"] or account.now)
+    it["cancellation_details"]["reason"] = "cancellation_requested"
+    account.tell("customer.subscription.deleted", account.save(it))
+    return it
+
+
+def cancel_at_period_end(account: Account, it: Thing, wanted: bool = True) -> Thing:
+    """End it with the period, or change one's mind."""
+    ends_at = item_of(it)["current_period_end"] if wanted else None
+    canceled_at = account.now if wanted else None
+    return change(account, it, cancel_at_period_end=wanted, cancel_at=ends_at, canceled_at=canceled_at)
+
+
+def pause(account: Account, it: Thing, behavior: str | None = "void") -> Thing:
+    """Bill nothing for a while: what becomes of the invoices is one of PAUSES. None bills again."""
+    if behavior is not None and behavior not in PAUSES:
+        raise Refused(f"Invalid behavior: must be one of {', '.join(PAUSES)}", param="pause_collection[behavior]")
+    return change(account, it, pause_collection=behavior and {"behavior": behavior, "resumes_at": None})
+
+
+def fail_next(account: Account, it: Thing) -> Thing:
+    """The next invoice's card will be declined."""
+    it["_fail_next"] = True
+    return account.save(it)
+
+
+def change(account: Account, it: Thing, **changes: object) -> Thing:
+    """Set fields of a subscription that goes on, and tell so if any of them was another. Raises Refused."""
+    expect_not_ended(it)
+    previous = {name: it[name] for name in changes if it[name] != changes[name]}
+    it.update(changes)
+    account.save(it)
+    if previous:
+        account.tell("customer.subscription.updated", it, previous)
+    return it
+
+
+def expect_not_ended(it: Thing) -> None:
+    """Raises Refused if the subscription is over."""
+    if it["status"] == "canceled":
+        raise Refused("A canceled subscription can only update its cancellation_details.")

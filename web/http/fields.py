@@ -1,0 +1,171 @@
+"""What the fields of requests may hold: annotated types for bodies and queries, each with its reason in plain words.
+
+Nothing is coerced in a body: `"7"`, `1.5` and `true` are not 7. A query is text, so its numbers are read from digits.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Annotated, Any, ClassVar
+
+import orjson
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
+from pydantic_core import PydanticCustomError
+
+from models import durations, times
+from models.ledger.accounts import is_name
+
+MOST_UNITS = 10**12
+LONGEST_TEXT = 500
+MOST_METADATA_BYTES = 16 * 1024
+MOST_METADATA_LEVELS = 32
+HIGHEST_ID = 2**63 - 1
+
+NAME_RULE = "must be 1 to 120 characters without /, \\ or control characters, and not . or .."
+TIME_RULE = "must be an RFC 3339 time with an offset, such as 2026-01-31T12:00:00Z"
+
+
+def refuse(reason: str, field: str = "") -> PydanticCustomError:
+    """What a validator raises.
+
+    The reason goes into the answer as it stands. A validator of a whole body names the field.
+    """
+    return PydanticCustomError("scrip", "{reason}", {"reason": reason, "field": field})
+
+
+def _name(text: str) -> str:
+    if not is_name(text):
+        raise refuse(NAME_RULE)
+    return text
+
+
+def _text(text: str) -> str:
+    if not text.strip():
+        raise refuse("must not be empty")
+    return text
+
+
+def _metadata(value: dict[str, Any]) -> dict[str, Any]:
+    if is_deeper(value, MOST_METADATA_LEVELS):
+        raise refuse(f"must be nested at most {MOST_METADATA_LEVELS} levels deep")
+    if len(orjson.dumps(value)) > MOST_METADATA_BYTES:
+        raise refuse(f"must be at most {MOST_METADATA_BYTES // 1024} KiB as JSON")
+    return value
+
+
+def is_deeper(value: Any, levels: int) -> bool:
+    """Whether objects and lists are nested more than `levels` deep in the value."""
+    if not isinstance(value, (dict, list)):
+        return False
+    inner = value.values() if isinstance(value, dict) else value
+    return levels == 0 or any(is_deeper(item, levels - 1) for item in inner)
+
+
+def parse_time(value: Any) -> datetime:
+    """An aware datetime in UTC. Raises the reason, ready for the answer."""
+    try:
+        return times.parse(value)
+    except (TypeError, ValueError):
+        raise refuse(TIME_RULE) from None
+
+
+def _duration(text: Any) -> timedelta:
+    if not isinstance(text, str):
+        raise refuse("must be text")
+    try:
+        parsed = durations.parse(text)
+    except ValueError as error:
+        raise refuse(str(error)) from None
+    if not parsed:
+        raise refuse("must be longer than zero")
+    return parsed
+
+
+def _written_duration(text: str) -> str:
+    _duration(text)
+    return text
+
+
+def _digits(value: Any) -> Any:
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 19:
+        return int(value)
+    raise refuse("must be a whole number, 0 or more")
+
+
+_NAME_SCHEMA = {"type": "string", "minLength": 1, "maxLength": 120, "pattern": r"^[^/\\\x00-\x1f\x7f-\x9f]+$"}
+_TIME_SCHEMA = {"type": "string", "format": "date-time"}
+_DURATION_SCHEMA = {"type": "string", "pattern": "^(0|[1-9][0-9]{0,9})[dhms]$", "examples": ["30d"]}
+
+Name = Annotated[str, AfterValidator(_name), WithJsonSchema(_NAME_SCHEMA)]
+Text = Annotated[str, Field(min_length=1, max_length=LONGEST_TEXT), AfterValidator(_text)]
+Quantity = Annotated[int, Field(ge=0, le=MOST_UNITS)]
+Units = Annotated[int, Field(ge=1, le=MOST_UNITS)]
+RowId = Annotated[int, Field(ge=1, le=HIGHEST_ID)]
+Metadata = Annotated[dict[str, Any], AfterValidator(_metadata)]
+Time = Annotated[datetime, BeforeValidator(parse_time), WithJsonSchema(_TIME_SCHEMA)]
+Duration = Annotated[timedelta, BeforeValidator(_duration), WithJsonSchema(_DURATION_SCHEMA)]
+DurationText = Annotated[str, AfterValidator(_written_duration), WithJsonSchema(_DURATION_SCHEMA)]
+"""A duration that is checked and kept as it was written."""
+QueryQuantity = Annotated[int, BeforeValidator(_digits), Field(ge=0, le=MOST_UNITS)]
+QueryText = Annotated[str, Field(min_length=1, max_length=LONGEST_TEXT)]
+Limit = Annotated[int, BeforeValidator(_digits), Field(ge=1, le=200)]
+LongLimit = Annotated[int, BeforeValidator(_digits), Field(ge=1, le=10_000)]
+
+
+class Body(BaseModel):
+    """The body of a request: no field that is not known, no value of another type.
+
+    `example` is one body that works; it is shown in the documentation. With `keeps_null` a null that was given is
+    told apart from a field that was not.
+    """
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+    example: ClassVar[dict[str, Any]] = {}
+    keeps_null: ClassVar[bool] = False
+
+
+class NoBody(Body):
+    """A request that says all in its path: nothing, or an empty object."""
+
+
+class Priced(Body):
+    """A body that says how much: `units`, or a `rate` of the catalog and a `quantity` of its measure."""
+
+    units: Units | None = None
+    rate: Text | None = None
+    quantity: Quantity | None = None
+
+    @model_validator(mode="after")
+    def _says_how_much_once(self) -> Priced:
+        if self.units is not None:
+            for name in ("rate", "quantity"):
+                if getattr(self, name) is not None:
+                    raise refuse("cannot be given together with units", name)
+        elif self.rate is None:
+            raise refuse("is required, unless units are given", "rate")
+        elif self.quantity is None:
+            raise refuse("is required, unless units are given", "quantity")
+        return self
+
+
+class Query(BaseModel):
+    """The query of a request: no parameter that is not known; an empty value is as good as none."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", populate_by_name=True)
+
+
+class Page(Query):
+    """The query of every list."""
+
+    limit: Limit = Field(50, description="How many at most.")
+    cursor: str | None = Field(None, max_length=1000, description="`next` of the page before.")
+
+
+class Shape(BaseModel):
+    """The shape of an answer, for the documentation: answers are not built through it.
+
+    `example` is one such answer.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+    example: ClassVar[dict[str, Any]] = {}

@@ -1,0 +1,18 @@
+"""The actor that applies providers' events."""
+
+from __future__ import annotations
+
+import dramatiq
+
+from jobs.inbox import events
+from models import clock
+from workers.broker import broker
+from workers.drain import drain
+from workers.wakeups import answers
+
+
+@answers("webhooks")
+@dramatiq.actor(queue_name="webhooks", broker=broker)
+def apply_events() -> None:
+    """Apply what is pending."""
+    drain("webhooks", lambda: events.apply_pending(now=clock.now()))
