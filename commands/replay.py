@@ -31,7 +31,7 @@ def command(app: str, events_given: tuple[int, ...], reports_given: tuple[str, .
         from jobs.inbox import events
         from models import clock, usage
         from workers import main as actors
-        from workers.wakeups import ring
+        from workers.wakeups import notify
 
         assert actors.broker, "the actors are what a ring reaches"
 
@@ -42,7 +42,7 @@ def command(app: str, events_given: tuple[int, ...], reports_given: tuple[str, .
         for report_id in track(report_ids, "usage", transient=True, disable=as_json):
             usage.replay(app, report_id, now=clock.now())
         for queue in ("webhooks", "usage"):
-            ring(queue)
+            notify(queue)
     done = {"events": len(event_ids), "usage": len(report_ids)}
     click.echo(
         orjson.dumps(done) if as_json else f"{len(event_ids)} events and {len(report_ids)} reports are pending again"

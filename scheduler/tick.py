@@ -10,7 +10,7 @@ from models.operations import schedule
 from models.outbox import messages
 from models.sessions import sessions
 from scheduler.schedule import SCHEDULE
-from workers.wakeups import ring
+from workers.wakeups import notify
 
 QUEUES = ("webhooks", "usage", "maintenance", "sessions", "outbox")
 # What somebody waits for, or what nobody rings for: each is a look at a partial index.
@@ -21,14 +21,14 @@ def tick() -> list[str]:
     """Record what is due; returns the jobs recorded."""
     recorded = schedule.record(SCHEDULE, now=clock.now())
     if recorded:
-        ring("maintenance")
+        notify("maintenance")
     return recorded
 
 
 def sweep() -> None:
     """Ring every queue, whether or not anything waits: what a lost ring left behind is found here."""
     for queue in QUEUES:
-        ring(queue)
+        notify(queue)
 
 
 def poll() -> list[str]:
@@ -36,5 +36,5 @@ def poll() -> list[str]:
     now = clock.now()
     due = [queue for queue, is_due in POLLED.items() if is_due(now=now)]
     for queue in due:
-        ring(queue)
+        notify(queue)
     return due

@@ -80,10 +80,10 @@ def test_the_limit_deducts_on_the_real_tables(bench: Bench, monkeypatch: pytest.
 
 def test_a_figure_and_its_limit_are_measured_in_turns_and_their_medians_compared(bench: Bench) -> None:
     rows = [row("L", [10, 30, 20, 99, 98, 97]), row("A", [50, 90, 70], "L", 3.0), row("B", [1, 2, 3], "L")]
-    rows[0], heard = row("L", [10, 99, 30, 98, 20, 97]), []
-    results = {result.row.id: result for result in frame.measure(rows, bench, 3, heard.append)}
-    assert heard == ["L prepares", "A prepares", "B prepares", *["L", "A", "L", "B"] * 3]
-    assert len(heard) == frame.turns(rows, 3)
+    rows[0], clear_pending = row("L", [10, 99, 30, 98, 20, 97]), []
+    results = {result.row.id: result for result in frame.measure(rows, bench, 3, clear_pending.append)}
+    assert clear_pending == ["L prepares", "A prepares", "B prepares", *["L", "A", "L", "B"] * 3]
+    assert len(clear_pending) == frame.turns(rows, 3)
     figure = results["A"]
     assert (figure.value, figure.limit, figure.ratio, figure.met) == (70, 20, 3.5, True)
     assert (results["B"].limit, results["B"].met) == (98, None)

@@ -33,12 +33,12 @@ RATES = {
 
 @pytest.fixture(scope="module")
 def listener(system: Running) -> Iterator[Listener]:
-    heard = Listener()
-    made = system.post("/v1/endpoints", {"url": heard.url, "events": ["balance.low", "balance.exhausted"]})
-    heard.secret = made["secret"]
-    yield heard
+    clear_pending = Listener()
+    made = system.post("/v1/endpoints", {"url": clear_pending.url, "events": ["balance.low", "balance.exhausted"]})
+    clear_pending.secret = made["secret"]
+    yield clear_pending
     assert system.call("DELETE", f"/v1/endpoints/{made['id']}").status_code == 200
-    heard.close()
+    clear_pending.close()
 
 
 def charge(system: Running, customer: str, rate: str, quantity: int, *, id: str, **more: Any) -> Any:

@@ -415,10 +415,10 @@ def test_a_hold_larger_than_what_it_holds_is_named(books: str) -> None:
 
 
 def test_progress_hears_of_each_check_as_it_ends(books: str) -> None:
-    heard: list[Check] = []
-    assert checks(progress=heard.append) == heard
-    assert [check.number for check in heard] == list(range(1, 9))
-    assert len({check.name for check in heard}) == 8
+    clear_pending: list[Check] = []
+    assert checks(progress=clear_pending.append) == clear_pending
+    assert [check.number for check in clear_pending] == list(range(1, 9))
+    assert len({check.name for check in clear_pending}) == 8
 
 
 def test_one_app_can_be_checked_alone(books: str) -> None:

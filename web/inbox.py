@@ -13,7 +13,7 @@ from models.catalog.apps import App
 from settings import SANDBOX_WEBHOOK_SECRET, settings
 from web.http.fields import Shape
 from web.http.routes import Answer, Call, Routes
-from workers.wakeups import ring_soon
+from workers.wakeups import notify_soon
 
 routes = Routes("Receivers")
 RECEIVED = {"received": True}
@@ -44,7 +44,7 @@ def stripe(call: Call, app: str) -> Answer:
     header = call.request.environ.get("HTTP_STRIPE_SIGNATURE", "")
     event = signature.verify(raw, header, stripe_secrets(receiver), datetime.now(timezone.utc))
     events.receive(receiver.slug, "stripe", event["id"], event["type"], raw.decode(), now=call.now)
-    ring_soon("webhooks")
+    notify_soon("webhooks")
     return RECEIVED
 
 
@@ -77,7 +77,7 @@ def paypal(call: Call, app: str) -> Answer:
     raw = call.raw()
     event = paypal_webhooks.read_event(receiver, dict(call.request.headers), raw, datetime.now(timezone.utc))
     events.receive(receiver.slug, "paypal", event["id"], event["event_type"], raw.decode(), now=call.now)
-    ring_soon("webhooks")
+    notify_soon("webhooks")
     return RECEIVED
 
 

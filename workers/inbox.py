@@ -8,10 +8,10 @@ from jobs.inbox import events
 from models import clock
 from workers.broker import broker
 from workers.drain import drain
-from workers.wakeups import answers
+from workers.wakeups import drains
 
 
-@answers("webhooks")
+@drains("webhooks")
 @dramatiq.actor(queue_name="webhooks", broker=broker)
 def apply_events() -> None:
     """Apply what is pending."""

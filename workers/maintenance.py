@@ -8,10 +8,10 @@ from jobs import schedule
 from models import clock
 from workers.broker import broker
 from workers.drain import drain
-from workers.wakeups import answers
+from workers.wakeups import drains
 
 
-@answers("maintenance")
+@drains("maintenance")
 @dramatiq.actor(queue_name="maintenance", broker=broker)
 def run_schedule() -> None:
     """Run what is due."""

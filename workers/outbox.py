@@ -11,10 +11,10 @@ from jobs.outbox import sender
 from models import clock
 from workers.broker import broker
 from workers.drain import drain
-from workers.wakeups import answers
+from workers.wakeups import drains
 
 
-@answers("outbox")
+@drains("outbox")
 @dramatiq.actor(queue_name="outbox", broker=broker, notify_shutdown=True)
 def deliver() -> None:
     """Send what is due; a worker that shuts down sends no more, and the next sweep goes on."""

@@ -8,10 +8,10 @@ from jobs.sessions import engine
 from models import clock
 from workers.broker import broker
 from workers.drain import drain
-from workers.wakeups import answers
+from workers.wakeups import drains
 
 
-@answers("sessions")
+@drains("sessions")
 @dramatiq.actor(queue_name="sessions", broker=broker)
 def run_sessions() -> None:
     """Do what is due."""

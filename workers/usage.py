@@ -8,13 +8,13 @@ from jobs import usage
 from models import clock
 from workers.broker import broker
 from workers.drain import drain
-from workers.wakeups import answers
+from workers.wakeups import drains
 
 # A batch of fewer is done before another process would have begun.
 HELP_FROM_REPORTS = 100
 
 
-@answers("usage")
+@drains("usage")
 @dramatiq.actor(queue_name="usage", broker=broker)
 def settle_usage() -> None:
     """Settle what is pending."""

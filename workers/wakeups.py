@@ -1,7 +1,7 @@
-"""Ringing a queue: one small message that means "drain", and at most one of them waiting.
+"""Wake-ups: a coalesced Dramatiq message that asks a worker to drain one queue.
 
-A ring that is lost costs time, never work: the rows are the queue, and the sweep rings again. So a Redis that is away
-is no reason to refuse a webhook.
+A lost wake-up delays work until the next sweep; it never loses work, because the rows are the queue. So a Redis that
+does not answer is no reason to refuse a webhook.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ WAITING_MS = 5_000
 _actors: dict[str, Callable[[], object]] = {}
 
 
-def answers(queue: str) -> Callable[[dramatiq.Actor[[], None]], dramatiq.Actor[[], None]]:
+def drains(queue: str) -> Callable[[dramatiq.Actor[[], None]], dramatiq.Actor[[], None]]:
     """Declare the actor that drains a queue."""
 
     def declare(actor: dramatiq.Actor[[], None]) -> dramatiq.Actor[[], None]:
@@ -33,28 +33,31 @@ def answers(queue: str) -> Callable[[dramatiq.Actor[[], None]], dramatiq.Actor[[
     return declare
 
 
-def ring(queue: str) -> bool:
-    """Ring the queue unless a ring is waiting. Never raises; False when nothing was sent."""
+def notify(queue: str) -> bool:
+    """Enqueue a wake-up for the queue unless one is pending. Never raises. Returns False if nothing was enqueued."""
     try:
-        if not _client().set(_flag(queue), 1, nx=True, px=WAITING_MS):
+        if not _client().set(_pending_key(queue), 1, nx=True, px=WAITING_MS):
             return False
         _actors[queue]()
         return True
     except (redis.RedisError, OSError, dramatiq.errors.DramatiqError) as error:
-        log.warning("ring lost", queue=queue, error=str(error))
+        log.warning("wake-up lost", queue=queue, error=str(error))
         return False
 
 
-def heard(queue: str) -> None:
-    """The ring is answered: what comes from now on rings again. To be called before the drain reads."""
+def clear_pending(queue: str) -> None:
+    """Clear the pending flag of the queue, so that rows inserted later enqueue a new wake-up.
+
+    Call it before the queue is read.
+    """
     try:
-        _client().delete(_flag(queue))
+        _client().delete(_pending_key(queue))
     except (redis.RedisError, OSError) as error:
-        log.warning("ring not cleared", queue=queue, error=str(error))
+        log.warning("wake-up not cleared", queue=queue, error=str(error))
 
 
-def _flag(queue: str) -> str:
-    return f"{NAMESPACE}:ring:{queue}"
+def _pending_key(queue: str) -> str:
+    return f"{NAMESPACE}:wakeup:{queue}"
 
 
 def _client() -> redis.Redis:
@@ -63,36 +66,40 @@ def _client() -> redis.Redis:
     return client
 
 
-class Ringer:
-    """One thread a process, started by the first ring asked for; a fork starts its own."""
+class Notifier:
+    """Enqueues wake-ups from a background thread, so that request latency does not depend on Redis.
+
+    One thread per process, started by the first request and again after a fork. Requests for a queue are coalesced. A
+    wake-up that a dying process still had to send is lost, and the next sweep replaces it.
+    """
 
     def __init__(self) -> None:
         self._wanted: set[str] = set()
-        self._asked = threading.Event()
+        self._requested = threading.Event()
         self._pid = 0
         self._starting = threading.Lock()
 
-    def ask(self, queue: str) -> None:
-        """Have the queue rung soon."""
+    def request(self, queue: str) -> None:
+        """Enqueue a wake-up for the queue soon, from the background thread."""
         if self._pid != os.getpid():
             self._start()
         self._wanted.add(queue)
-        self._asked.set()
+        self._requested.set()
 
     def _start(self) -> None:
         with self._starting:
             if self._pid != os.getpid():
-                threading.Thread(target=self._run, name="ringer", daemon=True).start()
+                threading.Thread(target=self._run, name="notifier", daemon=True).start()
                 self._pid = os.getpid()
 
     def _run(self) -> None:
         while True:
-            self._asked.wait()
-            self._asked.clear()
+            self._requested.wait()
+            self._requested.clear()
             for queue in tuple(self._wanted):
                 self._wanted.discard(queue)
-                ring(queue)
+                notify(queue)
 
 
-_ringer = Ringer()
-ring_soon = _ringer.ask
+_notifier = Notifier()
+notify_soon = _notifier.request

@@ -73,7 +73,7 @@ def _time_to_settle(copy: Database) -> float:
     """Ring once; the seconds until nothing is queued."""
     whole = pending = copy.value(PENDING)
     began_at = time.perf_counter()
-    assert wakeups.ring("usage"), "the ring was not sent"
+    assert wakeups.notify("usage"), "the ring was not sent"
     while pending:
         elapsed = time.perf_counter() - began_at
         assert elapsed < PATIENCE_SECONDS, f"{pending} reports are still pending"

@@ -11,7 +11,7 @@ from jobs.outbox import endpoints
 from models.outbox import deliveries
 from web.http.fields import NoBody, Page, QueryText, Shape
 from web.http.routes import Answer, Call, Routes
-from workers.wakeups import ring_soon
+from workers.wakeups import notify_soon
 
 routes = Routes("Deliveries")
 State = Literal["pending", "delivered", "failed"]
@@ -92,5 +92,5 @@ def replay(call: Call, id: int) -> Answer:
     Whatever became of it, under the same webhook-id: a receiver that has seen it may drop it.
     """
     answer = endpoints.replay(call.app, id, now=call.now)
-    ring_soon("outbox")
+    notify_soon("outbox")
     return answer, 202

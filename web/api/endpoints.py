@@ -14,7 +14,7 @@ from web.api.deliveries import Delivery
 from web.http.answers import created
 from web.http.fields import Body, Name, NoBody, Page, Shape
 from web.http.routes import Answer, Call, Routes
-from workers.wakeups import ring_soon
+from workers.wakeups import notify_soon
 
 routes = Routes("Endpoints")
 
@@ -141,5 +141,5 @@ def test(call: Call, id: str) -> Answer:
     deliveries.
     """
     answer = jobs.send_test(call.app, id, now=call.now)
-    ring_soon("outbox")
+    notify_soon("outbox")
     return answer, 202

@@ -9,7 +9,7 @@ from jobs.inbox import events as jobs
 from models.inbox import events
 from web.http.fields import NoBody, Page, QueryText, Shape
 from web.http.routes import Answer, Call, Routes
-from workers.wakeups import ring_soon
+from workers.wakeups import notify_soon
 
 routes = Routes("Events")
 State = Literal["pending", "done", "ignored", "dead"]
@@ -90,5 +90,5 @@ def replay(call: Call, id: int) -> Answer:
     Whatever became of it: what it did already is not done twice.
     """
     jobs.replay(call.app.slug, id, now=call.now)
-    ring_soon("webhooks")
+    notify_soon("webhooks")
     return events.get(call.app.slug, id), 202

@@ -16,7 +16,7 @@ from models.errors import Invalid
 from web.http import bodies
 from web.http.fields import Metadata, Name, NoBody, Page, Quantity, Shape, Text, Time
 from web.http.routes import Answer, Call, Routes
-from workers.wakeups import ring_soon
+from workers.wakeups import notify_soon
 
 routes = Routes("Usage")
 State = Literal["pending", "settled", "refused", "dead"]
@@ -115,7 +115,7 @@ def report(call: Call) -> Answer:
         answer = _accept(call, _many(call.app, content))
     else:
         answer = _accept_one(call, content)
-    ring_soon("usage")
+    notify_soon("usage")
     return answer, 202
 
 
@@ -182,5 +182,5 @@ def one(call: Call, id: str) -> Answer:
 def replay(call: Call, id: str) -> Answer:
     """Settle a dead or refused report again, as if it were received now."""
     report = jobs.replay(call.app, id, now=call.now)
-    ring_soon("usage")
+    notify_soon("usage")
     return report, 202
