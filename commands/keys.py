@@ -36,7 +36,7 @@ def create(app: str, scopes: tuple[str, ...], name: str, rate_limit: int | None,
 def list_(app: str | None, as_json: bool) -> None:
     """The keys of APP, or of all apps."""
     with servers.database():
-        found = keys.page(app)
+        found = keys.list_page(app)
     if as_json:
         click.echo(orjson.dumps({"keys": found}))
         return

@@ -39,7 +39,7 @@ def command(job: str, app: str | None, as_json: bool) -> None:
         columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
         with Progress(*columns, transient=True, disable=as_json) as bar:
             task = bar.add_task(job, total=None)
-            for step in runs.steps(job, now=clock.now(), app=app):
+            for step in runs.chunks(job, now=clock.now(), app=app):
                 counts.update(step.counts)
                 bar.update(task, description=f"{job}: {_told(counts)}")
     click.echo(orjson.dumps({"job": job, "counts": dict(counts)}) if as_json else f"{job}: {_told(counts)}")

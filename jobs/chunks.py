@@ -7,7 +7,7 @@ from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class Chunk:
     """What one chunk did. `after` is where the next chunk goes on; None when the job is finished.
 
     `found`: what a person should look at, ready for an answer.

@@ -1,11 +1,11 @@
-"""What keeps one bad row from stopping a thousand good ones.
+"""Retries, backoff and dead-lettering: a failing batch is bisected until the poison row is isolated.
 
-A batch that fails is split until the culprit stands alone; it is counted in a commit of its own, backs off, and is dead
-after `ATTEMPTS`: visible, replayable, never dropped. A row that no retry will mend (`Unprocessable`) is dead at once.
+The failure of a row is counted in a commit of its own. The row backs off and is dead after `ATTEMPTS`: visible,
+replayable, never dropped. A row that no retry can fix (`Unprocessable`) is dead at once.
 
-A row that kills its worker leaves no exception behind. So a drain marks what it is about to try, in a commit before
-it: a marker whose connection is gone was left by a death. Its rows are tried one by one from then on, and only a
-death alone under its marker counts as a failure of the row.
+A row that kills its worker raises no exception. So a drain commits an attempt before it processes a batch. An attempt
+whose connection is closed was left by a crash: its rows are then processed one by one, and only a crash during an
+attempt of a single row counts as a failure of that row.
 """
 
 from __future__ import annotations
@@ -31,7 +31,10 @@ log = structlog.get_logger()
 ATTEMPTS = 8
 FIRST_BACKOFF_SECONDS = 10
 LONGEST_BACKOFF_SECONDS = 3600
-DIED = "the worker died while it tried this alone: see its log, and replay it once that is mended"
+DIED = (
+    "The worker process crashed while processing this row on its own. Check the worker log, fix the cause and replay"
+    " the row."
+)
 
 MARK = """
 INSERT INTO drain_marker (queue, ids, backend_start)
@@ -44,20 +47,20 @@ RETURNING ids
 """
 
 
-def mark(conn: Connection, queue: str, ids: Sequence[int]) -> int:
-    """Say that this connection is about to try these rows. Returns the marker, to be taken away with `unmark`."""
+def begin_attempt(conn: Connection, queue: str, ids: Sequence[int]) -> int:
+    """Record that this connection is about to process these rows. Returns the attempt for `end_attempt`."""
     row = conn.execute(MARK, [queue, list(ids)], prepare=True).fetchone()
     assert row is not None
     return int(row[0])
 
 
-def unmark(marker: int) -> None:
-    """The rows were tried and the worker lives."""
-    database.run("DELETE FROM drain_marker WHERE id = %s", [marker])
+def end_attempt(attempt: int) -> None:
+    """Remove the record of an attempt that ended without a crash."""
+    database.run("DELETE FROM drain_marker WHERE id = %s", [attempt])
 
 
-def try_survivors_alone(queue: str, *, now: datetime) -> int:
-    """Take over the markers of workers that died. Returns how many there were."""
+def recover_crashed_attempts(queue: str, *, now: datetime) -> int:
+    """Take over the attempts of crashed workers. Returns how many there were."""
     if not database.fetch("SELECT 1 FROM drain_marker WHERE queue = %s LIMIT 1", [queue]):
         return 0
     return database.transact(lambda conn: _take_over(conn, queue, now))
@@ -74,11 +77,11 @@ def _take_over(conn: Connection, queue: str, now: datetime) -> int:
 
 
 def apply_or_split(
-    ids: Sequence[int], *, apply: Callable[[Sequence[int]], Any], bury: Callable[[int, Exception], None]
+    ids: Sequence[int], *, apply: Callable[[Sequence[int]], Any], on_failure: Callable[[int, Exception], None]
 ) -> None:
-    """Apply the batch; where it fails, its halves.
+    """Apply the batch; if it fails, apply its halves.
 
-    What fails alone is buried. A database that is away is no failure.
+    A row that fails alone is passed to `on_failure`. `Unavailable` is re-raised and not counted.
     """
     try:
         apply(ids)
@@ -86,24 +89,24 @@ def apply_or_split(
         raise
     except Exception as error:
         if len(ids) == 1:
-            bury(ids[0], error)
+            on_failure(ids[0], error)
             return
         half = len(ids) // 2
-        apply_or_split(ids[:half], apply=apply, bury=bury)
-        apply_or_split(ids[half:], apply=apply, bury=bury)
+        apply_or_split(ids[:half], apply=apply, on_failure=on_failure)
+        apply_or_split(ids[half:], apply=apply, on_failure=on_failure)
 
 
 def count_failure(queue: str, row_id: int, error: Exception, *, now: datetime, attempts: int | None = None) -> None:
-    """Count the failure in a commit of its own; dead at once where no retry can mend it. Several drains may try a row
-    at the same time: `attempts`, how often it had been tried before, keeps them from counting one failure twice.
+    """Count the failure in a commit of its own. The row is dead at once if no retry can fix it.
 
-    A provider that is away is nobody's fault: the row backs off, however long that takes, and does not die of it.
+    Several drains may process one row at the same time: `attempts`, the count before this attempt, keeps one failure
+    from being counted twice. Provider outages back off indefinitely and never dead-letter the row.
     """
     failure = Failure(
-        told(error, "Replay it once that is mended"),
+        operator_message(error, "Replay it once the cause is fixed"),
         now,
         is_final=isinstance(error, Unprocessable),
-        is_nobodys=isinstance(error, ProviderAway),
+        is_outage=isinstance(error, ProviderAway),
         attempts=attempts,
         waits_for=error.extra["waits_for"] if isinstance(error, TooEarly) else None,
     )
@@ -113,46 +116,48 @@ def count_failure(queue: str, row_id: int, error: Exception, *, now: datetime, a
             events.wake_late(row_id, now=now)
 
 
-def told(error: Exception, todo: str) -> str:
-    """What an operator reads of a failure. Of one that nobody meant it says so, and the `todo`."""
+def operator_message(error: Exception, next_step: str) -> str:
+    """The error message for operators. An unexpected exception is labelled as an internal error, with `next_step`."""
     if isinstance(error, ScripError):
         return error.detail
-    words = str(error).partition("\n")[0] or "without a word"
-    return f"Scrip itself failed on it: {words}; the workers' log says where. {todo}"
+    words = str(error).partition("\n")[0] or type(error).__name__
+    return f"Internal error: {words}. See the worker log for the traceback. {next_step}"
 
 
 def log_defect(error: Exception, **where: Any) -> None:
-    """Where an error that nobody meant came from, for the log, with what failed."""
+    """Log the traceback of an unexpected exception, with the row or job that failed."""
     if not isinstance(error, ScripError):
         log.error("failed", exc_info=error, **where)
 
 
 def backoff(attempts: int) -> timedelta:
-    """How long to wait after this many failures: 10 s doubled each time, at most an hour, with jitter."""
+    """The delay after this many failures: 10 s, doubled each time, at most one hour, ±25 % jitter."""
     seconds = min(FIRST_BACKOFF_SECONDS * 2 ** (attempts - 1), LONGEST_BACKOFF_SECONDS)
     return timedelta(seconds=seconds * random.uniform(0.75, 1.25))
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """One try of a row that failed, with what people are told of it. `is_final`: no retry will mend it; `is_nobodys`:
-    the row does not die of it; `attempts`: how often the row had been tried before, if that is known.
+    """One failed attempt of a row. `error`: the message for operators.
+
+    `is_final`: no retry can fix it. `is_outage`: a provider outage, which never dead-letters the row. `attempts`: the
+    count before this attempt, if known. `waits_for`: the fact without which the event cannot be applied.
     """
 
     error: str
     now: datetime
     is_final: bool = False
-    is_nobodys: bool = False
+    is_outage: bool = False
     attempts: int | None = None
     waits_for: str | None = None
 
-    def kills(self, attempts: int) -> bool:
-        """Whether the row, which had failed so often before by its own fault, is dead now."""
-        return self.is_final or (attempts + 1 >= ATTEMPTS and not self.is_nobodys)
+    def is_terminal(self, attempts: int) -> bool:
+        """Whether the row is dead after this failure. `attempts`: its earlier failures, without provider outages."""
+        return self.is_final or (attempts + 1 >= ATTEMPTS and not self.is_outage)
 
 
 class UsageQueue:
-    """How a failure is kept on `usage_queue`; a dead report says so itself too."""
+    """Stores failures in `usage_queue`; a dead report also has the state `dead`."""
 
     operation = "TRACK_USAGE"
 
@@ -162,7 +167,7 @@ class UsageQueue:
 
     @staticmethod
     def fail(conn: Connection, row_id: int, failure: Failure) -> bool:
-        """Count it; False where another drain did: then the row is not due any more."""
+        """Count the failure. Returns False if another drain has counted it: the row is not due then."""
         error, now = failure.error, failure.now
         row = conn.execute(
             """SELECT q.attempts, r.app, r.customer, r.external_id
@@ -173,7 +178,7 @@ class UsageQueue:
         if row is None:
             return False
         attempts, app, customer, external_id = row
-        dead = failure.kills(attempts)
+        dead = failure.is_terminal(attempts)
         conn.execute(
             """UPDATE usage_queue SET attempts = attempts + 1, error = %s, dead = %s, solo = true, next_attempt_at = %s
             WHERE report_id = %s""",
@@ -186,7 +191,7 @@ class UsageQueue:
 
 
 class EventQueue:
-    """How a failure is kept on `inbox_event`."""
+    """Stores failures in `inbox_event`."""
 
     operation = "PAYMENT"
 
@@ -196,7 +201,7 @@ class EventQueue:
 
     @staticmethod
     def fail(conn: Connection, row_id: int, failure: Failure) -> bool:
-        """Count it; False where another drain did."""
+        """Count the failure. Returns False if another drain has counted it."""
         error, now = failure.error, failure.now
         row = conn.execute(
             """SELECT attempts, excused, app, customer, event_id, provider, type FROM inbox_event
@@ -206,12 +211,12 @@ class EventQueue:
         if row is None:
             return False
         attempts, excused, app, customer, event_id, provider, type_ = row
-        dead = failure.kills(attempts - excused)
+        dead = failure.is_terminal(attempts - excused)
         conn.execute(
             """UPDATE inbox_event SET attempts = attempts + 1, excused = excused + %s, error = %s, state = %s,
                    solo = true, waits_for = %s, next_attempt_at = %s, processed_at = %s WHERE id = %s""",
             [
-                int(failure.is_nobodys),
+                int(failure.is_outage),
                 error,
                 "dead" if dead else "pending",
                 failure.waits_for,
@@ -221,8 +226,8 @@ class EventQueue:
             ],
         )
         if dead:
-            told = {"event": row_id, "event_id": event_id, "provider": provider, "type": type_, "error": error}
-            messages.tell(conn, [Message(app, "event.dead", customer, told)], now=now)
+            data = {"event": row_id, "event_id": event_id, "provider": provider, "type": type_, "error": error}
+            messages.emit(conn, [Message(app, "event.dead", customer, data)], now=now)
         details = {"event": event_id, "provider": provider, "type": type_, "dead": dead}
         log_error(conn, app, EventQueue.operation, customer, details, error, now)
         return True
@@ -237,7 +242,7 @@ def log_error(
     error: str | dict[str, Any],
     now: datetime,
 ) -> None:
-    """An ERROR row of the operation log."""
+    """Insert an ERROR row into the operation log."""
     conn.execute(
         """INSERT INTO operation_error (app, operation, customer, details, error, created_at)
         VALUES (%s, %s, %s, %s::jsonb, %s::jsonb, %s)""",

@@ -7,7 +7,7 @@ from typing import Any
 
 import psycopg
 
-from jobs.chunks import Step
+from jobs.chunks import Chunk
 from jobs.dead_letters import log_error
 from models import database
 from models.catalog import catalog
@@ -28,13 +28,13 @@ def check_books(*, now: datetime, app: str | None = None, **options: Any) -> lis
     return books.verify(database.connection(), now=now, app=app, plans=plans, **options)
 
 
-def verify(*, now: datetime, app: str | None = None, after: Any = None) -> Step:
+def verify(*, now: datetime, app: str | None = None, after: Any = None) -> Chunk:
     """Check the books; what fails is an ERROR in the operation log of each app concerned."""
     checks = check_books(now=now, app=app)
     failed = [check for check in checks if not check.ok]
     for check in failed:
         _tell(check, app, now)
-    return Step({"checks": len(checks), "failed": len(failed)})
+    return Chunk({"checks": len(checks), "failed": len(failed)})
 
 
 def _tell(check: books.Check, app: str | None, now: datetime) -> None:
@@ -43,7 +43,7 @@ def _tell(check: books.Check, app: str | None, now: datetime) -> None:
         database.transact(lambda conn, slug=slug: log_error(conn, slug, "VERIFY", None, details, check.name, now))  # type: ignore[misc]
 
 
-def prune(*, now: datetime, app: str | None = None, after: Any = None) -> Step:
+def prune(*, now: datetime, app: str | None = None, after: Any = None) -> Chunk:
     """Forget finished schedule runs, and messages of the outbox, that are old.
 
     Events, reports and entries are never forgotten here.
@@ -54,4 +54,4 @@ def prune(*, now: datetime, app: str | None = None, after: Any = None) -> Step:
     told = database.transact(
         lambda conn: deliveries.prune(conn, before=now - KEEP_MESSAGES, limit=MESSAGES_AT_ONCE, now=now)
     )
-    return Step({"schedule_runs": gone, "messages": told}, after=True if told == MESSAGES_AT_ONCE else None)
+    return Chunk({"schedule_runs": gone, "messages": told}, after=True if told == MESSAGES_AT_ONCE else None)

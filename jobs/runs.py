@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from jobs import maintenance
-from jobs.chunks import Step
+from jobs.chunks import Chunk
 from jobs.ledger import expiry, holds
 from jobs.outbox import expiry_alerts
 from jobs.plans import grants
@@ -21,7 +21,7 @@ from jobs.sessions import engine
 from models.errors import NotFound
 
 MOST_FOUND = 100
-Job = Callable[..., Step]
+Job = Callable[..., Chunk]
 
 JOBS: dict[str, Job] = {
     "expire": expiry.expire,
@@ -31,7 +31,7 @@ JOBS: dict[str, Job] = {
     "start-waiting": engine.start_waiting,
     "reconcile": reconcile.whole,
     "reconcile-recent": reconcile.recent,
-    "tell-expiring": expiry_alerts.tell_expiring,
+    "tell-expiring": expiry_alerts.emit_expiring,
     "verify": maintenance.verify,
     "prune": maintenance.prune,
 }
@@ -40,7 +40,7 @@ SLOW = ("reconcile", "reconcile-recent")
 BY_HAND = ("expire", "grant-monthly", "release-holds", "settle-sessions", "start-waiting", "reconcile", "verify")
 
 
-def steps(job: str, *, now: datetime, app: str | None = None, after: Any = None) -> Iterator[Step]:
+def chunks(job: str, *, now: datetime, app: str | None = None, after: Any = None) -> Iterator[Chunk]:
     """The chunks of a job until it is finished, each done when it is yielded; from `after` on, where one was left.
 
     Raises:
@@ -68,7 +68,7 @@ def run(app: str | None, job: str, *, now: datetime) -> dict[str, Any]:
     counts: Counter[str] = Counter()
     found: list[dict[str, Any]] = []
     more = 0
-    for step in steps(job, now=now, app=app):
+    for step in chunks(job, now=now, app=app):
         counts.update(step.counts)
         room = MOST_FOUND - len(found)
         found += step.found[:room]

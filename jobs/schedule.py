@@ -39,10 +39,13 @@ def run_due(*, now: datetime) -> int:
 
 def _count_failure(run: Run, error: Exception, now: datetime) -> None:
     is_dead = run.attempts + 1 >= ATTEMPTS
-    todo = "The job's next run does this one's work" if is_dead else "It is tried again by itself"
+    next_step = "The next run of the job does the work of this one." if is_dead else "It is retried automatically."
     dead_letters.log_defect(error, job=run.job, period=run.period.isoformat())
     schedule.fail(
-        run, dead_letters.told(error, todo)[:LONGEST_REASON], now + dead_letters.backoff(run.attempts + 1), dead=is_dead
+        run,
+        dead_letters.operator_message(error, next_step)[:LONGEST_REASON],
+        now + dead_letters.backoff(run.attempts + 1),
+        dead=is_dead,
     )
 
 
@@ -53,7 +56,7 @@ def _run(run: Run, now: datetime) -> dict[str, int] | None:
     """
     deadline = time.monotonic() + LONGEST_SECONDS
     counts: Counter[str] = Counter(run.counts or {})
-    for step in runs.steps(run.job, now=now, after=run.after):
+    for step in runs.chunks(run.job, now=now, after=run.after):
         counts.update(step.counts)
         if step.after is not None and time.monotonic() > deadline:
             if isinstance(step.after, dict):

@@ -84,7 +84,7 @@ def replay(app: App, report_id: str, *, now: datetime) -> dict[str, Any]:
 
 def settle(*, now: datetime, limit: int = BATCH) -> int:
     """Settle up to `limit` due reports of one lane that no other drain has. Returns how many; 0 when none is left."""
-    dead_letters.try_survivors_alone("usage", now=now)
+    dead_letters.recover_crashed_attempts("usage", now=now)
     marked = database.transact(lambda conn: _mark(conn, now, limit))
     if marked is None:
         return 0
@@ -92,9 +92,9 @@ def settle(*, now: datetime, limit: int = BATCH) -> int:
     dead_letters.apply_or_split(
         ids,
         apply=lambda part: database.transact(lambda conn: _settle(conn, lane, part, now)),
-        bury=lambda report_id, error: dead_letters.count_failure("usage", report_id, error, now=now),
+        on_failure=lambda report_id, error: dead_letters.count_failure("usage", report_id, error, now=now),
     )
-    dead_letters.unmark(marker)
+    dead_letters.end_attempt(marker)
     return len(ids)
 
 
@@ -103,7 +103,7 @@ def _mark(conn: Connection, now: datetime, limit: int) -> tuple[int, int, list[i
         # Read after the lock: what was due before it may be settled by now.
         ids = usage.due_ids(conn, lane, now, limit)
         if ids:
-            return lane, dead_letters.mark(conn, "usage", ids), ids
+            return lane, dead_letters.begin_attempt(conn, "usage", ids), ids
     return None
 
 

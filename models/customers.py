@@ -59,10 +59,10 @@ def get(app: App, customer: str, *, now: datetime) -> dict[str, Any]:
     rows = database.fetch(ONE, [app.slug, customer])
     if not rows:
         raise NotFound(f"no customer {customer!r}")
-    return _shown(app, rows, now)[0]
+    return _to_json(app, rows, now)[0]
 
 
-def page(
+def list_page(
     app: App, *, query: str | None = None, limit: int = 50, cursor: str | None = None, now: datetime
 ) -> tuple[list[dict[str, Any]], str | None]:
     """Customers whose name or email contains `query`, newest first, and the cursor of the next page (None on the last).
@@ -73,7 +73,7 @@ def page(
     (below,) = pagination.decode("customers", cursor)
     values = {"app": app.slug, "query": query, "below": below, "limit": limit + 1}
     rows, following = pagination.cut("customers", database.fetch(MANY, values), limit, itemgetter(0))
-    return _shown(app, rows, now), following
+    return _to_json(app, rows, now), following
 
 
 def change(conn: Connection, app: str, customer: str, changes: dict[str, str | None], *, now: datetime) -> None:
@@ -90,7 +90,7 @@ def tier(app: App, customer: str) -> str | None:
     return next((found for found in by_plan if found), rows[0][0] if rows else None)
 
 
-def _shown(app: App, rows: Iterable[Row], now: datetime) -> list[dict[str, Any]]:
+def _to_json(app: App, rows: Iterable[Row], now: datetime) -> list[dict[str, Any]]:
     rows = list(rows)
     ids = [row[0] for row in rows]
     subscriptions = {row[0]: row[1:] for row in database.fetch(SUBSCRIPTIONS, [ids, list(PAYING)])} if ids else {}

@@ -233,16 +233,16 @@ def get(app: str, external_id: str) -> dict[str, Any]:
     rows = database.fetch(GET, [app, external_id])
     if not rows:
         raise NotFound(f"no usage report {external_id!r}")
-    return _shown(rows[0])
+    return _to_json(rows[0])
 
 
-def page(
+def list_page(
     app: str, *, customer: str | None = None, state: str | None = None, limit: int = 50, cursor: str | None = None
 ) -> tuple[list[dict[str, Any]], str | None]:
     """Reports of the app, newest first, and the cursor of the next page."""
     select = f"SELECT {COLUMNS} FROM usage_report r LEFT JOIN usage_queue q ON q.report_id = r.id"
     filters = {"r.app = %s": app, "r.customer = %s": customer, "r.state = %s": state}
-    return pagination.by_id("usage reports", select, "r.id", filters, limit, cursor, _shown)
+    return pagination.by_id("usage reports", select, "r.id", filters, limit, cursor, _to_json)
 
 
 def replay(app: str, external_id: str, *, now: datetime) -> None:
@@ -274,6 +274,6 @@ SHOWN = (
 )
 
 
-def _shown(row: tuple[Any, ...]) -> dict[str, Any]:
+def _to_json(row: tuple[Any, ...]) -> dict[str, Any]:
     report = dict(zip(SHOWN, row[1:], strict=True))
     return {**report, "metadata": report["metadata"] or {}}

@@ -17,13 +17,13 @@ from models.ledger.verify import verify
 from models.planning.movements import (
     Capture,
     Clawback,
+    Expire,
     Extend,
     Freeze,
     Grant,
-    Lapse,
+    Hold,
     Movement,
     Outcome,
-    Place,
     Release,
     Reverse,
     Take,
@@ -96,12 +96,12 @@ def take(units: int, *, of: str = ADA, app: str = APP, at: datetime = START, **m
     return post(Take(app=app, customer=of, units=units, **more), at=at)[0]
 
 
-def place(
+def hold(
     units: int, key: str = "hold:h", *, of: str = ADA, app: str = APP, at: datetime = START, **more: Any
 ) -> Outcome:
     """A hold for an hour."""
     named: dict[str, Any] = {"expires_at": at + timedelta(hours=1), **more}
-    return post(Place(app=app, customer=of, key=key, units=units, **named), at=at)[0]
+    return post(Hold(app=app, customer=of, key=key, units=units, **named), at=at)[0]
 
 
 def extend(units: int, key: str = "hold:h", *, of: str = ADA, app: str = APP, at: datetime = START) -> Outcome:
@@ -138,9 +138,9 @@ def freeze(*entries: int, frozen: bool = True, of: str = ADA, app: str = APP, at
     return post(Freeze(app=app, customer=of, entry_ids=entries, frozen=frozen), at=at)[0]
 
 
-def lapse(*, of: str = ADA, app: str = APP, at: datetime = START) -> Outcome:
+def expire(*, of: str = ADA, app: str = APP, at: datetime = START) -> Outcome:
     """Lapse what has expired."""
-    return post(Lapse(app=app, customer=of), at=at)[0]
+    return post(Expire(app=app, customer=of), at=at)[0]
 
 
 def applied(outcome: Outcome) -> int:

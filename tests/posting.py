@@ -7,7 +7,7 @@ from typing import Any
 
 from models import database
 from models.ledger import post as ledger
-from models.planning.movements import Capture, Freeze, Grant, Lapse, Movement, Outcome, Place, Release, Reverse, Take
+from models.planning.movements import Capture, Expire, Freeze, Grant, Hold, Movement, Outcome, Release, Reverse, Take
 
 APP = "ai-services"
 
@@ -30,7 +30,7 @@ def take(customer: str, units: int, *, key: str, now: datetime, app: str = APP, 
 
 def hold(customer: str, units: int, *, key: str, now: datetime, expires_at: datetime, **more: Any) -> Outcome:
     """Units that are set aside."""
-    return post(Place(app=APP, customer=customer, key=key, units=units, expires_at=expires_at, **more), now=now)[0]
+    return post(Hold(app=APP, customer=customer, key=key, units=units, expires_at=expires_at, **more), now=now)[0]
 
 
 def capture(customer: str, hold_key: str, *, now: datetime, units: int | None = None) -> Outcome:
@@ -52,7 +52,7 @@ def refund(customer: str, entry_id: int, *, key: str, now: datetime, units: int 
 
 def sweep(customer: str, *, now: datetime) -> Outcome:
     """Lapse what has expired."""
-    return post(Lapse(app=APP, customer=customer), now=now)[0]
+    return post(Expire(app=APP, customer=customer), now=now)[0]
 
 
 def freeze(customer: str, entry_id: int, *, now: datetime) -> Outcome:

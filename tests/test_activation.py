@@ -179,7 +179,7 @@ def test_each_customer_has_a_key_of_their_own(db):
     tell(BO, kind="created", number="2")
     assert check(shown(ADA))["customer"] == "ada"
     assert check(shown(BO))["customer"] == "bo"
-    found, _ = customers.page(app("songs"), now=START)
+    found, _ = customers.list_page(app("songs"), now=START)
     assert {one["customer"]: one["activation_key"] for one in found} == {"ada": shown(ADA), "bo": shown(BO)}
 
 

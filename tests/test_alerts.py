@@ -13,7 +13,7 @@ from jobs import maintenance, runs
 from jobs.outbox import endpoints
 from models import database
 from models.ledger import post as ledger
-from models.planning.movements import Grant, Lapse, Take
+from models.planning.movements import Expire, Grant, Take
 
 pytestmark = pytest.mark.usefixtures("db")
 
@@ -170,8 +170,8 @@ def test_a_lot_that_lapses_is_told_with_its_units(now: datetime) -> None:
     give(ADA, 100, now=now)
     post(take(30), now=now)
     later = now + timedelta(hours=2)
-    post(Lapse(app="ai-services", customer=ADA), now=later)
-    post(Lapse(app="ai-services", customer=ADA), now=later)
+    post(Expire(app="ai-services", customer=ADA), now=later)
+    post(Expire(app="ai-services", customer=ADA), now=later)
     ((lot, entry),) = database.fetch("SELECT a.lot_id, e.id FROM entry e JOIN allocation a ON a.entry_id = e.id"
                                      " WHERE e.type = 'expiry'")  # fmt: skip
     data = {"app": "ai-services", "customer": ADA, "lot": lot, "units": 70, "entry": entry}
@@ -185,17 +185,17 @@ def test_a_lapse_that_empties_the_balance_is_told_as_both(now: datetime) -> None
     assert sorted(type_ for type_, _ in told()) == ["balance.exhausted", "balance.low", "balance.low", "lot.expired"]
 
 
-def tell_expiring(now: datetime, slug: str | None = None) -> int:
-    return sum(step.counts["lots"] for step in runs.steps("tell-expiring", now=now, app=slug))
+def emit_expiring(now: datetime, slug: str | None = None) -> int:
+    return sum(step.counts["lots"] for step in runs.chunks("tell-expiring", now=now, app=slug))
 
 
 def test_a_lot_is_told_before_it_lapses_and_once(now: datetime) -> None:
     listen(now)
     give(ADA, 100, now=now, expires_at=now + timedelta(days=4))
     give(ADA, 50, now=now)
-    assert tell_expiring(now) == 0
+    assert emit_expiring(now) == 0
     soon = now + timedelta(days=1)
-    assert (tell_expiring(soon), tell_expiring(soon), tell_expiring(soon + timedelta(days=1))) == (1, 0, 0)
+    assert (emit_expiring(soon), emit_expiring(soon), emit_expiring(soon + timedelta(days=1))) == (1, 0, 0)
     ((lot,),) = database.fetch("SELECT id FROM lot WHERE expires_at IS NOT NULL")
     data = {"app": "ai-services", "customer": ADA, "lot": lot, "units": 100, "expires_at": "2026-03-14T12:00:00Z"}
     assert told() == [("lot.expiring", data)]
@@ -206,7 +206,7 @@ def test_a_lot_that_is_spent_or_has_lapsed_is_not_told_to_be_expiring(now: datet
     give(ADA, 100, now=now, expires_at=now + timedelta(days=1))
     post(take(100), now=now)
     give(BO, 100, now=now, expires_at=now + timedelta(days=1))
-    assert tell_expiring(now + timedelta(days=1)) == 0
+    assert emit_expiring(now + timedelta(days=1)) == 0
     assert told() == []
 
 
@@ -217,8 +217,8 @@ def test_more_lots_than_a_chunk_are_told_each_once(now: datetime, monkeypatch: p
     listen(now)
     for number in range(5):
         give(f"c{number}", 10, now=now, expires_at=now + timedelta(days=1))
-    assert tell_expiring(now) == 5
-    assert tell_expiring(now) == 0
+    assert emit_expiring(now) == 5
+    assert emit_expiring(now) == 0
 
 
 def test_only_the_apps_that_are_asked_for_and_listen_are_told(now: datetime) -> None:
@@ -226,8 +226,8 @@ def test_only_the_apps_that_are_asked_for_and_listen_are_told(now: datetime) -> 
     listen(now, slug="songs", events=["lot.expired"])
     give(ADA, 10, now=now, expires_at=now + timedelta(days=1))
     give(ADA, 10, now=now, slug="songs", expires_at=now + timedelta(days=1))
-    assert tell_expiring(now, "songs") == 0
-    assert tell_expiring(now) == 1
+    assert emit_expiring(now, "songs") == 0
+    assert emit_expiring(now) == 1
 
 
 def test_a_lot_that_was_told_is_not_told_again_after_messages_are_pruned(
@@ -239,10 +239,10 @@ def test_a_lot_that_was_told_is_not_told_again_after_messages_are_pruned(
     listen(now)
     give(ADA, 10, now=now, expires_at=now + timedelta(days=300))
     give(BO, 10, now=now, expires_at=now + timedelta(days=50))
-    assert tell_expiring(now) == 2
+    assert emit_expiring(now) == 2
     database.run("UPDATE outbox_delivery SET state = 'delivered'")
     much_later = now + timedelta(days=200)
     runs.run(None, "expire", now=now + timedelta(days=60))
     maintenance.prune(now=much_later)
     assert [data["customer"] for type_, data in told() if type_ == "lot.expiring"] == [ADA]
-    assert tell_expiring(much_later) == 0
+    assert emit_expiring(much_later) == 0

@@ -16,7 +16,6 @@ from jobs import dead_letters, usage
 from jobs.inbox import events
 from models import cycles, database
 from models.errors import ProviderAway
-from models.ledger import post
 from stripe_events import event, invoice, subscription
 
 pytestmark = pytest.mark.usefixtures("db")
@@ -100,7 +99,7 @@ def test_reports_that_many_drains_try_at_once_have_failed_once(now: datetime, mo
     slug = next(it for it in ("clash-ai", "voice-therapy", "ai-services") if app(it).rates)
     reports = [{**it, "rate": next(iter(app(slug).rates))} for it in reports]
     usage.accept(app(slug), reports, now=now)
-    monkeypatch.setattr(post, "post", broken)
+    monkeypatch.setattr(usage, "post", broken)
     together(lambda: usage.settle(now=now))
     assert database.fetch("SELECT DISTINCT attempts FROM usage_queue") == [(1,)]
 
@@ -122,14 +121,14 @@ def test_what_waits_for_another_customer_goes_on_waiting(now: datetime) -> None:
 def test_a_customer_who_becomes_known_while_an_event_fails_is_seen(
     now: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    count_failure = events.poison.count_failure
+    count_failure = events.dead_letters.count_failure
 
     def too_late(*args: Any, **more: Any) -> None:
-        monkeypatch.setattr(events.poison, "count_failure", count_failure)
+        monkeypatch.setattr(events.dead_letters, "count_failure", count_failure)
         deliver(SLUG, event("checkout.session.completed", session(), created=now), now=now)
         count_failure(*args, **more)
 
-    monkeypatch.setattr(events.poison, "count_failure", too_late)
+    monkeypatch.setattr(events.dead_letters, "count_failure", too_late)
     deliver(SLUG, event("customer.subscription.created", of(now), created=now), now=now)
     assert (attempts(), balance(ADA, SLUG)) == ([], 1000)
 

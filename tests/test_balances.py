@@ -181,7 +181,7 @@ class Story:
         take("ada", units, key=f"usage:{number}", now=self.now, on_shortfall="debt")
 
     def hold(self, number: int, units: int, which: int) -> None:
-        hold("ada", units, key=f"hold:{number}", now=self.now, expires_at=self.now + DAY, at_most=True)
+        hold("ada", units, key=f"hold:{number}", now=self.now, expires_at=self.now + DAY, up_to=True)
         self.holds.append(f"hold:{number}")
 
     def capture(self, number: int, units: int, which: int) -> None:

@@ -162,7 +162,7 @@ def test_customers_are_found_by_a_part_of_their_name_or_email_in_any_case(db, no
     grant("ada-of-another-app", 5, key="bonus:1", now=now)
 
     def found(query: str | None) -> list[str]:
-        return [row["customer"] for row in customers.page(songs(), query=query, now=now)[0]]
+        return [row["customer"] for row in customers.list_page(songs(), query=query, now=now)[0]]
 
     assert found("AD") == ["adam", "ada"]
     assert found("love") == ["bob", "ada"]
@@ -173,7 +173,7 @@ def test_customers_are_found_by_a_part_of_their_name_or_email_in_any_case(db, no
 def test_the_list_of_customers_goes_on_by_cursor(db, now):
     for name in ("a", "b", "c", "d", "e"):
         patch(name, now)
-    first, cursor = customers.page(songs(), limit=3, now=now)
-    second, end = customers.page(songs(), limit=3, cursor=cursor, now=now)
+    first, cursor = customers.list_page(songs(), limit=3, now=now)
+    second, end = customers.list_page(songs(), limit=3, cursor=cursor, now=now)
     assert [row["customer"] for row in first + second] == ["e", "d", "c", "b", "a"]
     assert end is None

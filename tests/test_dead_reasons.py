@@ -171,7 +171,7 @@ def test_a_defect_of_scrips_is_told_as_one(now: datetime, monkeypatch: pytest.Mo
     assert (state, attempts) == ("dead", dead_letters.ATTEMPTS)
     assert is_documented(error)
     assert is_documented(dead_letters.DIED)
-    assert error.startswith("Scrip itself failed on it: the wheel came off; the workers' log says where. Replay it")
+    assert error.startswith("Internal error: the wheel came off. See the worker log for the traceback. Replay it")
 
 
 @pytest.mark.parametrize("status", [None, "", "PAID", "processing", True, 7, {}])

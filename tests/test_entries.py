@@ -18,7 +18,7 @@ MINUTE = timedelta(minutes=1)
 
 
 def listed(limit: int = 50, cursor: str | None = None, **wanted: Any) -> tuple[list[dict[str, Any]], str | None]:
-    return entries.page(Selection(app=APP, **wanted), limit=limit, cursor=cursor)
+    return entries.list_page(Selection(app=APP, **wanted), limit=limit, cursor=cursor)
 
 
 def history(customer: str, now: Any, deductions: int) -> None:

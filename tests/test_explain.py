@@ -15,7 +15,7 @@ from tests.test_balances import DAY, STEPS, Story
 
 
 def explained(customer: str, now: Any) -> dict[str, Any]:
-    told = explain.of_customer(catalog.current()[APP], customer, now=now)
+    told = explain.for_customer(catalog.current()[APP], customer, now=now)
     for lot in told["lots"]:
         assert lot["granted"] == lot["remaining"] + lot["held"] + sum(part["units"] for part in lot["took"])
     assert told["balance"] == sum(lot["remaining"] + lot["held"] for lot in told["lots"]) - told["debt"]

@@ -17,26 +17,26 @@ from models.errors import Conflict, InsufficientBalance, NotFound
 pytestmark = pytest.mark.usefixtures("db")
 
 
-def place(now: datetime, **body: Any) -> dict[str, Any]:
-    return holds.place(app(), {"id": "h1", "customer": ADA, "units": 20, **body}, now=now)[0]
+def hold(now: datetime, **body: Any) -> dict[str, Any]:
+    return holds.create(app(), {"id": "h1", "customer": ADA, "units": 20, **body}, now=now)[0]
 
 
 def test_a_hold_lowers_what_is_available_and_not_the_balance(now: datetime) -> None:
     give(ADA, 50, now=now)
-    assert place(now)["available"] == 30
+    assert hold(now)["available"] == 30
     assert database.fetch("SELECT balance, held FROM account") == [(50, 20)]
 
 
 def test_a_hold_beyond_what_is_available_is_refused(now: datetime) -> None:
     give(ADA, 10, now=now)
     with pytest.raises(InsufficientBalance):
-        place(now)
+        hold(now)
     assert database.fetch("SELECT held FROM account") == [(0,)]
 
 
 def test_capturing_spends_and_a_repeat_gets_the_same_answer(now: datetime) -> None:
     give(ADA, 50, now=now)
-    place(now)
+    hold(now)
     first = holds.capture(app(), "h1", {}, now=now)
     assert first == {"id": "h1", "state": "captured", "units": 20, "balance": 30}
     assert holds.capture(app(), "h1", {}, now=now) == first
@@ -45,14 +45,14 @@ def test_capturing_spends_and_a_repeat_gets_the_same_answer(now: datetime) -> No
 
 def test_capturing_less_frees_the_rest(now: datetime) -> None:
     give(ADA, 50, now=now)
-    place(now)
+    hold(now)
     assert holds.capture(app(), "h1", {"units": 5}, now=now)["balance"] == 45
     assert database.fetch("SELECT balance, held FROM account") == [(45, 0)]
 
 
 def test_capturing_more_takes_the_rest_from_what_is_available_or_nothing(now: datetime) -> None:
     give(ADA, 50, now=now)
-    place(now)
+    hold(now)
     with pytest.raises(InsufficientBalance) as refused:
         holds.capture(app(), "h1", {"units": 51}, now=now)
     assert refused.value.required == 51
@@ -61,14 +61,14 @@ def test_capturing_more_takes_the_rest_from_what_is_available_or_nothing(now: da
 
 def test_capturing_nothing_closes_the_hold_without_an_entry(now: datetime) -> None:
     give(ADA, 50, now=now)
-    place(now)
+    hold(now)
     assert holds.capture(app(), "h1", {"units": 0}, now=now)["balance"] == 50
     assert entries(ADA) == [("bonus", 50)]
 
 
 def test_releasing_frees_it_and_a_repeat_gets_the_same_answer(now: datetime) -> None:
     give(ADA, 50, now=now)
-    place(now)
+    hold(now)
     first = holds.release(app(), "h1", now=now)
     assert (first["state"], first["balance"]) == ("released", 50)
     assert holds.release(app(), "h1", now=now) == first
@@ -76,11 +76,11 @@ def test_releasing_frees_it_and_a_repeat_gets_the_same_answer(now: datetime) -> 
 
 def test_a_captured_hold_is_not_released_and_a_released_one_not_captured(now: datetime) -> None:
     give(ADA, 50, now=now)
-    place(now)
+    hold(now)
     holds.capture(app(), "h1", {}, now=now)
     with pytest.raises(Conflict, match="captured"):
         holds.release(app(), "h1", now=now)
-    place(now, id="h2")
+    hold(now, id="h2")
     holds.release(app(), "h2", now=now)
     with pytest.raises(Conflict, match="released"):
         holds.capture(app(), "h2", {}, now=now)
@@ -88,7 +88,7 @@ def test_a_captured_hold_is_not_released_and_a_released_one_not_captured(now: da
 
 def test_a_capture_with_other_units_is_a_conflict(now: datetime) -> None:
     give(ADA, 50, now=now)
-    place(now)
+    hold(now)
     holds.capture(app(), "h1", {"units": 5}, now=now)
     with pytest.raises(Conflict):
         holds.capture(app(), "h1", {"units": 6}, now=now)
@@ -96,7 +96,7 @@ def test_a_capture_with_other_units_is_a_conflict(now: datetime) -> None:
 
 def test_an_expired_hold_is_released_by_the_engine_and_cannot_be_captured(now: datetime) -> None:
     give(ADA, 50, now=now)
-    place(now, expires_in=60)
+    hold(now, expires_in=60)
     late = now + timedelta(seconds=60)
     with pytest.raises(Conflict, match="expired"):
         holds.capture(app(), "h1", {}, now=late)
@@ -108,14 +108,14 @@ def test_an_expired_hold_is_released_by_the_engine_and_cannot_be_captured(now: d
 
 def test_a_hold_of_another_app_does_not_exist(now: datetime) -> None:
     give(ADA, 50, now=now)
-    place(now)
+    hold(now)
     with pytest.raises(NotFound):
         holds.capture(app("songs"), "h1", {}, now=now)
 
 
 def test_captures_and_releases_at_once_end_in_one_of_them(now: datetime) -> None:
     give(ADA, 50, now=now)
-    place(now)
+    hold(now)
 
     def try_it(number: int) -> str:
         try:

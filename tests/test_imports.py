@@ -222,7 +222,7 @@ def test_used_free_sessions_and_cooldowns_are_noted_and_never_lowered(now: datet
 
 def test_what_was_imported_is_credit_like_any_other(now: datetime) -> None:
     load(FILE, now)
-    holds.place(app(SLUG), {"id": "h1", "customer": ADA, "units": 2}, now=now)
+    holds.create(app(SLUG), {"id": "h1", "customer": ADA, "units": 2}, now=now)
     holds.capture(app(SLUG), "h1", {}, now=now)
     (entry,) = database.fetch("SELECT id FROM entry WHERE type = 'deduction'")
     refunds.refund(app(SLUG), {"id": "f1", "entry": entry[0], "reason": "broke off"}, now=now)
@@ -240,7 +240,7 @@ def test_the_documented_example_can_be_imported(now: datetime) -> None:
 
 def test_the_operation_log_tells_of_each_row(now: datetime) -> None:
     load("customer,units,free_sessions_used\nada,3,0\nbo,0,1\n", now)
-    lines = log.page(SLUG, operation="IMPORT")[0]
+    lines = log.list_page(SLUG, operation="IMPORT")[0]
     assert sorted((line["customer"], line["status"]) for line in lines) == [
         (ADA, "STARTED"),
         (ADA, "SUCCESS"),

@@ -29,7 +29,7 @@ from kernel import (
 from models import database
 from models.ledger import post as ledger
 from models.ledger.post import plan
-from models.planning.movements import Capture, Freeze, Grant, Movement, Place, Reverse, Take
+from models.planning.movements import Capture, Freeze, Grant, Hold, Movement, Reverse, Take
 
 __all__ = ["kernel"]
 pytestmark = pytest.mark.usefixtures("kernel")
@@ -49,7 +49,7 @@ def test_a_key_that_comes_twice_in_one_batch_is_posted_once() -> None:
 
 def test_a_hold_that_comes_twice_in_one_batch_is_placed_once() -> None:
     grant(10)
-    movement = Place(app=APP, customer=ADA, key="hold:h", units=4, expires_at=day(1))
+    movement = Hold(app=APP, customer=ADA, key="hold:h", units=4, expires_at=day(1))
     first, second = post(movement, movement)
     assert (first.status, second.status) == ("applied", "already")
     assert account().held == 4
@@ -140,7 +140,7 @@ def test_a_freeze_between_two_takes_stops_the_second() -> None:
 def test_a_capture_in_the_batch_of_its_hold_frees_for_what_follows() -> None:
     grant(10)
     outcomes = post(
-        Place(app=APP, customer=ADA, key="hold:h", units=10, expires_at=day(1)),
+        Hold(app=APP, customer=ADA, key="hold:h", units=10, expires_at=day(1)),
         _take(5),
         Capture(app=APP, customer=ADA, hold_key="hold:h", units=4),
         _take(5),

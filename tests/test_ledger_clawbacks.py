@@ -15,13 +15,13 @@ from kernel import (
     claw,
     day,
     entries,
+    expire,
     expiries,
     failures,
     freeze,
     grant,
+    hold,
     kernel,
-    lapse,
-    place,
     post,
     refund,
     remaining,
@@ -119,7 +119,7 @@ def test_what_is_given_back_repays_debt_first() -> None:
 def test_units_that_lapsed_unused_count_as_returned() -> None:
     bought = grant(100, expires_at=day(1))
     take(30)
-    lapse(at=day(2))
+    expire(at=day(2))
     outcome = claw(bought, 100, at=day(2))
     assert (outcome.units, outcome.balance) == (30, -30)
 
@@ -134,7 +134,7 @@ def test_a_part_that_lapsed_covers_a_part_that_was_returned() -> None:
 def test_what_lapses_after_the_clawback_needs_no_second_one() -> None:
     bought = grant(100, expires_at=day(1))
     claw(bought, 50)
-    lapse(at=day(2))
+    expire(at=day(2))
     assert claw(bought, 100, at=day(2)).entry_id is None
     assert entries() == [("bonus", 100), ("clawback", -50), ("expiry", -50)]
 
@@ -160,7 +160,7 @@ def test_a_reinstatement_into_an_expired_lot_lives_for_the_apps_grace() -> None:
 
 def test_held_units_are_left_alone() -> None:
     bought = grant(100)
-    place(60)
+    hold(60)
     claw(bought, 100)
     assert remaining() == [0]
     assert account() == Account(balance=0, held=60, debt=60)

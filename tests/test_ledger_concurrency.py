@@ -24,8 +24,8 @@ from kernel import (
     entries,
     failures,
     grant,
+    hold,
     kernel,
-    place,
     post,
     refund,
     remaining,
@@ -35,7 +35,7 @@ from kernel import (
 from models import database
 from models.errors import Unavailable
 from models.ledger import post as ledger
-from models.planning.movements import Grant, Lapse, Movement, Outcome, Place, Take
+from models.planning.movements import Expire, Grant, Hold, Movement, Outcome, Take
 from until import until
 
 __all__ = ["kernel"]
@@ -156,7 +156,7 @@ def test_the_same_key_for_two_customers_at_once_is_one_entry() -> None:
 
 def test_the_same_hold_twenty_times_at_once_is_one_hold() -> None:
     grant(100)
-    outcomes = at_once(20, lambda n: place(10))
+    outcomes = at_once(20, lambda n: hold(10))
     assert Counter(outcome.status for outcome in outcomes) == {"applied": 1, "already": 19}
     assert account() == Account(balance=100, held=10, debt=0)
 
@@ -166,7 +166,7 @@ def test_holds_and_takes_at_once_share_what_is_there() -> None:
 
     def work(n: int) -> Outcome:
         if n % 2:
-            return place(10, f"hold:{n}")
+            return hold(10, f"hold:{n}")
         return take(10, key=f"charge:{n}", on_shortfall="reject")
 
     outcomes = at_once(24, work)
@@ -196,7 +196,7 @@ def test_expiry_races_burn_and_nothing_is_lost_or_spent_twice(number: int) -> No
 
     def work(n: int) -> int:
         if n % 2:
-            return post(Lapse(app=APP, customer=ADA), at=day(1))[0].units
+            return post(Expire(app=APP, customer=ADA), at=day(1))[0].units
         return take(7, key=f"usage:{n}", at=day(0.9)).units
 
     assert sum(at_once(12, work)) == 100
@@ -210,8 +210,8 @@ def test_expiry_races_a_hold_and_nothing_is_lost_or_held_twice(number: int) -> N
 
     def work(n: int) -> int:
         if n % 2:
-            return post(Lapse(app=APP, customer=ADA), at=day(1))[0].units
-        movement = Place(app=APP, customer=ADA, key=f"hold:{n}", units=30, at_most=True, expires_at=day(2))
+            return post(Expire(app=APP, customer=ADA), at=day(1))[0].units
+        movement = Hold(app=APP, customer=ADA, key=f"hold:{n}", units=30, up_to=True, expires_at=day(2))
         return post(movement, at=day(0.9))[0].units
 
     assert sum(at_once(8, work)) == 100

@@ -13,11 +13,11 @@ from kernel import (
     applied,
     day,
     entries,
+    expire,
     failures,
     grant,
+    hold,
     kernel,
-    lapse,
-    place,
     post,
     release,
     remaining,
@@ -27,7 +27,7 @@ from kernel import (
     unqueue,
 )
 from models import database
-from models.planning.movements import Lapse, Take
+from models.planning.movements import Expire, Take
 
 __all__ = ["kernel"]
 pytestmark = pytest.mark.usefixtures("kernel")
@@ -48,7 +48,7 @@ def test_each_lot_that_lapses_has_an_entry_of_its_own_oldest_first() -> None:
     grant(10, expires_at=day(2))
     grant(20, expires_at=day(1))
     grant(30)
-    assert lapse(at=day(3)).units == 30
+    assert expire(at=day(3)).units == 30
     assert entries()[-2:] == [("expiry", -20), ("expiry", -10)]
     assert remaining() == [0, 0, 30]
     assert failures(day(3)) == {}
@@ -56,8 +56,8 @@ def test_each_lot_that_lapses_has_an_entry_of_its_own_oldest_first() -> None:
 
 def test_a_second_sweep_finds_nothing() -> None:
     grant(10, expires_at=day(1))
-    lapse(at=day(2))
-    assert lapse(at=day(2)).units == 0
+    expire(at=day(2))
+    assert expire(at=day(2)).units == 0
     assert entries() == [("bonus", 10), ("expiry", -10)]
 
 
@@ -70,7 +70,7 @@ def test_any_post_lapses_what_has_expired_first() -> None:
 def test_a_post_lapses_only_the_accounts_that_it_names() -> None:
     grant(10, expires_at=day(1))
     grant(10, to=BO, expires_at=day(1))
-    lapse(at=day(2))
+    expire(at=day(2))
     assert (remaining(), remaining(BO)) == ([0], [10])
 
 
@@ -78,7 +78,7 @@ def test_an_outcome_shows_no_expired_units_even_before_they_lapse() -> None:
     grant(10, expires_at=day(1))
     grant(5)
     report(day(0.5))
-    outcome = lapse(at=day(2))
+    outcome = expire(at=day(2))
     assert (outcome.units, outcome.balance, outcome.available) == (0, 5, 5)
     assert account().balance == 15
 
@@ -86,10 +86,10 @@ def test_an_outcome_shows_no_expired_units_even_before_they_lapse() -> None:
 def test_an_unsettled_report_keeps_a_lot_that_was_alive_on_receipt() -> None:
     grant(10, expires_at=day(1))
     report(day(0.5))
-    assert lapse(at=day(2)).units == 0
+    assert expire(at=day(2)).units == 0
     unqueue()
     assert take(4, at=day(2), received_at=day(0.5)).units == 4
-    assert lapse(at=day(2)).units == 6
+    assert expire(at=day(2)).units == 6
     assert failures(day(2)) == {}
 
 
@@ -101,27 +101,29 @@ def test_a_kept_lot_pays_reports_only() -> None:
 
 def test_the_batch_that_settles_a_report_keeps_its_lots_too() -> None:
     grant(10, expires_at=day(1))
-    outcomes = post(Lapse(app=APP, customer=ADA), Take(app=APP, customer=ADA, units=4, received_at=day(0.5)), at=day(2))
+    outcomes = post(
+        Expire(app=APP, customer=ADA), Take(app=APP, customer=ADA, units=4, received_at=day(0.5)), at=day(2)
+    )
     assert [outcome.units for outcome in outcomes] == [0, 4]
 
 
 def test_a_report_received_at_the_expiry_keeps_nothing() -> None:
     grant(10, expires_at=day(1))
     report(day(1))
-    assert lapse(at=day(2)).units == 10
+    assert expire(at=day(2)).units == 10
 
 
 def test_a_dead_report_keeps_nothing() -> None:
     grant(10, expires_at=day(1))
     report(day(0.5), dead=True)
-    assert lapse(at=day(2)).units == 10
+    assert expire(at=day(2)).units == 10
 
 
 def test_another_customers_report_keeps_nothing() -> None:
     grant(10, expires_at=day(1))
     report(day(0.5), of=BO)
     report(day(0.5), app=slug("largest_first"))
-    assert lapse(at=day(2)).units == 10
+    assert expire(at=day(2)).units == 10
 
 
 def test_the_oldest_report_decides() -> None:
@@ -129,7 +131,7 @@ def test_the_oldest_report_decides() -> None:
     grant(10, expires_at=day(3))
     report(day(2))
     report(day(0.5))
-    assert lapse(at=day(4)).units == 0
+    assert expire(at=day(4)).units == 0
 
 
 def test_a_report_that_still_waits_keeps_its_lots_while_a_later_one_is_settled() -> None:
@@ -144,7 +146,7 @@ def test_only_the_lots_that_were_alive_on_receipt_are_kept() -> None:
     grant(10, expires_at=day(1))
     grant(10, expires_at=day(3))
     report(day(2))
-    assert lapse(at=day(4)).units == 10
+    assert expire(at=day(4)).units == 10
     assert remaining() == [0, 10]
 
 
@@ -165,15 +167,15 @@ def test_a_report_from_a_clock_that_is_ahead_is_judged_now() -> None:
 
 def test_held_units_do_not_lapse() -> None:
     grant(10, expires_at=day(1))
-    place(4)
-    assert lapse(at=day(2)).units == 6
+    hold(4)
+    assert expire(at=day(2)).units == 6
     assert account() == Account(balance=4, held=4, debt=0)
     assert failures(day(2)) == {}
 
 
 def test_units_released_into_a_lot_kept_for_a_report_stay_for_it() -> None:
     grant(10, expires_at=day(1))
-    place(10)
+    hold(10)
     report(day(0.5))
     release(at=day(2))
     assert remaining() == [10]
@@ -184,5 +186,5 @@ def test_units_released_into_a_lot_kept_for_a_report_stay_for_it() -> None:
 def test_a_lot_remembers_what_lapsed_of_it() -> None:
     grant(10, expires_at=day(1))
     applied(take(4))
-    lapse(at=day(2))
+    expire(at=day(2))
     assert database.fetch("SELECT granted, remaining, lapsed, open FROM lot") == [(10, 0, 6, False)]

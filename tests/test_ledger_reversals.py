@@ -16,12 +16,12 @@ from kernel import (
     claw,
     day,
     entries,
+    expire,
     expiries,
     failures,
     grant,
+    hold,
     kernel,
-    lapse,
-    place,
     post,
     refund,
     remaining,
@@ -164,7 +164,7 @@ def test_units_refunded_into_an_expired_lot_live_for_the_apps_grace() -> None:
     assert (outcome.balance, outcome.available) == (6, 6)
     assert expiries(app=PATIENT) == [day(9)]
     assert entries(app=PATIENT)[-2:] == [("expiry", -4), ("refund", 6)]
-    assert lapse(app=PATIENT, at=day(9)).units == 6
+    assert expire(app=PATIENT, at=day(9)).units == 6
     assert failures(day(9)) == {}
 
 
@@ -195,7 +195,7 @@ def test_a_refund_into_a_clawed_lot_repays_the_debt_of_the_clawback() -> None:
 
 def test_a_captured_hold_can_be_refunded() -> None:
     grant(10)
-    place(6)
+    hold(6)
     spent = applied(capture(4))
     assert refund(spent).available == 10
 

@@ -26,7 +26,7 @@ def app(slug: str = APP) -> Any:
 
 
 def log(slug: str = APP, **filters: Any) -> list[dict[str, Any]]:
-    return operations.page(slug, **{"limit": 200, **filters})[0]
+    return operations.list_page(slug, **{"limit": 200, **filters})[0]
 
 
 def told(lines: list[dict[str, Any]]) -> list[tuple[str, str]]:
@@ -48,16 +48,16 @@ def purchase(customer: str, pack: str, number: str, now: datetime) -> None:
 
 
 def all_pages(limit: int, **filters: Any) -> list[dict[str, Any]]:
-    lines, cursor = operations.page(APP, limit=limit, **filters)
+    lines, cursor = operations.list_page(APP, limit=limit, **filters)
     while cursor is not None:
-        more, cursor = operations.page(APP, limit=limit, cursor=cursor, **filters)
+        more, cursor = operations.list_page(APP, limit=limit, cursor=cursor, **filters)
         assert len(more) <= limit
         lines += more
     return lines
 
 
 def test_the_log_of_an_app_where_nothing_happened_is_empty(db):
-    assert operations.page(APP) == ([], None)
+    assert operations.list_page(APP) == ([], None)
 
 
 def test_a_charge_starts_and_succeeds_with_its_entry(db, now):
@@ -122,7 +122,7 @@ def test_a_purchase_of_an_unknown_pack_ends_in_an_error(db, now):
 def test_a_hold_starts_when_it_is_placed_and_succeeds_when_it_ends(db, now):
     grant("ada", 10, key="purchase:1", now=now - MINUTE, meta={"event": "evt_1"})
     for id_ in ("h1", "h2"):
-        holds.place(app(), {"id": id_, "customer": "ada", "units": 4}, now=now)
+        holds.create(app(), {"id": id_, "customer": "ada", "units": 4}, now=now)
     holds.capture(app(), "h1", {"units": 3}, now=now + MINUTE)
     assert told(log()) == [("HOLD", "STARTED"), ("HOLD", "STARTED"), ("HOLD", "SUCCESS")]
     ended = log()[0]["details"]
@@ -155,7 +155,7 @@ def busy(now: datetime) -> None:
         events.apply_pending(now=at)
         report(customer, number, f"r{number}", at)
         charge(customer, 1, f"c{number}", at)
-        holds.place(app(), {"id": f"h{number}", "customer": customer, "units": 2}, now=at)
+        holds.create(app(), {"id": f"h{number}", "customer": customer, "units": 2}, now=at)
         with pytest.raises(InsufficientBalance):
             charge(customer, 10**9, f"x{number}", at)
         if number % 2:
@@ -238,4 +238,4 @@ def test_the_log_of_one_app_shows_nothing_of_another(db, now):
 
 def test_a_cursor_of_another_list_is_refused(db):
     with pytest.raises(Invalid):
-        operations.page(APP, cursor="WzFd")
+        operations.list_page(APP, cursor="WzFd")

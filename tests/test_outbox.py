@@ -24,7 +24,7 @@ from models import database
 from models.errors import Conflict, NotFound
 from models.outbox import deliveries
 from models.outbox import endpoints as stored_endpoints
-from models.outbox.messages import Message, is_due, tell
+from models.outbox.messages import Message, emit, is_due
 from receivers import Receiver, hang, receiving
 from settings import ROOT
 from stripe_events import event, invoice, paid_session
@@ -48,7 +48,7 @@ def message(customer: str = ADA, slug: str = "ai-services", **more: Any) -> Mess
 
 
 def say(*messages: Message, now: datetime) -> None:
-    database.transact(lambda conn: tell(conn, messages or [message()], now=now))
+    database.transact(lambda conn: emit(conn, messages or [message()], now=now))
 
 
 def send(now: datetime) -> int:
@@ -56,7 +56,7 @@ def send(now: datetime) -> int:
 
 
 def shown(slug: str = "ai-services", **filters: Any) -> list[dict[str, Any]]:
-    return deliveries.page(slug, **filters)[0]
+    return deliveries.list_page(slug, **filters)[0]
 
 
 def only(slug: str = "ai-services") -> dict[str, Any]:
@@ -65,7 +65,7 @@ def only(slug: str = "ai-services") -> dict[str, Any]:
 
 
 def the_endpoint(slug: str = "ai-services") -> dict[str, Any]:
-    ((it,), _) = stored_endpoints.page(slug)
+    ((it,), _) = stored_endpoints.list_page(slug)
     return it
 
 
@@ -95,14 +95,14 @@ def test_what_nobody_wants_is_not_stored(now: datetime) -> None:
 
 
 def test_saying_nothing_asks_the_database_nothing(now: datetime) -> None:
-    tell(None, [], now=now)  # type: ignore[arg-type]
+    emit(None, [], now=now)  # type: ignore[arg-type]
 
 
 def test_what_is_rolled_back_is_not_told(now: datetime) -> None:
     endpoint("https://app.example/hook", now)
 
     def fail(conn: Any) -> None:
-        tell(conn, [message()], now=now)
+        emit(conn, [message()], now=now)
         raise ValueError
 
     with pytest.raises(ValueError):
@@ -344,9 +344,9 @@ def test_what_a_killed_sender_had_taken_is_sent_again_under_the_same_id(now: dat
     endpoint(receiver.url, now)
     say(now=now)
     program = (
-        "from datetime import datetime; from jobs import outbox; from models import database;"
+        "from datetime import datetime; from jobs.outbox import sender; from models import database;"
         "from settings import settings; database.bind(settings.database_url);"
-        f"outbox.deliver_due(now=datetime.fromisoformat({now.isoformat()!r}))"
+        f"sender.deliver_due(now=datetime.fromisoformat({now.isoformat()!r}))"
     )
     environ = {**os.environ, "SCRIP_CRASH_AT": "outbox-before-record"}
     killed = subprocess.run([sys.executable, "-c", program], cwd=ROOT, env=environ, check=False, timeout=60)
@@ -383,7 +383,7 @@ def test_a_sender_that_was_away_for_longer_than_its_lease_changes_nothing_unless
     assert (late.id, late.message_id, taken.attempts) == (taken.id, taken.message_id, 2)
 
     def write(status_code: int) -> None:
-        outcome = sender.judge(late, status_code, None, now=later)
+        outcome = sender.classify(late, status_code, None, now=later)
         database.transact(lambda conn: deliveries.record(conn, [outcome], now=later))
 
     write(500)
@@ -530,13 +530,13 @@ def test_old_messages_are_forgotten_with_their_deliveries_and_pending_ones_kept(
 def test_deliveries_are_listed_newest_first_by_what_is_asked_for(now: datetime) -> None:
     endpoint("https://app.example/hook", now, id="a")
     endpoint("https://app.example/hook", now, id="b", events=["lot.expired"])
-    lapsed = Message("ai-services", "lot.expired", BO, {})
-    say(message(ADA), lapsed, message(CY), now=now)
+    expired = Message("ai-services", "lot.expired", BO, {})
+    say(message(ADA), expired, message(CY), now=now)
     assert [(it["endpoint"], it["customer"]) for it in shown()] == [("a", CY), ("b", BO), ("a", BO), ("a", ADA)]
     assert [it["customer"] for it in shown(customer=BO, endpoint="b")] == [BO]
     assert [it["customer"] for it in shown(type="balance.low")] == [CY, ADA]
-    first, cursor = deliveries.page("ai-services", limit=3)
-    rest, end = deliveries.page("ai-services", limit=3, cursor=cursor)
+    first, cursor = deliveries.list_page("ai-services", limit=3)
+    rest, end = deliveries.list_page("ai-services", limit=3, cursor=cursor)
     assert [it["id"] for it in first + rest] == [it["id"] for it in shown()]
     assert end is None
     assert shown("songs") == []

@@ -15,7 +15,7 @@ from jobs.outbox.http import Attempt
 from models import database
 from models.errors import Invalid
 from models.outbox import deliveries
-from models.outbox.messages import Message, tell
+from models.outbox.messages import Message, emit
 from receivers import Receiver, receiving
 from settings import SettingsError, load
 
@@ -74,9 +74,9 @@ def test_a_public_name_that_leads_to_this_machine_is_refused_at_connect(
     configured(**PRODUCTION)
     resolving("hooks.example", "127.0.0.1")
     endpoints.create(app(), {"url": f"https://hooks.example:{receiver.port}/hook"}, now=now)
-    database.transact(lambda conn: tell(conn, [Message("ai-services", "lot.expired", ADA, {})], now=now))
+    database.transact(lambda conn: emit(conn, [Message("ai-services", "lot.expired", ADA, {})], now=now))
     assert sender.deliver_due(now=now) == 1
-    ((it,), _) = deliveries.page("ai-services")
+    ((it,), _) = deliveries.list_page("ai-services")
     assert (it["state"], it["error"]) == ("pending", "not sent: the URL leads to a private address, 127.0.0.1")
     assert receiver.came == []
 

@@ -10,7 +10,7 @@ import pytest
 from jobs.outbox import sender
 from models import clock, database
 from models.access import keys
-from models.outbox.messages import Message, tell
+from models.outbox.messages import Message, emit
 from receivers import receiving
 from web_calls import KEY, OTHER_KEY, bearer, fields, problem, rows, send
 
@@ -29,7 +29,7 @@ def call(client: Any, method: str, path: str, key: dict[str, str] = KEY) -> Any:
 
 def say(customer: str = "ada") -> None:
     message = Message("ai-services", "balance.low", customer, {"balance": 5})
-    database.transact(lambda conn: tell(conn, [message], now=clock.now()))
+    database.transact(lambda conn: emit(conn, [message], now=clock.now()))
 
 
 def listed(client: Any, path: str = "/v1/deliveries", key: dict[str, str] = KEY) -> list[dict[str, Any]]:

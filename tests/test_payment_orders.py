@@ -16,10 +16,10 @@ from stripe_events import charge, event, invoice, paid_session, subscription
 pytestmark = pytest.mark.usefixtures("db")
 DAY = timedelta(days=1)
 BOTH_ORDERS = [(0, 1), (1, 0)]
-Told = tuple[datetime, str, dict[str, Any]]
+Fetched = tuple[datetime, str, dict[str, Any]]
 
 
-def tell(*told: Told, slug: str = "songs") -> None:
+def tell(*told: Fetched, slug: str = "songs") -> None:
     for at, type_, thing in told:
         deliver(slug, event(type_, thing, created=at), now=at)
 

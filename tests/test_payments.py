@@ -21,7 +21,7 @@ DAY = timedelta(days=1)
 
 
 def payments(customer: str, now: datetime, slug: str = "songs") -> list[dict[str, Any]]:
-    return listing.of_customer(app(slug), customer, now=now)[0]
+    return listing.for_customer(app(slug), customer, now=now)[0]
 
 
 def credits_of(customer: str, now: datetime, slug: str = "songs") -> list[str | None]:
@@ -86,7 +86,7 @@ def test_use_falls_on_the_payments_whose_lots_paid(db, now):
 
 def test_held_units_are_not_redeemed_yet(db, now):
     buy(ADA, "session", "1", now=now, slug="echomind")
-    holds.place(app("echomind"), {"id": "h1", "customer": ADA, "units": 1}, now=now)
+    holds.create(app("echomind"), {"id": "h1", "customer": ADA, "units": 1}, now=now)
     assert credits_of(ADA, now, "echomind") == ["unredeemed"]
     holds.capture(app("echomind"), "h1", {}, now=now)
     assert credits_of(ADA, now, "echomind") == ["redeemed"]
@@ -119,7 +119,7 @@ def test_units_held_beyond_the_expiry_are_not_lapsed(db, now):
     buy(ADA, "voice_15", "1", now=now, slug="voice-therapy")
     late = now + 30 * DAY
     body = {"id": "h1", "customer": ADA, "units": 15, "expires_in": 3600}
-    holds.place(app("voice-therapy"), body, now=late - timedelta(minutes=10))
+    holds.create(app("voice-therapy"), body, now=late - timedelta(minutes=10))
     assert credits_of(ADA, late, "voice-therapy") == ["unredeemed"]
 
 
@@ -210,8 +210,8 @@ def test_each_month_of_a_plan_has_a_payment_of_its_own(db, now):
 def test_the_list_goes_on_by_cursor_newest_first(db, now):
     for number in range(5):
         buy(ADA, "starter", str(number), now=now)
-    first, cursor = listing.of_customer(app("songs"), ADA, limit=3, now=now)
-    second, end = listing.of_customer(app("songs"), ADA, limit=3, cursor=cursor, now=now)
+    first, cursor = listing.for_customer(app("songs"), ADA, limit=3, now=now)
+    second, end = listing.for_customer(app("songs"), ADA, limit=3, cursor=cursor, now=now)
     assert [payment["reference"] for payment in first + second] == ["pi_4", "pi_3", "pi_2", "pi_1", "pi_0"]
     assert end is None
 

@@ -719,7 +719,7 @@ def test_every_field_may_be_missing_null_or_absurd():
     for type_, resource in whole.items():
         for path in paths(resource):
             for value in (*absurd, ...):
-                judge(type_, changed(resource, path, value))
+                check(type_, changed(resource, path, value))
 
 
 def paths(thing: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
@@ -740,7 +740,7 @@ def changed(thing: Any, path: tuple[Any, ...], value: Any) -> Any:
     return copy
 
 
-def judge(type_: str, resource: Any) -> None:
+def check(type_: str, resource: Any) -> None:
     """Nothing but facts, NotOurs and Unprocessable comes of an event, whatever is in it; nor of preparing it."""
     told = (
         orjson.loads(json.dumps(event(type_, resource))) if "\ud800" not in repr(resource) else event(type_, resource)
@@ -778,7 +778,7 @@ ANYTHING = st.recursive(
 @settings(max_examples=300, deadline=None)
 @given(st.sampled_from(sorted(paypal.HANDLERS)), ANYTHING)
 def test_no_json_is_more_than_refused(type_: str, resource: Any):
-    judge(type_, resource)
+    check(type_, resource)
 
 
 @given(customer=st.text(min_size=1, max_size=120), pack=st.text(min_size=1, max_size=60))

@@ -44,7 +44,7 @@ def bos(type_: str = "COMPLETED", status: str = "COMPLETED") -> dict[str, Any]:
 
 
 def payments(customer: str, now: datetime) -> list[tuple[str, list[str], str]]:
-    found, _ = listing.of_customer(app(SLUG), customer, now=now)
+    found, _ = listing.for_customer(app(SLUG), customer, now=now)
     return [(it["reference"], it["aliases"], it["state"]) for it in found]
 
 

@@ -18,7 +18,7 @@ from stripe_events import charge, event, invoice, subscription
 pytestmark = pytest.mark.usefixtures("db")
 APP, PRICE = "songs", "price_pro"
 SHAPES = pytest.mark.parametrize("is_new", [True, False], ids=["new", "old"])
-Told = tuple[str, dict[str, Any]]
+Fetched = tuple[str, dict[str, Any]]
 
 
 @pytest.fixture(autouse=True)
@@ -26,7 +26,7 @@ def priced(db: str) -> None:
     change(APP, plans={"pro": replace(app(APP).plans["pro"], stripe_price=PRICE)})
 
 
-def tell(at: datetime, *told: Told) -> None:
+def tell(at: datetime, *told: Fetched) -> None:
     for type_, thing in told:
         deliver(APP, event(type_, thing, created=at), now=at)
     assert {state for state, _ in event_states(APP)} <= {"done", "ignored"}, event_states(APP)
@@ -76,7 +76,7 @@ def test_a_fee_on_the_bill_is_not_what_the_month_was_paid_with(
 ) -> None:
     end = cycles.cycle_start(now, 1)
     lines = [*fees(now, is_new=is_new), line(PRICE, now, end, is_new=is_new)]
-    told: list[Told] = [
+    told: list[Fetched] = [
         ("customer.subscription.created", held(now, end)),
         ("invoice.paid", bill(now, end, *(lines if is_fee_first else lines[::-1]))),
         ("charge.refunded", charge(refunded=refunded, amount=2900)),
@@ -96,7 +96,7 @@ def test_a_year_with_a_fee_is_granted_month_by_month(is_new: bool, now: datetime
         ("invoice.paid", bill(now, end, plan, *fees(now, is_new=is_new))),
         ("customer.subscription.deleted", held(now, end, status="canceled")),
     )
-    for _ in runs.steps("grant-monthly", now=cycles.cycle_start(now, 3)):
+    for _ in runs.chunks("grant-monthly", now=cycles.cycle_start(now, 3)):
         pass
     assert balance(ADA, APP) == 4000, "the year was paid for, and the end of the subscription does not undo that"
 
@@ -108,7 +108,7 @@ def test_the_plan_is_found_among_other_things_that_are_sold_with_it(
     is_invoice_first: bool, prices: tuple[str, ...], is_new: bool, now: datetime
 ) -> None:
     end = cycles.cycle_start(now, 1)
-    told: list[Told] = [
+    told: list[Fetched] = [
         ("customer.subscription.created", held(now, end, *prices)),
         ("invoice.paid", bill(now, end, *(line(price, now, end, is_new=is_new) for price in prices))),
     ]

@@ -107,7 +107,7 @@ def test_a_refund_of_the_month_takes_what_the_month_granted_before_the_upgrade(n
 
 def test_payments_tell_the_units_that_each_of_them_bought(now: datetime) -> None:
     then = begin(now)
-    paid, _ = listing.of_customer(app(APP), ADA, now=then)
+    paid, _ = listing.for_customer(app(APP), ADA, now=then)
     assert [(it["plan"], it["units"], it["credit"]) for it in paid] == [
         ("pro", 900, "unredeemed"),
         ("mini", 100, "unredeemed"),

@@ -274,7 +274,7 @@ def test_a_plan_that_was_sold_for_the_app_at_an_unknown_price_is_named(
     assert (told["customer"], told["kind"]) == (ADA, "unknown_price")
     assert told["detail"].startswith(f"it is active and names the price {price!r}; no plan in the catalog of {APP}")
     assert event_states(APP) == []
-    assert [step.found for step in runs.steps("reconcile-recent", now=now, app=APP) if step.found] == []
+    assert [step.found for step in runs.chunks("reconcile-recent", now=now, app=APP) if step.found] == []
     change(APP, plans={"gold": replace(app("songs").plans["pro"], key="gold", stripe_price=price)})
     assert findings(now) == []
     assert entries(ADA) == [("subscription_grant", 1000)]

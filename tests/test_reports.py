@@ -271,7 +271,7 @@ def test_reports_holds_and_charges_of_a_rate_add_up_and_other_entries_do_not_cou
     assert usage.accept(services, [{**report, "occurred_at": None} for report in reports], now=now) == (2, 0)
     settle_all(now=now)
     charge(ADA, "voice_call", 60, "c1", now, "ai-services")
-    holds.place(services, {"id": "h1", "customer": ADA, "rate": "voice_call", "quantity": 600}, now=now)
+    holds.create(services, {"id": "h1", "customer": ADA, "rate": "voice_call", "quantity": 600}, now=now)
     holds.capture(services, "h1", {"units": 7}, now=now)
     post(Take(app="ai-services", customer=ADA, key="adjustment:1", units=5, type="admin_adjustment"), now=now)
     assert used("rate", "ai-services") == [("voice_call", 2 + 2 + 1 + 7, 4)]
@@ -356,7 +356,7 @@ def test_two_currencies_make_two_lines_and_the_margin_is_known_where_the_cost_is
 
 def test_a_hold_captured_in_part_cost_a_part_and_use_that_found_too_little_cost_all(db, now):
     buy(ADA, "starter", "1", now=now, amount_total=499)
-    holds.place(app("songs"), {"id": "h1", "customer": ADA, "rate": "song_generation", "quantity": 4}, now=now)
+    holds.create(app("songs"), {"id": "h1", "customer": ADA, "rate": "song_generation", "quantity": 4}, now=now)
     holds.capture(app("songs"), "h1", {"units": 50}, now=now)
     # 50 × 4.99 ÷ 100 = 2.495, half a cent to the even one; 4 songs × ½ × 0.40
     assert margin() == {"song_generation": ("usd", 50, "2.50", "0.80", "1.70")}
@@ -395,7 +395,7 @@ def test_liability_is_what_may_still_be_spent_and_what_was_paid_for_it(db, now):
     give(CY, 7, now=now, slug=slug)
     give(CY, 9, now=now, slug="songs")
     charges.charge(app(slug), {"id": "c1", "customer": ADA, "units": 4}, now=now)
-    holds.place(app(slug), {"id": "h1", "customer": BO, "units": 5}, now=now + 5 * DAY)
+    holds.create(app(slug), {"id": "h1", "customer": BO, "units": 5}, now=now + 5 * DAY)
 
     def told(at: datetime) -> tuple[int, list[str], int]:
         answer = liability.outstanding(app(slug), now=at)

@@ -19,7 +19,7 @@ from stripe_events import charge, dispute, event, invoice, paid_session, refund,
 
 pytestmark = pytest.mark.usefixtures("db")
 APP = "ai-services"
-Told = tuple[str, dict[str, Any]]
+Fetched = tuple[str, dict[str, Any]]
 
 
 def tell(now: datetime, type_: str, thing: dict[str, Any], slug: str = APP) -> None:
@@ -196,8 +196,8 @@ def test_a_dispute_and_a_refund_never_take_twice(now: datetime) -> None:
 
 # --- any order
 
-PAID: Told = ("checkout.session.completed", paid_session(APP, ADA, "starter"))
-STORIES: dict[str, list[list[Told]]] = {
+PAID: Fetched = ("checkout.session.completed", paid_session(APP, ADA, "starter"))
+STORIES: dict[str, list[list[Fetched]]] = {
     "refunds and a dispute won": [
         [PAID],
         [("refund.created", refund("re_1", 300)), ("charge.refunded", charge(refunded=300))],
@@ -271,7 +271,7 @@ def test_a_payment_and_its_refund_at_once_end_the_same(now: datetime) -> None:
             ("charge.refunded", charge(refunded=500, number=f"at{number}")),
         ]
 
-        def one(it: Told) -> None:
+        def one(it: Fetched) -> None:
             tell(now, *it)
             database.release()
 

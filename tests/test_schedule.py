@@ -10,7 +10,7 @@ import pytest
 from cast import ADA, balance, give
 from jobs import runs
 from jobs import schedule as running
-from jobs.chunks import Step
+from jobs.chunks import Chunk
 from models import database
 from models.errors import NotFound
 from models.operations import schedule
@@ -58,7 +58,7 @@ def test_one_run_after_downtime_does_all_that_is_due(now: datetime) -> None:
 
 
 def test_a_failing_job_backs_off_and_does_not_stop_the_others(now: datetime, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(**_: object) -> Step:
+    def broken(**_: object) -> Chunk:
         raise RuntimeError("no")
 
     monkeypatch.setitem(runs.JOBS, "expire", broken)
@@ -66,14 +66,14 @@ def test_a_failing_job_backs_off_and_does_not_stop_the_others(now: datetime, mon
     while running.run_due(now=now):
         pass
     rows = database.fetch("SELECT job, state, attempts, error FROM schedule_run ORDER BY job")
-    told = "Scrip itself failed on it: no; the workers' log says where. It is tried again by itself"
+    told = "Internal error: no. See the worker log for the traceback. It is retried automatically."
     assert rows == [("expire", "pending", 1, told), ("prune", "done", 0, None)]
 
 
 def test_a_job_that_fails_time_and_again_is_dead_and_says_that_the_next_one_does_its_work(
     now: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(**_: object) -> Step:
+    def broken(**_: object) -> Chunk:
         raise RuntimeError("no")
 
     monkeypatch.setitem(runs.JOBS, "expire", broken)
@@ -82,8 +82,8 @@ def test_a_job_that_fails_time_and_again_is_dead_and_says_that_the_next_one_does
         running.run_due(now=now + timedelta(hours=2 * attempt))
     ((state, error),) = database.fetch("SELECT state, error FROM schedule_run")
     assert state == "dead"
-    assert error.startswith("Scrip itself failed on it: no; the workers' log says where. ")
-    assert error.endswith("The job's next run does this one's work")
+    assert error.startswith("Internal error: no. See the worker log for the traceback. ")
+    assert error.endswith("The next run of the job does the work of this one.")
 
 
 def test_a_job_that_nobody_knows_is_named_with_those_there_are(now: datetime) -> None:

@@ -224,7 +224,7 @@ def test_one_that_makes_trouble_does_not_hold_up_the_others(now: datetime) -> No
         "SELECT operation, details ->> 'id', error ->> 'message' FROM operation_error"
     )
     assert (operation, id_) == ("SESSION", "next-ada")
-    assert error == "Scrip itself failed on it: broken; the workers' log says where. It is tried again by itself"
+    assert error == "Internal error: broken. See the worker log for the traceback. It is retried automatically."
     assert engine.run_due(now=then) == 0
     assert engine.run_due(now=then + timedelta(seconds=60)) == 1
     assert state("next-ada") == "active"

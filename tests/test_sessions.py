@@ -237,7 +237,7 @@ def test_an_end_takes_the_minutes_begun_and_frees_the_rest(now: datetime) -> Non
     assert (ended["units"], ended["shortfall"], ended["balance"], ended["duration_seconds"]) == (3, 0, 12, 121)
     assert held(ADA, VOICE) == (12, 0)
     assert end("v1", now + 9 * MINUTE, VOICE, seconds=1) == ended
-    (row,) = listing.page(VOICE, ADA)[0]
+    (row,) = listing.list_page(VOICE, ADA)[0]
     assert (row["summary"], row["metadata"], row["ended_by"]) == ("Slept well.", {"persona": "calm"}, "client")
     assert (row["started_at"], row["ended_at"]) == (now, now + timedelta(seconds=121))
     assert row["entry"] is not None

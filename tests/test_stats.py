@@ -12,7 +12,7 @@ from tests.posting import APP, grant, post, refund, sweep, take
 
 
 def figures(customer: str, now: datetime) -> dict[str, Any]:
-    return stats.of_customer(catalog.current()[APP], customer, now=now)
+    return stats.for_customer(catalog.current()[APP], customer, now=now)
 
 
 def at(month: int, day: int, hour: int = 0) -> datetime:

@@ -18,7 +18,7 @@ APP = "ai-services"
 NUL = "a\x00b"
 
 
-def judged(type_: str, thing: dict[str, Any], now: datetime) -> tuple[str, str | None]:
+def eligibility(type_: str, thing: dict[str, Any], now: datetime) -> tuple[str, str | None]:
     """(state, error) of the event once it was tried a single time."""
     told = event(type_, thing, created=now)
     events.receive(APP, "stripe", told["id"], type_, json.dumps(told), now=now)
@@ -38,16 +38,16 @@ def intent(**named: str) -> dict[str, Any]:
 
 
 def test_a_checkout_that_cannot_be_is_none_of_ours(now: datetime) -> None:
-    assert judged("payment_intent.succeeded", intent(checkout=NUL), now)[0] == "ignored"
-    assert judged("checkout.session.expired", session(checkout=NUL), now)[0] in ("done", "ignored")
+    assert eligibility("payment_intent.succeeded", intent(checkout=NUL), now)[0] == "ignored"
+    assert eligibility("checkout.session.expired", session(checkout=NUL), now)[0] in ("done", "ignored")
     assert balance(ADA, APP) == 0
-    assert judged("checkout.session.completed", session(checkout=NUL), now) == ("done", None)
+    assert eligibility("checkout.session.completed", session(checkout=NUL), now) == ("done", None)
     assert balance(ADA, APP) == app(APP).packs["starter"].units
 
 
 def test_a_customer_that_cannot_be_is_nobody_else(now: datetime) -> None:
     told = {**session(customer=NUL), "client_reference_id": BO}
-    state, error = judged("checkout.session.completed", told, now)
+    state, error = eligibility("checkout.session.completed", told, now)
     assert (state, "metadata.customer" in str(error)) == ("dead", True)
     assert (balance(ADA, APP), balance(BO, APP)) == (0, 0)
 
@@ -68,7 +68,7 @@ def test_no_text_of_the_metadata_is_more_than_refused(now: datetime, type_: str,
     thing = thing_of(type_, now)
     place = thing["parent"]["subscription_details"] if type_ == "invoice.paid" else thing
     place["metadata"][name] = NUL
-    state, error = judged(type_, thing, now)
+    state, error = eligibility(type_, thing, now)
     assert state in ("done", "ignored", "dead"), error
     assert "Scrip itself" not in str(error)
 

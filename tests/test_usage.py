@@ -154,7 +154,7 @@ def test_one_poisoned_report_among_a_thousand_dies_alone(now: datetime, monkeypa
     states = dict(database.fetch("SELECT state, count(*) FROM usage_report GROUP BY state"))
     assert states == {"settled": 999, "dead": 1}
     told = stored.get("ai-services", "call-500")["error"]
-    assert told.startswith("Scrip itself failed on it: poison; the workers' log says where")
+    assert told.startswith("Internal error: poison. See the worker log for the traceback")
     assert database.fetch("SELECT attempts FROM usage_queue") == [(8,)]
     assert balance(ADA) == 10_000 - 998 * 3 - 123
 

@@ -8,7 +8,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from kernel import APP, BO, START, claw, day, grant, kernel, lapse, place, refund, slug, take, unqueue
+from kernel import APP, BO, START, claw, day, expire, grant, hold, kernel, refund, slug, take, unqueue
 from models import database
 from models.ledger.verify import Check, verify
 
@@ -31,11 +31,11 @@ def books(kernel: str) -> str:
     refund(spent.entry_id, 10)
     take(5, key="charge:b")
     take(5, key="charge:c")
-    place(20)
+    hold(20)
     take(40, of=BO, app=DEBTORS)
     grant(10, to=BO, app=DEBTORS)
     grant(5, to=BO, expires_at=day(0.001))
-    lapse(of=BO, at=day(0.002))
+    expire(of=BO, at=day(0.002))
     return kernel
 
 
@@ -280,7 +280,7 @@ def test_units_that_lapsed_need_not_be_clawed_back(books: str) -> None:
     unqueue()
     payment = pack("pi_3", units=60, price=600)
     by_hand("UPDATE lot SET expires_at = %s WHERE payment_id = %s", NOW, payment)
-    lapse(at=NOW)
+    expire(at=NOW)
     by_hand("UPDATE payment SET refunded_minor = 600 WHERE id = %s", payment)
     assert wrong() == {}
 

@@ -92,15 +92,15 @@ def test_only_the_hash_of_a_key_is_stored(db):
     (stored,) = database.fetch("SELECT row_to_json(api_key)::text FROM api_key")
     assert text not in stored[0]
     assert keys.find(text) == keys.Key(1, APP, frozenset({"read"}), None, "ci")
-    (shown,) = keys.page(APP)
+    (shown,) = keys.list_page(APP)
     assert (shown["name"], shown["prefix"], shown["scopes"]) == ("ci", text[: keys.SHOWN_CHARACTERS], ["read"])
 
 
 def test_keys_are_listed_by_app_newest_first(db):
     for app in (APP, "songs", APP):
         keys.create(app, ["read"], now=NOW)
-    assert [key["id"] for key in keys.page()] == [3, 2, 1]
-    assert [key["id"] for key in keys.page("songs")] == [2]
+    assert [key["id"] for key in keys.list_page()] == [3, 2, 1]
+    assert [key["id"] for key in keys.list_page("songs")] == [2]
 
 
 @pytest.mark.parametrize("scopes", [[], ["reed"], ["read", ""]])
@@ -123,7 +123,7 @@ def test_revoking_twice_keeps_the_first_time_and_an_unknown_key_is_told(db):
     keys.create(APP, ["read"], now=NOW)
     keys.revoke(1, now=NOW)
     keys.revoke(1, now=NOW + timedelta(days=1))
-    assert keys.page()[0]["revoked_at"] == NOW
+    assert keys.list_page()[0]["revoked_at"] == NOW
     with pytest.raises(NotFound):
         keys.revoke(2, now=NOW)
 

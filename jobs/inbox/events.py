@@ -36,7 +36,7 @@ Connection = psycopg.Connection[tuple[Any, ...]]
 class Provider(Protocol):
     """What a provider's module has. A new provider is one such module, and one row below."""
 
-    def asks(self, app: App, event: Event) -> bool:
+    def needs_refetch(self, app: App, event: Event) -> bool:
         """Whether the event needs `prepare`."""
         ...
 
@@ -88,23 +88,23 @@ def replay(app: str, event_id: int, *, now: datetime) -> None:
 
 def apply_pending(*, now: datetime, limit: int = BATCH) -> int:
     """Apply the oldest pending events, each in its own transaction. Returns how many were tried."""
-    dead_letters.try_survivors_alone("webhooks", now=now)
+    dead_letters.recover_crashed_attempts("webhooks", now=now)
     ids = events.due_ids(now, limit)
     if not ids:
         return 0
-    marker = database.transact(lambda conn: dead_letters.mark(conn, "webhooks", ids))
+    attempt_id = database.transact(lambda conn: dead_letters.begin_attempt(conn, "webhooks", ids))
     waiting = events.read(ids, now=now)
     asked = {event.id: event for event in waiting if _asks(event)}
     applied = sum(_try(event, event, now) for event in waiting if event.id not in asked)
-    answers = prefetch.answers(list(asked.values()), _prepare, now=now)
+    answers = prefetch.prefetched(list(asked.values()), _prepare, now=now)
     applied += sum(_try(asked[event_id], answer, now) for event_id, answer in answers)
-    dead_letters.unmark(marker)
+    dead_letters.end_attempt(attempt_id)
     return applied + len(ids) - len(waiting)
 
 
 def _asks(event: Event) -> bool:
     app = catalog.current().apps.get(event.app)
-    return app is not None and PROVIDERS[event.provider].asks(app, event)
+    return app is not None and PROVIDERS[event.provider].needs_refetch(app, event)
 
 
 def _prepare(event: Event) -> Event:
@@ -124,10 +124,10 @@ def _try(event: Event, prepared: Event | Exception, now: datetime) -> int:
         crashpoint("event-after-commit")
         events.wake(event.app, event.provider, known, now=now)
 
-    def bury(row_id: int, error: Exception) -> None:
+    def on_failure(row_id: int, error: Exception) -> None:
         dead_letters.count_failure("webhooks", row_id, error, now=now, attempts=event.attempts)
 
-    dead_letters.apply_or_split([event.id], apply=apply, bury=bury)
+    dead_letters.apply_or_split([event.id], apply=apply, on_failure=on_failure)
     return done[0] if done else 1
 
 

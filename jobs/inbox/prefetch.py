@@ -19,7 +19,7 @@ AT_ONCE = 8
 LEASE = timedelta(seconds=60)
 
 
-def answers(
+def prefetched(
     asked: Sequence[Event], prepare: Callable[[Event], Event], *, now: datetime
 ) -> Iterator[tuple[int, Event | Exception]]:
     """(id, the event as its provider's answer makes it, or the error), in the order in which the answers come."""
@@ -29,12 +29,12 @@ def answers(
         return
     away: dict[tuple[str, str], ProviderAway] = {}
     with ThreadPoolExecutor(min(AT_ONCE, len(ours)), thread_name_prefix="asking") as pool:
-        waiting = {pool.submit(_ask, event, prepare, away): event.id for event in ours}
+        waiting = {pool.submit(_prefetch, event, prepare, away): event.id for event in ours}
         for answer in as_completed(waiting):
             yield waiting[answer], answer.result()
 
 
-def _ask(
+def _prefetch(
     event: Event, prepare: Callable[[Event], Event], away: dict[tuple[str, str], ProviderAway]
 ) -> Event | Exception:
     """Whoever gave one event no answer is not asked about the next one in this round."""

@@ -7,10 +7,10 @@ from typing import Any
 
 import psycopg
 
-from jobs.chunks import Step
+from jobs.chunks import Chunk
 from models import database
 from models.ledger.post import post
-from models.planning.movements import Lapse
+from models.planning.movements import Expire
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 CHUNK = 1000
@@ -24,7 +24,7 @@ LAPSED = "SELECT count(*) FROM lot WHERE id = ANY(%s) AND remaining = 0"
 LONG_AGO = ("0001-01-01T00:00:00Z", 0)
 
 
-def expire(*, now: datetime, app: str | None = None, after: tuple[Any, int] | None = None) -> Step:
+def expire(*, now: datetime, app: str | None = None, after: tuple[Any, int] | None = None) -> Chunk:
     """Post the expiry of one chunk of lots, in the order they expired, beyond the lot `after`.
 
     A lot that a report received in time may still be paid from is passed over until that report is settled.
@@ -32,11 +32,11 @@ def expire(*, now: datetime, app: str | None = None, after: tuple[Any, int] | No
     return database.transact(lambda conn: _chunk(conn, now, app, after or LONG_AGO))
 
 
-def _chunk(conn: Connection, now: datetime, app: str | None, after: tuple[Any, int]) -> Step:
+def _chunk(conn: Connection, now: datetime, app: str | None, after: tuple[Any, int]) -> Chunk:
     values = {"now": now, "expires_at": after[0], "lot": after[1], "app": app, "limit": CHUNK}
     rows = conn.execute(EXPIRED, values).fetchall()
     customers = sorted({(slug, customer) for _, _, slug, customer in rows})
-    outcomes = post(conn, [Lapse(app=slug, customer=customer) for slug, customer in customers], now=now)
+    outcomes = post(conn, [Expire(app=slug, customer=customer) for slug, customer in customers], now=now)
     units = sum(outcome.units for outcome in outcomes)
     lots = conn.execute(LAPSED, [[row[1] for row in rows]]).fetchone()
-    return Step({"lots": lots[0] if lots else 0, "units": units}, after=rows[-1][:2] if rows else None)
+    return Chunk({"lots": lots[0] if lots else 0, "units": units}, after=rows[-1][:2] if rows else None)

@@ -8,14 +8,14 @@ from typing import Any
 import psycopg
 
 from jobs import idempotency
-from jobs.chunks import Step
+from jobs.chunks import Chunk
 from jobs.ledger import pricing
 from models import database, times
 from models.access import idempotency as answers
 from models.catalog.apps import App
 from models.errors import Conflict, NotFound, ScripError
 from models.ledger.post import post
-from models.planning.movements import Capture, Movement, Outcome, Place, Release
+from models.planning.movements import Capture, Hold, Movement, Outcome, Release
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 DEFAULT_EXPIRY_SECONDS = 3600
@@ -31,7 +31,7 @@ ORDER BY h.expires_at LIMIT %(limit)s
 """
 
 
-def place(app: App, body: dict[str, Any], *, now: datetime) -> tuple[dict[str, Any], bool]:
+def create(app: App, body: dict[str, Any], *, now: datetime) -> tuple[dict[str, Any], bool]:
     """Set units aside. Returns (`{"id", "units", "state", "expires_at", "available"}`, whether it is new).
 
     Raises:
@@ -43,7 +43,7 @@ def place(app: App, body: dict[str, Any], *, now: datetime) -> tuple[dict[str, A
     expires_at = now + timedelta(seconds=body.get("expires_in") or DEFAULT_EXPIRY_SECONDS)
 
     def work(conn: Connection, request_id: str) -> dict[str, Any]:
-        movement = Place(
+        movement = Hold(
             app=app.slug,
             customer=body["customer"],
             key=_key(request_id),
@@ -141,12 +141,12 @@ def _answer(
     return answer
 
 
-def release_expired(*, now: datetime, app: str | None = None, after: Any = None) -> Step:
+def release_expired(*, now: datetime, app: str | None = None, after: Any = None) -> Chunk:
     """Release one chunk of holds whose time has come."""
     return database.transact(lambda conn: _expire_chunk(conn, now, app))
 
 
-def _expire_chunk(conn: Connection, now: datetime, app: str | None) -> Step:
+def _expire_chunk(conn: Connection, now: datetime, app: str | None) -> Chunk:
     rows = conn.execute(DUE, {"now": now, "app": app, "limit": CHUNK}).fetchall()
     movements = [
         Release(app=slug, customer=customer, hold_key=key, expired=True, reason="hold expired", actor="expiry")
@@ -155,7 +155,7 @@ def _expire_chunk(conn: Connection, now: datetime, app: str | None) -> Step:
     outcomes = post(conn, movements, now=now)
     freed = [outcome for outcome in outcomes if outcome.status == "applied"]
     counts = {"holds": len(freed), "units": sum(outcome.units for outcome in freed)}
-    return Step(counts, after=True if freed else None)
+    return Chunk(counts, after=True if freed else None)
 
 
 def _key(hold_id: str) -> str:

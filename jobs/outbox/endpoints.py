@@ -66,11 +66,11 @@ def rotate(app: App, endpoint_id: str, *, now: datetime) -> dict[str, Any]:
         NotFound: the app has no such endpoint.
     """
 
-    def work(conn: Connection, it: Endpoint) -> dict[str, Any]:
-        if it.old_secret_until is not None and it.old_secret_until > now:
-            return _with_secret(it)
+    def work(conn: Connection, endpoint: Endpoint) -> dict[str, Any]:
+        if endpoint.old_secret_until is not None and endpoint.old_secret_until > now:
+            return _with_secret(endpoint)
         until = now + OLD_SECRET_LIVES
-        return _with_secret(endpoints.rotate(conn, it, signing.new_secret(), old_until=until, now=now))
+        return _with_secret(endpoints.rotate(conn, endpoint, signing.new_secret(), old_until=until, now=now))
 
     return _with(app, endpoint_id, work)
 
@@ -81,7 +81,7 @@ def enable(app: App, endpoint_id: str, *, now: datetime) -> dict[str, Any]:
     Raises:
         NotFound: the app has no such endpoint.
     """
-    return _with(app, endpoint_id, lambda conn, it: endpoints.shown(endpoints.enable(conn, it, now=now)))
+    return _with(app, endpoint_id, lambda conn, it: endpoints.to_json(endpoints.enable(conn, it, now=now)))
 
 
 def delete(app: App, endpoint_id: str, *, now: datetime) -> dict[str, Any]:
@@ -91,9 +91,9 @@ def delete(app: App, endpoint_id: str, *, now: datetime) -> dict[str, Any]:
         NotFound: the app has no such endpoint.
     """
 
-    def work(conn: Connection, it: Endpoint) -> dict[str, Any]:
-        endpoints.close(conn, it.row, "deleted", "the endpoint was deleted", now=now)
-        return {"id": it.id, "deleted": True}
+    def work(conn: Connection, endpoint: Endpoint) -> dict[str, Any]:
+        endpoints.close(conn, endpoint.row, "deleted", "the endpoint was deleted", now=now)
+        return {"id": endpoint.id, "deleted": True}
 
     return _with(app, endpoint_id, work)
 
@@ -105,11 +105,11 @@ def send_test(app: App, endpoint_id: str, *, now: datetime) -> dict[str, Any]:
         NotFound: the app has no such endpoint. Conflict: it is disabled.
     """
 
-    def work(conn: Connection, it: Endpoint) -> int:
-        if it.state != "enabled":
-            raise Conflict(f"endpoint {endpoint_id!r} is {it.state}: enable it first", status=it.state)
-        data = {"app": app.slug, "customer": None, "endpoint": it.id}
-        return deliveries.add_test(conn, app.slug, it.row, data, now=now)
+    def work(conn: Connection, endpoint: Endpoint) -> int:
+        if endpoint.state != "enabled":
+            raise Conflict(f"endpoint {endpoint_id!r} is {endpoint.state}: enable it first", status=endpoint.state)
+        data = {"app": app.slug, "customer": None, "endpoint": endpoint.id}
+        return deliveries.add_test(conn, app.slug, endpoint.row, data, now=now)
 
     return deliveries.get(app.slug, _with(app, endpoint_id, work))
 
@@ -128,5 +128,5 @@ def _with(app: App, endpoint_id: str, work: Callable[[Connection, Endpoint], Any
     return database.transact(lambda conn: work(conn, endpoints.lock(conn, app.slug, endpoint_id)))
 
 
-def _with_secret(it: Endpoint) -> dict[str, Any]:
-    return {**endpoints.shown(it), "secret": it.secret}
+def _with_secret(endpoint: Endpoint) -> dict[str, Any]:
+    return {**endpoints.to_json(endpoint), "secret": endpoint.secret}

@@ -7,7 +7,7 @@ from typing import Any
 
 import psycopg
 
-from jobs.chunks import Step
+from jobs.chunks import Chunk
 from models import database, times
 from models.catalog import catalog
 from models.outbox import messages
@@ -31,7 +31,7 @@ ORDER BY l.expires_at, l.id LIMIT %(limit)s
 """
 
 
-def tell_expiring(*, now: datetime, app: str | None = None, after: tuple[Any, int] | None = None) -> Step:
+def emit_expiring(*, now: datetime, app: str | None = None, after: tuple[Any, int] | None = None) -> Chunk:
     """Tell of one chunk of lots that expire within their app's `expiring_within`, beyond the lot `after`.
 
     The key of the message makes it unique for as long as the lot exists (models/outbox/deliveries.py).
@@ -39,10 +39,10 @@ def tell_expiring(*, now: datetime, app: str | None = None, after: tuple[Any, in
     return database.transact(lambda conn: _chunk(conn, now, app, after))
 
 
-def _chunk(conn: Connection, now: datetime, app: str | None, after: tuple[Any, int] | None) -> Step:
+def _chunk(conn: Connection, now: datetime, app: str | None, after: tuple[Any, int] | None) -> Chunk:
     horizons = _horizons(conn, now, app)
     if not horizons:
-        return Step({"lots": 0})
+        return Chunk({"lots": 0})
     expires_at, lot = after or (now, 0)
     values = {
         "now": now,
@@ -54,8 +54,8 @@ def _chunk(conn: Connection, now: datetime, app: str | None, after: tuple[Any, i
         "limit": CHUNK,
     }
     rows = conn.execute(EXPIRING, values).fetchall()
-    messages.tell(conn, [_message(*row) for row in rows], now=now)
-    return Step({"lots": len(rows)}, after=rows[-1][:2] if len(rows) == CHUNK else None)
+    messages.emit(conn, [_message(*row) for row in rows], now=now)
+    return Chunk({"lots": len(rows)}, after=rows[-1][:2] if len(rows) == CHUNK else None)
 
 
 def _horizons(conn: Connection, now: datetime, app: str | None) -> dict[str, datetime]:

@@ -142,7 +142,7 @@ class _Round:
         if done:
             crashpoint("outbox-before-record")
             now = self._now()
-            outcomes = [judge(self._flights[future].delivery, *future.result(), now=now) for future in done]
+            outcomes = [classify(self._flights[future].delivery, *future.result(), now=now) for future in done]
             database.transact(lambda conn: _record(conn, outcomes, now))
             for future in done:
                 del self._flights[future]
@@ -155,7 +155,7 @@ def signed(delivery: Delivery, *, wall_seconds: int) -> tuple[bytes, dict[str, s
     return body, signing.headers(delivery.message_id, body, with_secrets, wall_seconds=wall_seconds)
 
 
-def judge(delivery: Delivery, status_code: int | None, reason: str | None, *, now: datetime) -> Outcome:
+def classify(delivery: Delivery, status_code: int | None, reason: str | None, *, now: datetime) -> Outcome:
     """What an answer means: 2xx is delivered; anything else is tried again until the waits are used up."""
     if status_code is not None and 200 <= status_code < 300:
         return Outcome(delivery, "delivered", now, status_code, None)

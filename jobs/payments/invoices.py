@@ -11,15 +11,15 @@ from typing import Any
 import psycopg
 
 from jobs.payments import reversals
-from jobs.payments.purchases import tell_settled
+from jobs.payments.purchases import emit_payment_settled
 from jobs.plans import grants, steps
-from jobs.plans import reversals as plan_returns
+from jobs.plans import reversals as plan_reversals
 from jobs.providers.facts import PeriodPaid, PlanLine
 from models.catalog.apps import App
 from models.cycles import SLACK
 from models.errors import TooEarly, Unprocessable
 from models.payments import payments
-from models.payments import reversals as returns
+from models.payments import reversals as payment_reversals
 from models.payments.payments import Payment
 from models.plans import activation, subscriptions
 from models.plans.subscription import INCOMPLETE, PAYING, Period, Subscription
@@ -30,7 +30,7 @@ Connection = psycopg.Connection[tuple[Any, ...]]
 def pay_period(conn: Connection, app: App, fact: PeriodPaid, *, now: datetime) -> str:
     """Note an invoice as paid or unpaid; one that was paid grants its cycle at once."""
     # Before the subscription, as whoever tells of a refund does.
-    ids = returns.lock(conn, app.slug, fact.provider, (fact.invoice, *fact.aliases)) if fact.paid else []
+    ids = payment_reversals.lock(conn, app.slug, fact.provider, (fact.invoice, *fact.aliases)) if fact.paid else []
     it = subscriptions.lock(conn, app.slug, fact.provider, fact.subscription) or _begin_with(conn, app, fact, now)
     if not fact.paid:
         _note_unpaid(conn, app, fact, it, now)
@@ -43,49 +43,49 @@ def pay_period(conn: Connection, app: App, fact: PeriodPaid, *, now: datetime) -
     activation.ensure(conn, app, it, now=now)
     if payment.is_new:
         paid_for = {"plan": plan, "subscription": it.provider_id}
-        tell_settled(conn, app, it.customer, fact, payment, paid_for, now=now)
+        emit_payment_settled(conn, app, it.customer, fact, payment, paid_for, now=now)
     _grant(conn, app, it, cycle, plan, fact, payment, now)
     grants.grant_due(conn, app, [it], now=now, event_id=fact.event_id)
     reversals.settle(conn, app, fact.provider, ids, event_id=fact.event_id, now=now)
-    plan_returns.follow(conn, app, [it], now=now, event_id=fact.event_id)
+    plan_reversals.follow(conn, app, [it], now=now, event_id=fact.event_id)
     return it.customer
 
 
-def _take_over(app: App, it: Subscription, line: PlanLine | None, fact: PeriodPaid) -> str | None:
+def _take_over(app: App, subscription: Subscription, line: PlanLine | None, fact: PeriodPaid) -> str | None:
     """What the line says of the subscription. Returns the plan that was paid for."""
     if line is None:
-        return it.plan
-    if fact.changes and not line.is_prorated and _is_a_new_count(it, line):
-        steps.count_anew(it, line.start)
+        return subscription.plan
+    if fact.changes and not line.is_prorated and _is_a_new_count(subscription, line):
+        steps.count_anew(subscription, line.start)
     plan = steps.plan_named(app, line.plan, line.price_id)
-    steps.hold(it, plan, line.start)
-    return plan or it.plan
+    steps.hold(subscription, plan, line.start)
+    return plan or subscription.plan
 
 
-def _paid_cycle(it: Subscription, fact: PeriodPaid, now: datetime) -> int | None:
+def _paid_cycle(subscription: Subscription, fact: PeriodPaid, now: datetime) -> int | None:
     """The cycle that the invoice pays for. A trial's own, of nothing, is the one before all others, and so are the days
     before a fixed billing day; a change of the plan pays for what the month in which it was made still owes.
     """
     if fact.renews and fact.line:
-        before, nearest = it.cycle_base - 1, it.nearest_cycle(fact.line.start)
-        if _is_trial(it, fact):
+        before, nearest = subscription.cycle_base - 1, subscription.nearest_cycle(fact.line.start)
+        if _is_trial(subscription, fact):
             return before
-        return min(before, nearest) if _ends_by_anchor(it, fact.line) else nearest
-    return it.cycle_at(fact.line.start if fact.line else now) if fact.changes else None
+        return min(before, nearest) if _ends_by_anchor(subscription, fact.line) else nearest
+    return subscription.cycle_at(fact.line.start if fact.line else now) if fact.changes else None
 
 
-def _is_trial(it: Subscription, fact: PeriodPaid) -> bool:
-    return fact.line is not None and fact.amount_minor == 0 and _ends_by_anchor(it, fact.line)
+def _is_trial(subscription: Subscription, fact: PeriodPaid) -> bool:
+    return fact.line is not None and fact.amount_minor == 0 and _ends_by_anchor(subscription, fact.line)
 
 
-def _ends_by_anchor(it: Subscription, line: PlanLine) -> bool:
-    return line.end <= it.anchor + SLACK
+def _ends_by_anchor(subscription: Subscription, line: PlanLine) -> bool:
+    return line.end <= subscription.anchor + SLACK
 
 
 def _grant(
     conn: Connection,
     app: App,
-    it: Subscription,
+    subscription: Subscription,
     cycle: int | None,
     plan: str | None,
     fact: PeriodPaid,
@@ -97,21 +97,25 @@ def _grant(
         return
     on: dict[str, Any] = {"now": now, "event_id": fact.event_id}
     if fact.line.is_prorated:
-        months = it.months(cycle, fact.line.end)
-        grants.grant_more(conn, app, it, months, plan=plan, payment_id=payment.id, **on)
-        grants.grant_paid(conn, app, it, it.start_of(cycle), fact.line.end, plan=plan, **on)
+        months = subscription.months(cycle, fact.line.end)
+        grants.grant_more(conn, app, subscription, months, plan=plan, payment_id=payment.id, **on)
+        grants.grant_paid(conn, app, subscription, subscription.start_of(cycle), fact.line.end, plan=plan, **on)
         return
-    grants.grant_cycle(conn, app, it, cycle, plan=plan, payment_id=payment.id, **on)
-    if it.cycle_at(it.plan_at) == cycle and it.status in PAYING and not it.has_unknown_bill:
-        grants.grant_more(conn, app, it, range(cycle, cycle + 1), plan=it.plan, **on)
-    if steps.RETURNED + payment.reference not in it.withheld and not _is_trial(it, fact):
-        grants.grant_paid(conn, app, it, fact.line.start, fact.line.end, plan=plan, **on)
+    grants.grant_cycle(conn, app, subscription, cycle, plan=plan, payment_id=payment.id, **on)
+    if (
+        subscription.cycle_at(subscription.plan_at) == cycle
+        and subscription.status in PAYING
+        and not subscription.has_unknown_bill
+    ):
+        grants.grant_more(conn, app, subscription, range(cycle, cycle + 1), plan=subscription.plan, **on)
+    if steps.RETURNED + payment.reference not in subscription.withheld and not _is_trial(subscription, fact):
+        grants.grant_paid(conn, app, subscription, fact.line.start, fact.line.end, plan=plan, **on)
 
 
-def _is_a_new_count(it: Subscription, line: PlanLine) -> bool:
+def _is_a_new_count(subscription: Subscription, line: PlanLine) -> bool:
     """Whether a changed plan begins its months anew with this line: it starts where no month of the old count does."""
-    nearest = it.start_of(it.nearest_cycle(line.start))
-    return abs(line.start - nearest) > SLACK and line.start > it.start_of(it.next_cycle - 1) + SLACK
+    nearest = subscription.start_of(subscription.nearest_cycle(line.start))
+    return abs(line.start - nearest) > SLACK and line.start > subscription.start_of(subscription.next_cycle - 1) + SLACK
 
 
 def _begin_with(conn: Connection, app: App, fact: PeriodPaid, now: datetime) -> Subscription:
@@ -138,7 +142,7 @@ def _record(
     conn: Connection,
     app: App,
     fact: PeriodPaid,
-    it: Subscription,
+    subscription: Subscription,
     plan_key: str | None,
     cycle: int | None,
     ids: list[str],
@@ -148,7 +152,7 @@ def _record(
     return payments.record(
         conn,
         app=app.slug,
-        account_id=it.account_id,
+        account_id=subscription.account_id,
         provider=fact.provider,
         reference=payments.reference_of(conn, app.slug, fact.provider, ids) or fact.invoice,
         aliases=ids,
@@ -156,25 +160,25 @@ def _record(
         amount_minor=fact.amount_minor,
         currency=fact.currency,
         state="settled",
-        subscription_id=it.id,
+        subscription_id=subscription.id,
         period_start=line.start if line else None,
         period_end=line.end if line else None,
-        monthly_units=it.units_of(cycle or 0, plan.key, plan.units) if plan else None,
+        monthly_units=subscription.units_of(cycle or 0, plan.key, plan.units) if plan else None,
         change_cycle=cycle if line and line.is_prorated else None,
         now=now,
     )
 
 
-def _note_unpaid(conn: Connection, app: App, fact: PeriodPaid, it: Subscription, now: datetime) -> None:
+def _note_unpaid(conn: Connection, app: App, fact: PeriodPaid, subscription: Subscription, now: datetime) -> None:
     if payments.is_known(conn, app.slug, fact.provider, fact.invoice):
         return
     period = _whole_period(fact.line)
     if fact.is_given_up and period is None:
-        it.release(fact.invoice)  # nobody will pay for the change, and the month itself is not its matter
+        subscription.release(fact.invoice)  # nobody will pay for the change, and the month itself is not its matter
     else:
-        it.withhold(fact.invoice, period)
-    subscriptions.save(conn, it, now=now)
-    grants.grant_due(conn, app, [it], now=now)
+        subscription.withhold(fact.invoice, period)
+    subscriptions.save(conn, subscription, now=now)
+    grants.grant_due(conn, app, [subscription], now=now)
 
 
 def _whole_period(line: PlanLine | None) -> Period | None:

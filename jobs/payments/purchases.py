@@ -21,7 +21,7 @@ from models.ledger.post import post
 from models.outbox import messages
 from models.outbox.messages import Message
 from models.payments import checkouts, payments
-from models.payments import reversals as returns
+from models.payments import reversals as payment_reversals
 from models.payments.checkouts import Checkout
 from models.payments.payments import Payment
 from models.planning.movements import Grant
@@ -48,7 +48,7 @@ def settle(conn: Connection, app: App, fact: PaymentSettled, *, now: datetime) -
     customer = accounts.known(fact.customer, fact.customer_field)
     pack = (promise.sold_pack() if promise else None) or _pack(app, fact)
     _check_paid(fact, pack)
-    ids = returns.lock(conn, app.slug, fact.provider, (fact.reference, *fact.aliases))
+    ids = payment_reversals.lock(conn, app.slug, fact.provider, (fact.reference, *fact.aliases))
     payment = payments.record(
         conn,
         app=app.slug,
@@ -132,10 +132,10 @@ def _advance(conn: Connection, app: App, fact: PaymentSettled, pack: Pack, payme
         )
     payments.settle(conn, payment.id, units=outcome.units, entry_id=outcome.entry_id, now=now)
     data = {"pack": pack.key, "quantity": fact.quantity, "units": outcome.units, "entry": outcome.entry_id}
-    tell_settled(conn, app, owner, fact, payment, data, now=now)
+    emit_payment_settled(conn, app, owner, fact, payment, data, now=now)
 
 
-def tell_settled(
+def emit_payment_settled(
     conn: Connection,
     app: App,
     customer: str,
@@ -149,7 +149,7 @@ def tell_settled(
     paid = None if fact.amount_minor is None or not fact.currency else money.as_json(fact.amount_minor, fact.currency)
     told = {"payment": payment.id, "provider": fact.provider, "reference": payment.reference, "money": paid, **data}
     message = Message(app.slug, "payment.settled", customer, told, key=f"payment.settled:{payment.id}")
-    messages.tell(conn, [message], now=now)
+    messages.emit(conn, [message], now=now)
 
 
 def _grant(app: App, fact: PaymentSettled, pack: Pack, payment: Payment, customer: str) -> Grant:

@@ -25,9 +25,9 @@ from models.ledger.post import post
 from models.outbox import messages
 from models.outbox.messages import Message
 from models.payments import disputes, payments
-from models.payments import reversals as returns
-from models.payments.payments import Returnable
-from models.payments.reversals import Returned
+from models.payments import reversals as payment_reversals
+from models.payments.payments import ReversiblePayment
+from models.payments.reversals import PaymentReversals
 from models.planning.movements import Clawback, Freeze
 from models.plans import shares, subscriptions
 from models.plans.subscription import Subscription
@@ -46,12 +46,14 @@ def reverse(conn: Connection, app: App, fact: PaymentReversed, *, now: datetime)
         disputes.lock(conn, app.slug, fact.provider, fact.dispute.whole)
     _check_currency(conn, app, fact)
     for refund in sorted(fact.refunds, key=attrgetter("reference")):
-        returns.store_refund(
+        payment_reversals.store_refund(
             conn, app.slug, fact.provider, ids, refund.reference, refund.amount_minor, refund.failed,
             is_reversal=refund.is_reversal, currency=fact.currency, now=now,
         )  # fmt: skip
     if fact.refunded_minor is not None:
-        returns.store_refunded(conn, app.slug, fact.provider, ids, fact.refunded_minor, currency=fact.currency, now=now)
+        payment_reversals.store_refunded(
+            conn, app.slug, fact.provider, ids, fact.refunded_minor, currency=fact.currency, now=now
+        )
     if fact.dispute is not None:
         _store_dispute(conn, app, fact, fact.dispute, now)
     customer = settle(conn, app, fact.provider, ids, event_id=fact.event_id, now=now)
@@ -63,7 +65,9 @@ def reverse(conn: Connection, app: App, fact: PaymentReversed, *, now: datetime)
 def _check_currency(conn: Connection, app: App, fact: PaymentReversed) -> None:
     if fact.currency is None:
         return
-    payment = payments.find(conn, app.slug, fact.provider, returns.lock(conn, app.slug, fact.provider, fact.payment))
+    payment = payments.find(
+        conn, app.slug, fact.provider, payment_reversals.lock(conn, app.slug, fact.provider, fact.payment)
+    )
     if payment is not None and payment.currency not in (None, fact.currency):
         raise Unprocessable(
             f"a return in {fact.currency} of {payment.reference}, which was paid in {payment.currency}: nothing was "
@@ -79,7 +83,7 @@ def _level(conn: Connection, app: App, fact: PaymentReversed, dispute: str, now:
 
 
 def _store_dispute(conn: Connection, app: App, fact: PaymentReversed, dispute: Dispute, now: datetime) -> None:
-    returns.store_dispute(
+    payment_reversals.store_dispute(
         conn,
         app.slug,
         fact.provider,
@@ -95,7 +99,7 @@ def _store_dispute(conn: Connection, app: App, fact: PaymentReversed, dispute: D
 
 def know_as(conn: Connection, app: App, fact: PaymentKnownAs, *, now: datetime) -> str | None:
     """Note that one payment goes by all of these ids. Returns its customer, if it is known."""
-    returns.store_alias(conn, app.slug, fact.provider, fact.payment, now=now)
+    payment_reversals.store_alias(conn, app.slug, fact.provider, fact.payment, now=now)
     return settle(conn, app, fact.provider, fact.payment, event_id=fact.event_id, now=now)
 
 
@@ -106,33 +110,33 @@ def settle(
 
     Whoever credits a payment calls this too, in the same transaction.
     """
-    known = returns.lock(conn, app.slug, provider, ids)
+    known = payment_reversals.lock(conn, app.slug, provider, ids)
     payment = payments.find(conn, app.slug, provider, known)
     if payment is None:
         return None
     customer = accounts.customer_of(conn, payment.account_id)
     before = (payment.refunded_minor, payment.disputed_minor, payment.frozen, payment.state)
-    back = returns.of_payment(conn, app.slug, provider, known, currency=payment.currency)
+    back = payment_reversals.of_payment(conn, app.slug, provider, known, currency=payment.currency)
     payment.aliases = sorted({*payment.aliases, *known} - {payment.reference})
     _cap(payment, back)
     payment.frozen = back.frozen
     if payment.state not in ("pending", "failed"):
         payment.state = _state(payment)
-    payments.save_returns(conn, payment, now=now)
+    payments.save_reversals(conn, payment, now=now)
     if (payment.refunded_minor, payment.disputed_minor, payment.frozen, payment.state) != before:
         units = _claw(conn, app, customer, payment, event_id, now)
         _tell(conn, app, customer, payment, units, now)
     return customer
 
 
-def _cap(payment: Returnable, back: Returned) -> None:
+def _cap(payment: ReversiblePayment, back: PaymentReversals) -> None:
     """A refund and a dispute of one payment never take more than was paid."""
     paid = payment.amount_minor or 0
     payment.refunded_minor = min(back.refunded_minor, paid)
     payment.disputed_minor = min(back.disputed_minor, paid - payment.refunded_minor)
 
 
-def _state(payment: Returnable) -> str:
+def _state(payment: ReversiblePayment) -> str:
     if payment.disputed_minor or payment.frozen:
         return "disputed"
     if not payment.refunded_minor:
@@ -140,7 +144,7 @@ def _state(payment: Returnable) -> str:
     return "refunded" if payment.refunded_minor == payment.amount_minor else "partly_refunded"
 
 
-def _claw(conn: Connection, app: App, customer: str, payment: Returnable, event_id: str, now: datetime) -> int:
+def _claw(conn: Connection, app: App, customer: str, payment: ReversiblePayment, event_id: str, now: datetime) -> int:
     """Bring what the payment granted to its target. Returns the units that its returned money stands for."""
     if payment.subscription_id is not None:
         it = subscriptions.lock_by_id(conn, payment.subscription_id)
@@ -165,25 +169,32 @@ def _claw(conn: Connection, app: App, customer: str, payment: Returnable, event_
     return target
 
 
-def _target(payment: Returnable, units: int) -> int:
+def _target(payment: ReversiblePayment, units: int) -> int:
     if not payment.amount_minor:
         return 0
     return units * (payment.refunded_minor + payment.disputed_minor) // payment.amount_minor
 
 
-def _stop_or_go_on(conn: Connection, app: App, payment: Returnable, it: Subscription, now: datetime) -> None:
+def _stop_or_go_on(
+    conn: Connection, app: App, payment: ReversiblePayment, subscription: Subscription, now: datetime
+) -> None:
     """Cycles that a plan's payment would have paid for are owed no more once it went back whole, or again if it came
     back after all. A change of the plan alone pays for no cycle.
     """
-    steps.recount(conn, it)
-    subscriptions.save(conn, it, now=now)
+    steps.recount(conn, subscription)
+    subscriptions.save(conn, subscription, now=now)
     start, end = payment.period_start, payment.period_end
-    if payment.change_cycle is None and start and end and steps.RETURNED + payment.reference not in it.withheld:
-        grants.grant_paid(conn, app, it, start, end, plan=payment.plan, now=now)
-    grants.grant_due(conn, app, [it], now=now)
+    if (
+        payment.change_cycle is None
+        and start
+        and end
+        and steps.RETURNED + payment.reference not in subscription.withheld
+    ):
+        grants.grant_paid(conn, app, subscription, start, end, plan=payment.plan, now=now)
+    grants.grant_due(conn, app, [subscription], now=now)
 
 
-def _tell(conn: Connection, app: App, customer: str, payment: Returnable, units: int, now: datetime) -> None:
+def _tell(conn: Connection, app: App, customer: str, payment: ReversiblePayment, units: int, now: datetime) -> None:
     data = {
         "payment": payment.id,
         "provider": payment.provider,
@@ -193,4 +204,4 @@ def _tell(conn: Connection, app: App, customer: str, payment: Returnable, units:
         "disputed_minor": payment.disputed_minor,
         "units": units,
     }
-    messages.tell(conn, [Message(app.slug, "payment.reversed", customer, data)], now=now)
+    messages.emit(conn, [Message(app.slug, "payment.reversed", customer, data)], now=now)

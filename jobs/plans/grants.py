@@ -13,7 +13,7 @@ from typing import Any
 
 import psycopg
 
-from jobs.chunks import Step
+from jobs.chunks import Chunk
 from jobs.plans import reversals
 from models import database
 from models.catalog import catalog
@@ -33,18 +33,18 @@ CYCLE_GRACE = timedelta(days=3)
 NOTHING: tuple[int, list[str]] = (0, [])
 
 
-def grant_monthly(*, now: datetime, app: str | None = None, after: Any = None) -> Step:
+def grant_monthly(*, now: datetime, app: str | None = None, after: Any = None) -> Chunk:
     """One chunk of the schedule: what is due to the subscriptions that have waited longest."""
     return database.transact(lambda conn: _chunk(conn, now, app))
 
 
-def _chunk(conn: Connection, now: datetime, app: str | None) -> Step:
+def _chunk(conn: Connection, now: datetime, app: str | None) -> Chunk:
     due = subscriptions.lock_due(conn, now, apps=[app] if app else list(catalog.current().apps), limit=CHUNK)
     units = 0
     for slug in sorted({it.app for it in due}):
         mine = [it for it in due if it.app == slug]
         units += grant_due(conn, catalog.current()[slug], mine, now=now)
-    return Step({"subscriptions": len(due), "units": units}, after=True if due else None)
+    return Chunk({"subscriptions": len(due), "units": units}, after=True if due else None)
 
 
 def grant_owed(app: App, customer: str, *, now: datetime) -> int:
@@ -75,7 +75,7 @@ def grant_due(
 def grant_cycle(
     conn: Connection,
     app: App,
-    it: Subscription,
+    subscription: Subscription,
     cycle: int,
     *,
     now: datetime,
@@ -87,19 +87,19 @@ def grant_cycle(
     """Grant what this cycle is still owed by a plan that was held in it (absent: the subscription's own), even if it
     starts later. Returns the units. `only_more`: a month of which nothing was granted was passed over: it is owed none.
     """
-    already = subscriptions.granted(conn, [it.id]).get((it.id, cycle), NOTHING)
+    already = subscriptions.granted(conn, [subscription.id]).get((subscription.id, cycle), NOTHING)
     if only_more and already == NOTHING:
         return 0
-    movements = _movement(app, it, plan or it.plan, cycle, already, payment_id, event_id)
-    if it.next_cycle == cycle:
-        it.next_cycle = cycle + 1
-    return _post(conn, app, [it], movements, now, event_id)
+    movements = _movement(app, subscription, plan or subscription.plan, cycle, already, payment_id, event_id)
+    if subscription.next_cycle == cycle:
+        subscription.next_cycle = cycle + 1
+    return _post(conn, app, [subscription], movements, now, event_id)
 
 
 def grant_paid(
     conn: Connection,
     app: App,
-    it: Subscription,
+    subscription: Subscription,
     start: datetime,
     end: datetime,
     *,
@@ -110,21 +110,25 @@ def grant_paid(
     """Grant the months that a payment from `start` to `end` pays for, that have begun and were passed over so far: the
     schedule does not come back to them. `plan` is what was paid for. Returns the units.
     """
-    before = subscriptions.granted(conn, [it.id])
+    before = subscriptions.granted(conn, [subscription.id])
     movements: list[Grant] = []
-    cycle = it.nearest_cycle(start)
-    while cycle < it.next_cycle and it.start_of(cycle) <= now and it.start_of(cycle) < end - SLACK:
-        if (it.id, cycle) not in before and it.is_owed(cycle):
-            held = it.plan if it.plan_at < it.start_of(cycle + 1) else plan
-            movements += _movement(app, it, held or plan, cycle, NOTHING, None, event_id)
+    cycle = subscription.nearest_cycle(start)
+    while (
+        cycle < subscription.next_cycle
+        and subscription.start_of(cycle) <= now
+        and subscription.start_of(cycle) < end - SLACK
+    ):
+        if (subscription.id, cycle) not in before and subscription.is_owed(cycle):
+            held = subscription.plan if subscription.plan_at < subscription.start_of(cycle + 1) else plan
+            movements += _movement(app, subscription, held or plan, cycle, NOTHING, None, event_id)
         cycle += 1
-    return _post(conn, app, [it], movements, now, event_id)
+    return _post(conn, app, [subscription], movements, now, event_id)
 
 
 def grant_more(
     conn: Connection,
     app: App,
-    it: Subscription,
+    subscription: Subscription,
     months: range,
     *,
     plan: str | None,
@@ -134,15 +138,21 @@ def grant_more(
 ) -> None:
     """Bring these months up to a larger plan, as far as anything was granted of them: a change owes no more."""
     for cycle in months:
-        grant_cycle(conn, app, it, cycle, plan=plan, only_more=True, now=now, payment_id=payment_id, event_id=event_id)
+        grant_cycle(
+            conn, app, subscription, cycle, plan=plan, only_more=True, now=now, payment_id=payment_id, event_id=event_id
+        )
 
 
-def _due_cycles(it: Subscription, now: datetime) -> list[int]:
+def _due_cycles(subscription: Subscription, now: datetime) -> list[int]:
     """What is due, oldest first. A month that is withheld holds up none that was paid for."""
-    cycle = it.next_cycle
+    cycle = subscription.next_cycle
     due: list[int] = []
-    while it.start_of(cycle) <= now and it.start_of(cycle) < it.paid_to and len(due) < MOST_CYCLES_A_PASS:
-        due += [cycle] if it.is_due(cycle, now) else []
+    while (
+        subscription.start_of(cycle) <= now
+        and subscription.start_of(cycle) < subscription.paid_to
+        and len(due) < MOST_CYCLES_A_PASS
+    ):
+        due += [cycle] if subscription.is_due(cycle, now) else []
         cycle += 1
     return due
 
@@ -166,7 +176,7 @@ def _post(
     subscriptions.save_cycles(
         conn, many, parked={it.id for it in many if it.plan not in catalog.current()[it.app].plans}
     )
-    messages.tell(conn, [_told(grant, outcome) for grant, outcome in applied], now=now)
+    messages.emit(conn, [_told(grant, outcome) for grant, outcome in applied], now=now)
     reversals.follow(conn, app, [it for it in many if it.id in granted], now=now, event_id=event_id)
     return sum(outcome.units for _, outcome in applied)
 
@@ -185,7 +195,7 @@ def _told(grant: Grant, outcome: Outcome) -> Message:
 
 def _movement(
     app: App,
-    it: Subscription,
+    subscription: Subscription,
     plan_key: str | None,
     cycle: int,
     before: tuple[int, list[str]],
@@ -193,36 +203,36 @@ def _movement(
     event_id: str | None,
 ) -> list[Grant]:
     plan = app.plans.get(plan_key or "")
-    units = it.units_of(cycle, plan.key, plan.units) if plan else 0
+    units = subscription.units_of(cycle, plan.key, plan.units) if plan else 0
     already, sources = before
     if plan is None or units <= already or f"plan:{plan.key}" in sources:
         return []
-    lapses = plan.expires_after == "period"
+    expires = plan.expires_after == "period"
     return [
         Grant(
             app=app.slug,
-            customer=it.customer,
-            key=f"grant:{it.provider_id}:{cycle}" + (f":{plan.key}" if already else ""),
+            customer=subscription.customer,
+            key=f"grant:{subscription.provider_id}:{cycle}" + (f":{plan.key}" if already else ""),
             units=units - already,
             type="subscription_grant",
             source=f"plan:{plan.key}",
             reason=f"{plan.key}, cycle {cycle}",
             expires_after=None if isinstance(plan.expires_after, str) else plan.expires_after,
-            expires_at=it.start_of(cycle + 1) + CYCLE_GRACE if lapses else None,
+            expires_at=subscription.start_of(cycle + 1) + CYCLE_GRACE if expires else None,
             price_minor=plan.price_minor,
             currency=plan.currency,
             payment_id=payment_id,
-            subscription_id=it.id,
+            subscription_id=subscription.id,
             cycle=cycle,
-            per_period=lapses,
+            per_period=expires,
             meta={
                 "plan": plan.key,
                 "units": units,
                 "cycle": cycle,
-                "cycle_start": it.start_of(cycle).isoformat(),
-                "subscription": it.provider_id,
+                "cycle_start": subscription.start_of(cycle).isoformat(),
+                "subscription": subscription.provider_id,
                 **({"event": event_id} if event_id else {}),
             },
-            actor="schedule" if event_id is None else it.provider,
+            actor="schedule" if event_id is None else subscription.provider,
         )
     ]

@@ -44,17 +44,17 @@ def bring(
     post(conn, movements, now=now)
 
 
-def _told(app: App, it: Subscription, target: Target, event_id: str | None) -> dict[str, Any]:
+def _told(app: App, subscription: Subscription, target: Target, event_id: str | None) -> dict[str, Any]:
     paid = zip(target.states, target.payments, strict=True)
     return {
         "app": app.slug,
-        "customer": it.customer,
+        "customer": subscription.customer,
         "reason": "; ".join(f"{state.replace('_', ' ')}: {reference}" for state, reference in paid),
-        "actor": it.provider if event_id else "schedule",
+        "actor": subscription.provider if event_id else "schedule",
         "meta": {
             "payment": ", ".join(target.payments),
-            "provider": it.provider,
-            "subscription": it.provider_id,
+            "provider": subscription.provider,
+            "subscription": subscription.provider_id,
             **({"event": event_id} if event_id else {}),
         },
     }

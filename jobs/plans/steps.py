@@ -64,45 +64,51 @@ def unknown_plan(app: App, plan: str | None, price_id: str | None) -> str:
     return f"neither price {price_id!r} nor plan {plan!r} is in the catalog of {app.slug}, which has {known}; {MEND}"
 
 
-def promise(conn: Connection, app: App, fact: SubscriptionChanged | PeriodPaid, it: Subscription) -> None:
+def promise(conn: Connection, app: App, fact: SubscriptionChanged | PeriodPaid, subscription: Subscription) -> None:
     """What our checkout promised this customer for the first month of this plan."""
     sold = checkouts.promised(conn, app.slug, fact.provider, fact.checkout, ()) if fact.checkout else None
-    if sold is not None and sold.plan is not None and sold.customer == it.customer:
-        it.promised_plan, it.promised_units, it.promised_cycle = sold.plan, sold.units, it.next_cycle
+    if sold is not None and sold.plan is not None and sold.customer == subscription.customer:
+        subscription.promised_plan, subscription.promised_units, subscription.promised_cycle = (
+            sold.plan,
+            sold.units,
+            subscription.next_cycle,
+        )
 
 
-def hold(it: Subscription, plan: str | None, at: datetime) -> None:
+def hold(subscription: Subscription, plan: str | None, at: datetime) -> None:
     """The subscription had this plan then; what is told of an earlier time does not change the plan that it has."""
-    if plan is not None and at >= it.plan_at:
-        it.plan, it.plan_at = plan, at
+    if plan is not None and at >= subscription.plan_at:
+        subscription.plan, subscription.plan_at = plan, at
 
 
-def count_anew(it: Subscription, anchor: datetime) -> None:
+def count_anew(subscription: Subscription, anchor: datetime) -> None:
     """A new anchor starts a new count of months. The next one is its first that begins after the last one of the old
     count: an anchor that is moved by seconds, or turns out to lie in the past, grants no month again.
     """
-    after = it.start_of(it.next_cycle - 1) + SLACK
+    after = subscription.start_of(subscription.next_cycle - 1) + SLACK
     months = max(0, cycles.cycle_at(anchor, after) + 1)
-    it.anchor, it.cycle_base = anchor, it.next_cycle - months
+    subscription.anchor, subscription.cycle_base = anchor, subscription.next_cycle - months
 
 
-def recount(conn: Connection, it: Subscription) -> None:
+def recount(conn: Connection, subscription: Subscription) -> None:
     """Work out anew which months were paid for, and of which the money went back whole.
 
     A change that stands pays for its share of the months to come though their own payment went back: they are owed, and
     what that payment had paid for of them is clawed back by its target.
     """
-    known = payments.periods(conn, it.id, it.anchor)
+    known = payments.periods(conn, subscription.id, subscription.anchor)
     whole = [paid for paid in known if paid.change_cycle is None]
-    it.withheld = {why: period for why, period in it.withheld.items() if not why.startswith(RETURNED)}
+    subscription.withheld = {
+        why: period for why, period in subscription.withheld.items() if not why.startswith(RETURNED)
+    }
     for paid in whole:
-        if paid.went_back:
-            it.withhold(RETURNED + paid.reference, Period.paid(paid.start, paid.end))
-    gone = [Period.paid(paid.start, paid.end) for paid in whole if paid.went_back]
-    stands = [(paid.start, paid.end) for paid in whole if not paid.went_back]
+        if paid.was_reversed:
+            subscription.withhold(RETURNED + paid.reference, Period.paid(paid.start, paid.end))
+    gone = [Period.paid(paid.start, paid.end) for paid in whole if paid.was_reversed]
+    stands = [(paid.start, paid.end) for paid in whole if not paid.was_reversed]
     for paid in known:
-        if paid.change_cycle is not None and not paid.went_back:
-            start = it.start_of(paid.change_cycle)
+        if paid.change_cycle is not None and not paid.was_reversed:
+            start = subscription.start_of(paid.change_cycle)
             stands += [(start, paid.end)] if any(period.has(start) for period in gone) else []
-    it.paid = merged(Period.paid(start, end) for start, end in stands)
-    it.paid_until = max((end for _, end in stands), default=None)
+    subscription.paid = merged(Period.paid(start, end) for start, end in stands)
+    subscription.paid_until = max((end for _, end in stands), default=None)

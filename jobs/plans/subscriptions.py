@@ -43,52 +43,62 @@ def change(conn: Connection, app: App, fact: SubscriptionChanged, *, now: dateti
     return it.customer
 
 
-def _take_over(conn: Connection, app: App, fact: SubscriptionChanged, it: Subscription, now: datetime) -> None:
-    if fact.anchor != it.anchor:
-        steps.count_anew(it, fact.anchor)
-        steps.recount(conn, it)
-    steps.hold(it, steps.plan_named(app, fact.plan, fact.price_id), fact.changed_at)
-    it.status, it.changed_at = fact.status, fact.changed_at
-    it.current_period_end = fact.period_end or it.current_period_end
-    _note_pause(it, fact.changed_at)
-    _note_bill(conn, app, fact, it)
-    subscriptions.save(conn, it, now=now)
-    activation.ensure(conn, app, it, now=now)
+def _take_over(
+    conn: Connection, app: App, fact: SubscriptionChanged, subscription: Subscription, now: datetime
+) -> None:
+    if fact.anchor != subscription.anchor:
+        steps.count_anew(subscription, fact.anchor)
+        steps.recount(conn, subscription)
+    steps.hold(subscription, steps.plan_named(app, fact.plan, fact.price_id), fact.changed_at)
+    subscription.status, subscription.changed_at = fact.status, fact.changed_at
+    subscription.current_period_end = fact.period_end or subscription.current_period_end
+    _note_pause(subscription, fact.changed_at)
+    _note_bill(conn, app, fact, subscription)
+    subscriptions.save(conn, subscription, now=now)
+    activation.ensure(conn, app, subscription, now=now)
 
 
-def _grant_change(conn: Connection, app: App, fact: SubscriptionChanged, it: Subscription, now: datetime) -> None:
+def _grant_change(
+    conn: Connection, app: App, fact: SubscriptionChanged, subscription: Subscription, now: datetime
+) -> None:
     """Bring the month of the change up to the plan that it had then, though we hear of it late; and those after it, if
     it has that plan still. An object that was fetched tells of the present, whatever the event's time.
     """
     plan = steps.plan_named(app, fact.plan, fact.price_id)
     if plan is None or fact.status not in PAYING:
         return
-    first = it.cycle_at(now if fact.is_current else min(fact.changed_at, now))
-    after = it.next_cycle if it.plan_at <= fact.changed_at else min(first + 1, it.next_cycle)
+    first = subscription.cycle_at(now if fact.is_current else min(fact.changed_at, now))
+    after = (
+        subscription.next_cycle if subscription.plan_at <= fact.changed_at else min(first + 1, subscription.next_cycle)
+    )
     for cycle in range(first, after):
-        if it.is_due(cycle, now):
-            grants.grant_more(conn, app, it, range(cycle, cycle + 1), plan=plan, now=now, event_id=fact.event_id)
+        if subscription.is_due(cycle, now):
+            grants.grant_more(
+                conn, app, subscription, range(cycle, cycle + 1), plan=plan, now=now, event_id=fact.event_id
+            )
 
 
-def _note_bill(conn: Connection, app: App, fact: SubscriptionChanged, it: Subscription) -> None:
+def _note_bill(conn: Connection, app: App, fact: SubscriptionChanged, subscription: Subscription) -> None:
     """A period turns before its bill is paid, and Stripe calls the subscription active meanwhile. Where we are told of
     its paid bills, the months of one that is not paid yet wait for it.
     """
     if not fact.latest_invoice or not fact.period_start or not fact.period_end:
         return
-    if payments.has_any(conn, it.id) and not payments.is_known(conn, app.slug, fact.provider, fact.latest_invoice):
-        it.withhold(fact.latest_invoice, Period.paid(fact.period_start, fact.period_end))
+    if payments.has_any(conn, subscription.id) and not payments.is_known(
+        conn, app.slug, fact.provider, fact.latest_invoice
+    ):
+        subscription.withhold(fact.latest_invoice, Period.paid(fact.period_start, fact.period_end))
 
 
-def _note_pause(it: Subscription, at: datetime) -> None:
+def _note_pause(subscription: Subscription, at: datetime) -> None:
     """Months that begin in a pause are owed by nobody, unless they are paid for."""
-    going_on = it.withheld.get(PAUSED)
-    if it.status == PAUSED and going_on is None:
-        it.withhold(PAUSED, Period(at, None))
-    elif it.status != PAUSED and going_on is not None:
-        it.release(PAUSED)
+    going_on = subscription.withheld.get(PAUSED)
+    if subscription.status == PAUSED and going_on is None:
+        subscription.withhold(PAUSED, Period(at, None))
+    elif subscription.status != PAUSED and going_on is not None:
+        subscription.release(PAUSED)
         if going_on.start < at:
-            it.withhold(f"{PAUSED}:{going_on.start.isoformat()}", Period(going_on.start, at))
+            subscription.withhold(f"{PAUSED}:{going_on.start.isoformat()}", Period(going_on.start, at))
 
 
 def _begin(conn: Connection, app: App, fact: SubscriptionChanged, now: datetime) -> Subscription:

@@ -21,7 +21,7 @@ class Window:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class Fetched:
     """One event of the provider's, or (`is_object`) an object as an event of ours.
 
     `needs_asking`: it tells nothing before its provider is asked, when it is applied. `is_old`: the object was made
@@ -32,9 +32,9 @@ class Told:
     type: str
     payload: dict[str, Any]
     is_object: bool = False
-    needs_asking: bool = False
+    needs_refetch: bool = False
     is_old: bool = False
 
-    def with_object(self, thing: dict[str, Any]) -> Told:
+    def with_object(self, thing: dict[str, Any]) -> Fetched:
         """The same about another copy of the object."""
         return replace(self, payload={**self.payload, "data": {"object": thing}})

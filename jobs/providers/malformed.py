@@ -15,7 +15,7 @@ MOST_PLACES = 3
 LONGEST_VALUE = 60
 
 
-class Unreadable(ValueError):
+class MalformedEvent(ValueError):
     """`value`, out of an event, is not what was `expected` there; `name` is its field's, where that is known."""
 
     def __init__(self, value: Any, expected: str, name: str = "") -> None:
@@ -34,7 +34,7 @@ def malformed(event: Event, error: Exception) -> Unprocessable:
 
 
 def _what(event: Event, error: Exception) -> str:
-    if isinstance(error, Unreadable):
+    if isinstance(error, MalformedEvent):
         found = (path for path in _places(event.payload, error.value) if path.endswith(error.name))
         places = list(islice(found, MOST_PLACES + 1))
         return f"{' or '.join(places)}: {error}" if 0 < len(places) <= MOST_PLACES else str(error)

@@ -15,10 +15,10 @@ from typing import Any, Protocol
 import orjson
 import structlog
 
-from jobs.chunks import Step
+from jobs.chunks import Chunk
 from jobs.inbox import events
 from jobs.providers.facts import AnyFact
-from jobs.providers.fetched import Told, Window
+from jobs.providers.fetched import Fetched, Window
 from jobs.providers.paypal import reconciliation
 from jobs.providers.stripe import reconciliation as stripe_reconcile
 from jobs.reconciliation import facts as reconcile_facts
@@ -49,13 +49,13 @@ class Source(Protocol):
     """What a provider's module of reconciliation has. `PARTS` are its lists: each gives a page and where it goes on."""
 
     NAME: str
-    PARTS: Mapping[str, Callable[[App, Window, str | None], tuple[list[Told], str | None]]]
+    PARTS: Mapping[str, Callable[[App, Window, str | None], tuple[list[Fetched], str | None]]]
 
     def is_reachable(self, app: App) -> bool: ...
     def account(self, app: App) -> str: ...
     def now_there(self, app: App, now: datetime) -> datetime: ...
-    def completed(self, app: App, told: Told) -> Told: ...
-    def named_app(self, told: Told) -> str | None: ...
+    def completed(self, app: App, told: Fetched) -> Fetched: ...
+    def named_app(self, told: Fetched) -> str | None: ...
     def why_unpaid(self, app: App, ids: tuple[str, ...]) -> str | None: ...
 
 
@@ -80,7 +80,7 @@ class Finding:
 
 
 @dataclass(slots=True)
-class Chunk:
+class Page:
     """What one page came to. `done` of `total` lists are finished; `after` is where to go on, None at the end."""
 
     place: str
@@ -91,7 +91,7 @@ class Chunk:
     after: dict[str, Any] | None = None
 
 
-def chunks(*, now: datetime, back: timedelta, app: str | None = None, is_from_before: bool = False) -> Iterator[Chunk]:
+def chunks(*, now: datetime, back: timedelta, app: str | None = None, is_from_before: bool = False) -> Iterator[Page]:
     """All chunks, the whole account included, each done when it is yielded.
 
     `is_from_before`: also what was paid before the app was at home here, as after the loss of a database.
@@ -105,22 +105,22 @@ def chunks(*, now: datetime, back: timedelta, app: str | None = None, is_from_be
         after = it.after
 
 
-def recent(*, now: datetime, app: str | None = None, after: Any = None) -> Step:
+def recent(*, now: datetime, app: str | None = None, after: Any = None) -> Chunk:
     """One chunk over the last hours: a webhook that never came is credit within minutes all the same."""
-    return _step(chunk(now=now, app=app, after=after, back=RECENT))
+    return _chunk(chunk(now=now, app=app, after=after, back=RECENT))
 
 
-def whole(*, now: datetime, app: str | None = None, after: Any = None) -> Step:
+def whole(*, now: datetime, app: str | None = None, after: Any = None) -> Chunk:
     """One chunk over as many days as providers keep their events."""
-    return _step(chunk(now=now, app=app, after=after, back=timedelta(days=WHOLE_DAYS), is_whole=True))
+    return _chunk(chunk(now=now, app=app, after=after, back=timedelta(days=WHOLE_DAYS), is_whole=True))
 
 
-def _step(it: Chunk) -> Step:
-    found = [asdict(finding) for finding in it.found]
+def _chunk(page: Page) -> Chunk:
+    found = [asdict(finding) for finding in page.found]
     for finding in found:
         if finding["kind"] != "skipped":
             log.warning("reconciliation", **finding)
-    return Step(it.counts, it.after, found)
+    return Chunk(page.counts, page.after, found)
 
 
 def chunk(
@@ -131,12 +131,12 @@ def chunk(
     after: dict[str, Any] | None = None,
     is_whole: bool = False,
     is_from_before: bool = False,
-) -> Chunk:
+) -> Page:
     """One page of one list of one app's provider, and where the next one is. `now` of the first chunk holds for all."""
     units = list(_units(app, is_whole))
     began_at = datetime.fromisoformat(after["now"]) if after else now
     index = _index(units, after)
-    it = Chunk(" ".join(units[index]) if units else "", total=len(units))
+    it = Page(" ".join(units[index]) if units else "", total=len(units))
     if after is None:
         it.found += _skipped(app)
     if not units:
@@ -209,7 +209,7 @@ def _last_of(units: list[Unit], index: int) -> int:
 
 
 def _look(
-    it: Chunk,
+    page: Page,
     app: App,
     source: Source,
     part: str,
@@ -220,26 +220,28 @@ def _look(
 ) -> str | None:
     database.release()
     told, following = source.PARTS[part](app, window, cursor)
-    it.counts["looked_at"] += len(told)
+    page.counts["looked_at"] += len(told)
     missed = _missed(app, source, told, now)
     for each in missed:
         complete = source.completed(app, each)
         if events.receive(app.slug, source.NAME, each.event_id, each.type, _written(complete), now=now):
-            it.counts["missed_objects" if each.is_object else "missed_events"] += 1
+            page.counts["missed_objects" if each.is_object else "missed_events"] += 1
     if missed:
         _apply_pending(now)
     if window.is_whole:
-        _tell_unknown_prices(it, app, source, told, since, now)
+        _tell_unknown_prices(page, app, source, told, since, now)
     elif missed:
-        _tell_dead(it, app, source, reconciling.dead_events(app.slug, source.NAME, [each.event_id for each in missed]))
+        _tell_dead(
+            page, app, source, reconciling.dead_events(app.slug, source.NAME, [each.event_id for each in missed])
+        )
     return following
 
 
-def _written(told: Told) -> str:
+def _written(told: Fetched) -> str:
     return orjson.dumps(told.payload).decode()
 
 
-def _missed(app: App, source: Source, told: list[Told], now: datetime) -> list[Told]:
+def _missed(app: App, source: Source, told: list[Fetched], now: datetime) -> list[Fetched]:
     """What of it we have to hear of, the oldest first; what we know of is noted as seen."""
     known = reconciling.known_events(app.slug, source.NAME, [each.event_id for each in told])
     is_shared = _is_shared(app, source)
@@ -255,14 +257,14 @@ def _missed(app: App, source: Source, told: list[Told], now: datetime) -> list[T
     return missed
 
 
-def _is_for(app: App, source: Source, told: Told, facts: list[AnyFact] | None, is_shared: bool) -> bool:
+def _is_for(app: App, source: Source, told: Fetched, facts: list[AnyFact] | None, is_shared: bool) -> bool:
     """Whether it concerns this app, and (an object) is news.
 
     On an account that several apps share, what names no app is an app's only where we know it otherwise.
     """
     named = source.named_app(told)
     is_named = named == app.slug
-    if told.needs_asking:
+    if told.needs_refetch:
         return is_named or (named is None and not is_shared)
     if told.is_object:
         return any(
@@ -286,7 +288,7 @@ def _is_shared(app: App, source: Source) -> bool:
     )
 
 
-def _facts(app: App, source: Source, told: Told, now: datetime) -> list[AnyFact] | None:
+def _facts(app: App, source: Source, told: Fetched, now: datetime) -> list[AnyFact] | None:
     """What it tells; nothing where it is none of ours, None where it cannot be understood."""
     event = Event(0, app.slug, source.NAME, told.event_id, told.type, told.payload, now)
     try:
@@ -303,13 +305,15 @@ def _apply_pending(now: datetime) -> None:
             break
 
 
-def _tell_dead(it: Chunk, app: App, source: Source, dead: Iterable[tuple[str, str | None]]) -> None:
+def _tell_dead(page: Page, app: App, source: Source, dead: Iterable[tuple[str, str | None]]) -> None:
     for event_id, error in dead:
-        it.counts["dead"] += 1
-        it.found.append(Finding(app.slug, source.NAME, "dead", event_id, error or "dead"))
+        page.counts["dead"] += 1
+        page.found.append(Finding(app.slug, source.NAME, "dead", event_id, error or "dead"))
 
 
-def _tell_unknown_prices(it: Chunk, app: App, source: Source, told: list[Told], since: datetime, now: datetime) -> None:
+def _tell_unknown_prices(
+    page: Page, app: App, source: Source, told: list[Fetched], since: datetime, now: datetime
+) -> None:
     """What names this app and is sold at a price that no plan of it has. On an account there may be others, of other
     apps or for other things: they name none. What a dead event tells of is not told again.
     """
@@ -320,18 +324,18 @@ def _tell_unknown_prices(it: Chunk, app: App, source: Source, told: list[Told], 
             reference, detail = reconcile_facts.of_no_plan(app, fact) or ("", "")
             if reference and not reconciling.has_dead_event_about(app.slug, source.NAME, reference, since=since):
                 customer = getattr(fact, "customer", None)
-                it.found.append(Finding(app.slug, source.NAME, "unknown_price", reference, detail, customer=customer))
+                page.found.append(Finding(app.slug, source.NAME, "unknown_price", reference, detail, customer=customer))
 
 
-def _look_at_dead(it: Chunk, app: App, source: Source, cursor: str | None, since: datetime) -> str | None:
+def _look_at_dead(page: Page, app: App, source: Source, cursor: str | None, since: datetime) -> str | None:
     """Nothing is well while an event is dead, whoever tried to apply it: this run or the webhook's own."""
     rows = reconciling.dead_since(app.slug, source.NAME, since=since, after=int(cursor or 0), limit=DEAD_AT_ONCE)
-    _tell_dead(it, app, source, [(event_id, error) for _, event_id, error in rows])
+    _tell_dead(page, app, source, [(event_id, error) for _, event_id, error in rows])
     return str(rows[-1][0]) if len(rows) == DEAD_AT_ONCE else None
 
 
 def _look_at_credits(
-    it: Chunk, app: App, source: Source, cursor: str | None, since: datetime, now: datetime
+    page: Page, app: App, source: Source, cursor: str | None, since: datetime, now: datetime
 ) -> str | None:
     """The other way: each credited payment that no list has shown is asked for by its id."""
     rows = reconciling.unconfirmed(app.slug, source.NAME, since=since, after=int(cursor or 0), limit=CREDITS_AT_ONCE)
@@ -340,9 +344,9 @@ def _look_at_credits(
         if reason is None:
             reconciling.confirm(app.slug, source.NAME, [row.reference], now=now)
             continue
-        it.counts["unbacked"] += 1
+        page.counts["unbacked"] += 1
         detail = f"payment {row.id} of {row.customer!r} credited {row.units} units, but {reason}"
         who: dict[str, Any] = {"customer": row.customer, "units": row.units, "payment": row.id}
-        it.found.append(Finding(app.slug, source.NAME, "unbacked", row.reference, detail, **who))
-    it.counts["looked_at"] += len(rows)
+        page.found.append(Finding(app.slug, source.NAME, "unbacked", row.reference, detail, **who))
+    page.counts["looked_at"] += len(rows)
     return str(rows[-1].id) if len(rows) == CREDITS_AT_ONCE else None

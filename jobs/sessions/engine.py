@@ -14,9 +14,8 @@ from typing import Any
 import psycopg
 
 from jobs import dead_letters
-from jobs.chunks import Step
-from jobs.sessions import gate
-from jobs.sessions import lifecycle as steps
+from jobs.chunks import Chunk
+from jobs.sessions import gate, lifecycle
 from models import database
 from models.catalog import catalog
 from models.catalog.apps import App
@@ -35,7 +34,7 @@ def run_due(*, now: datetime) -> int:
     return sum(_to_the_end(start_waiting, now)) + sum(_to_the_end(settle, now))
 
 
-def _to_the_end(job: Callable[..., Step], now: datetime) -> Iterator[int]:
+def _to_the_end(job: Callable[..., Chunk], now: datetime) -> Iterator[int]:
     after: Any = True
     while after is not None:
         step = job(now=now)
@@ -43,27 +42,27 @@ def _to_the_end(job: Callable[..., Step], now: datetime) -> Iterator[int]:
         after = step.after
 
 
-def start_waiting(*, now: datetime, app: str | None = None, after: Any = None) -> Step:
+def start_waiting(*, now: datetime, app: str | None = None, after: Any = None) -> Chunk:
     """Start waiting sessions whose cooldown is over and whose credit is there; refuse those that waited too long."""
     named = sessions.startable(now=now, app=app, limit=CHUNK)
     # A full chunk may have been one of those who wait in vain, with one behind them who does not.
     return _each(named, _start, now, goes_on=len(named) == CHUNK)
 
 
-def settle(*, now: datetime, app: str | None = None, after: Any = None) -> Step:
+def settle(*, now: datetime, app: str | None = None, after: Any = None) -> Chunk:
     """End active sessions whose heartbeat is lost, whose balance is used up or whose time is up."""
     named = sessions.due(now=now, app=app, limit=CHUNK)
     step = _each(named, _settle, now, goes_on=len(named) == CHUNK)
-    return step if step.counts["ended"] else Step(step.counts)
+    return step if step.counts["ended"] else Chunk(step.counts)
 
 
-def _each(named: list[tuple[str, str]], work: Work, now: datetime, *, goes_on: bool) -> Step:
+def _each(named: list[tuple[str, str]], work: Work, now: datetime, *, goes_on: bool) -> Chunk:
     counts = {"started": 0, "refused": 0} if work is _start else {"ended": 0}
     for app, session_id in named:
         done = _try(app, session_id, work, now)
         if done in counts:
             counts[done] += 1
-    return Step(counts, after=True if goes_on else None)
+    return Chunk(counts, after=True if goes_on else None)
 
 
 def _try(app: str, session_id: str, work: Work, now: datetime) -> str | None:
@@ -86,7 +85,7 @@ def _try(app: str, session_id: str, work: Work, now: datetime) -> str | None:
 
 def _put_off(app: str, session_id: str, error: Exception, now: datetime) -> None:
     dead_letters.log_defect(error, app=app, session=session_id)
-    text = dead_letters.told(error, "It is tried again by itself")
+    text = dead_letters.operator_message(error, "It is retried automatically.")
     attempts = sessions.put_off(app, session_id, now=now, wait=dead_letters.backoff)
     details = {"id": session_id, "attempts": attempts}
     database.transact(lambda conn: dead_letters.log_error(conn, app, "SESSION", None, details, text, now))
@@ -95,15 +94,15 @@ def _put_off(app: str, session_id: str, error: Exception, now: datetime) -> None
 def _start(conn: Connection, app: App, session: Session, owner: Owner, now: datetime) -> str | None:
     if session.state != "waiting":
         return None
-    judged = gate.judge(conn, app, owner.customer, owner, now=now)
-    if not judged.reasons:
-        steps.begin(conn, app, owner, session, free=judged.free, now=now)
+    eligibility = gate.check(conn, app, owner.customer, owner, now=now)
+    if not eligibility.reasons:
+        lifecycle.start(conn, app, owner, session, free=eligibility.free, now=now)
         return "started"
     assert session.wait_until is not None
-    if "cooldown" not in judged.reasons and session.wait_until <= now:
+    if "cooldown" not in eligibility.reasons and session.wait_until <= now:
         session.state, session.ended_at = "refused", max(session.wait_until, session.starts_at or session.wait_until)
     # Another session may have ended meanwhile, and the cooldown has begun anew.
-    session.starts_at, session.tried_at = judged.cooldown_until or session.starts_at, now
+    session.starts_at, session.tried_at = eligibility.cooldown_until or session.starts_at, now
     sessions.save(conn, session)
     return "refused" if session.state == "refused" else None
 
@@ -112,11 +111,11 @@ def _settle(conn: Connection, app: App, session: Session, owner: Owner, now: dat
     """As of the moment at which it was due, however late the engine comes."""
     if session.state != "active":
         return None
-    session.due_at = steps.due_at(app, session)
+    session.due_at = lifecycle.due_at(app, session)
     while session.state == "active" and session.due_at is not None and session.due_at <= now:
         if not _goes_on(conn, app, session, owner, now):
             by, ended_at = _end_of(app, session)
-            steps.finish(conn, app, owner, session, by=by, ended_at=ended_at, now=now)
+            lifecycle.end(conn, app, owner, session, by=by, ended_at=ended_at, now=now)
             return "ended"
     sessions.save(conn, session)
     return None
@@ -125,18 +124,18 @@ def _settle(conn: Connection, app: App, session: Session, owner: Owner, now: dat
 def _goes_on(conn: Connection, app: App, session: Session, owner: Owner, now: datetime) -> bool:
     """Whether what it holds is used up and there is more: the hold grows, and the session is due later."""
     assert session.ends_by is not None
-    before, lost_at = session.ends_by, steps.lost_at(app, session)
+    before, lost_at = session.ends_by, lifecycle.lost_at(app, session)
     if before == session.longest_until or (lost_at is not None and lost_at <= before):
         return False
-    steps.extend(conn, app, owner, session, now=now)
-    session.due_at = steps.due_at(app, session)
+    lifecycle.extend(conn, app, owner, session, now=now)
+    session.due_at = lifecycle.due_at(app, session)
     return session.ends_by > before
 
 
 def _end_of(app: App, session: Session) -> tuple[str, datetime]:
     """(why, when) it ended. A session that was left ended with its last sign of life."""
     assert session.ends_by is not None
-    lost_at = steps.lost_at(app, session)
+    lost_at = lifecycle.lost_at(app, session)
     if lost_at is not None and lost_at <= session.ends_by:
         assert session.heartbeat_at is not None
         return "heartbeat", session.heartbeat_at

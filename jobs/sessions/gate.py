@@ -26,7 +26,7 @@ WAITED_FOR = frozenset({"cooldown", "balance"})
 
 
 @dataclass(frozen=True, slots=True)
-class Judgement:
+class Eligibility:
     """What the gate found. `reasons` is empty where a session may start; `free` says that it costs nothing.
 
     `cooldown_until` is None when the cooldown is over, `active` the id of a session that is in the way,
@@ -81,7 +81,7 @@ def of(app: App) -> Sessions:
     return app.sessions
 
 
-def judge(conn: Connection, app: App, customer: str, owner: Owner | None, *, now: datetime) -> Judgement:
+def check(conn: Connection, app: App, customer: str, owner: Owner | None, *, now: datetime) -> Eligibility:
     """What is in the way of a session now; of a customer that Scrip does not know, too.
 
     With the account locked this holds until the end of the transaction.
@@ -92,18 +92,18 @@ def judge(conn: Connection, app: App, customer: str, owner: Owner | None, *, now
     free = (owner.free_sessions_used if owner else 0) < gate.first_free
     available = balances.available(app, customer, now=now)
     cooldown_until = owner.cooldown_until if owner and owner.cooldown_until and owner.cooldown_until > now else None
-    in_the_way = {
+    blockers = {
         "tier": gate.requires_tier is not None and customers.tier(app, customer) != gate.requires_tier,
         "active_session": len(active) >= gate.concurrent,
         "cooldown": cooldown_until is not None,
         "balance": not free and available < gate.minimum_balance,
     }
-    return Judgement(
-        reasons=[reason for reason, is_so in in_the_way.items() if is_so],
+    return Eligibility(
+        reasons=[reason for reason, is_so in blockers.items() if is_so],
         available=available,
         required=gate.minimum_balance,
         cooldown_until=cooldown_until,
-        active=active[0].external_id if in_the_way["active_session"] else None,
+        active=active[0].external_id if blockers["active_session"] else None,
         waiting=next((it.external_id for it in there if it.state == "waiting"), None),
         free=free,
         tier=gate.requires_tier,
@@ -119,7 +119,7 @@ def eligibility(app: App, customer: str, *, now: datetime) -> dict[str, Any]:
     of(app)
     database.fetch("SELECT 1")  # a connection that was lost while it idled is replaced before it is used
     conn = database.connection()
-    found = judge(conn, app, customer, sessions.owner(conn, app.slug, customer), now=now)
+    found = check(conn, app, customer, sessions.owner(conn, app.slug, customer), now=now)
     missing = {"tier", "balance"} & set(found.reasons)
     return {
         "eligible": not found.reasons,

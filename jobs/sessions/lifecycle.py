@@ -21,7 +21,7 @@ from models.ledger import balances
 from models.ledger.post import post
 from models.outbox import messages
 from models.outbox.messages import Message
-from models.planning.movements import Capture, Extend, Outcome, Place, Take
+from models.planning.movements import Capture, Extend, Hold, Outcome, Take
 from models.sessions import sessions
 from models.sessions.sessions import Owner, Session
 
@@ -30,7 +30,7 @@ Connection = psycopg.Connection[tuple[Any, ...]]
 NEVER = datetime(9999, 12, 31, tzinfo=timezone.utc)
 
 
-def begin(conn: Connection, app: App, owner: Owner, session: Session, *, free: bool, now: datetime) -> dict[str, Any]:
+def start(conn: Connection, app: App, owner: Owner, session: Session, *, free: bool, now: datetime) -> dict[str, Any]:
     """Start it: what it costs at the start is taken, or held. Returns the answer to its start.
 
     The gate has found nothing in the way, and the account has been locked since.
@@ -81,11 +81,11 @@ def _set_aside(conn: Connection, app: App, owner: Owner, session: Session, terms
     """Hold what `reserve` costs, or all there is. Returns what is held and what is still free."""
     rate = app.rates[terms.rate or ""]
     session.rate, session.price = rate.key, [rate.units, rate.per, rate.minimum]
-    place = Place(
+    place = Hold(
         **_common(app, owner, session),
         key=_key(session),
         units=_price(rate, terms.reserve),
-        at_most=True,
+        up_to=True,
         expires_at=NEVER,
         reason=rate.key,
         meta=_meta(session),
@@ -108,7 +108,7 @@ def extend(conn: Connection, app: App, owner: Owner, session: Session, *, now: d
     session.ends_by = _paid_until(session, rate, outcome.units)
 
 
-def hear(app: App, session: Session, *, now: datetime) -> None:
+def record_heartbeat(app: App, session: Session, *, now: datetime) -> None:
     """Note a heartbeat. From the first one on the engine misses them."""
     session.heartbeat_at = max(now, session.heartbeat_at or now)
     session.due_at = due_at(app, session)
@@ -127,7 +127,7 @@ def lost_at(app: App, session: Session) -> datetime | None:
     return session.heartbeat_at + app.sessions.heartbeat_timeout
 
 
-def finish(
+def end(
     conn: Connection,
     app: App,
     owner: Owner,
@@ -209,7 +209,7 @@ def _write(conn: Connection, session: Session) -> None:
 
 def _tell(conn: Connection, owner: Owner, session: Session, type_: str, answer: dict[str, Any], now: datetime) -> None:
     data = {"session": session.external_id, **{name: value for name, value in answer.items() if name != "id"}}
-    messages.tell(conn, [Message(session.app, type_, owner.customer, data)], now=now)
+    messages.emit(conn, [Message(session.app, type_, owner.customer, data)], now=now)
 
 
 def _common(app: App, owner: Owner, session: Session) -> dict[str, Any]:

@@ -14,9 +14,8 @@ from typing import Any
 import psycopg
 
 from jobs import idempotency
-from jobs.sessions import gate
-from jobs.sessions import lifecycle as steps
-from jobs.sessions.gate import Judgement
+from jobs.sessions import gate, lifecycle
+from jobs.sessions.gate import Eligibility
 from models import database, times
 from models.access import idempotency as answers
 from models.catalog.apps import App
@@ -60,22 +59,22 @@ def _start(conn: Connection, app: App, session_id: str, body: dict[str, Any], no
         return _recall(known, owner), 200
     if known is not None and known.account_id != owner.id:
         raise _taken(session_id)
-    judged = gate.judge(conn, app, customer, owner, now=now)
+    eligibility = gate.check(conn, app, customer, owner, now=now)
     waiting = known or _waiting(conn, owner)
-    if not judged.reasons:
+    if not eligibility.reasons:
         session = waiting or _new(app, owner, session_id, body, now)
-        answer = steps.begin(conn, app, owner, session, free=judged.free, now=now)
+        answer = lifecycle.start(conn, app, owner, session, free=eligibility.free, now=now)
         if session.external_id != session_id:
             # It was asked for by another id: asked again by that, it is this one still.
             said = {"customer": customer}
             answers.remember(conn, app.slug, "session", session_id, customer, said, answer, now=now)
         return answer, 201
     if waiting is None:
-        if not (body.get("wait") and judged.may_wait):
-            raise judged.refusal(now)
+        if not (body.get("wait") and eligibility.may_wait):
+            raise eligibility.refusal(now)
         waiting = _new(app, owner, session_id, body, now)
-        _wait(conn, app, waiting, judged, now)
-    return _waits(waiting, judged), 202
+        _wait(conn, app, waiting, eligibility, now)
+    return _waits(waiting, eligibility), 202
 
 
 def _recall(known: Session, owner: Owner) -> Answer:
@@ -98,21 +97,21 @@ def _new(app: App, owner: Owner, session_id: str, body: dict[str, Any], now: dat
     return Session(session_id, app.slug, owner.id, "waiting", now, metadata=body.get("metadata"))
 
 
-def _wait(conn: Connection, app: App, session: Session, judged: Judgement, now: datetime) -> None:
-    session.free, session.needs = judged.free, judged.required
-    session.starts_at = judged.cooldown_until or now
+def _wait(conn: Connection, app: App, session: Session, eligibility: Eligibility, now: datetime) -> None:
+    session.free, session.needs = eligibility.free, eligibility.required
+    session.starts_at = eligibility.cooldown_until or now
     session.wait_until = now + gate.of(app).wait_timeout
     sessions.insert(conn, session)
 
 
-def _waits(session: Session, judged: Judgement) -> Answer:
+def _waits(session: Session, eligibility: Eligibility) -> Answer:
     """`starts_at` is known where only the cooldown is in the way."""
-    starts_at = judged.cooldown_until if judged.reasons == ["cooldown"] else None
+    starts_at = eligibility.cooldown_until if eligibility.reasons == ["cooldown"] else None
     return {
         "id": session.external_id,
         "state": "waiting",
         "starts_at": times.write(starts_at) if starts_at else None,
-        "reasons": judged.reasons,
+        "reasons": eligibility.reasons,
     }
 
 
@@ -129,8 +128,8 @@ def _heartbeat(conn: Connection, app: App, session_id: str, now: datetime) -> An
     session, owner = sessions.lock_with_owner(conn, app.slug, session_id, now=now)
     if session.state != "active":
         raise _closed(session)
-    steps.extend(conn, app, owner, session, now=now)
-    steps.hear(app, session, now=now)
+    lifecycle.extend(conn, app, owner, session, now=now)
+    lifecycle.record_heartbeat(app, session, now=now)
     sessions.save(conn, session)
     assert session.ends_by is not None
     remaining = max(0, int((session.ends_by - now).total_seconds()))
@@ -156,8 +155,8 @@ def _end(conn: Connection, app: App, session_id: str, body: dict[str, Any], now:
     assert session.longest_until is not None
     seconds = body.get("seconds")
     if seconds is None:
-        seconds = steps.measured(session, min(now, session.longest_until))
-    return steps.finish(
+        seconds = lifecycle.measured(session, min(now, session.longest_until))
+    return lifecycle.end(
         conn, app, owner, session, by="client", ended_at=now, now=now, seconds=seconds, summary=body.get("summary")
     )
 

@@ -79,7 +79,7 @@ def revoke(key_id: int, *, now: datetime) -> None:
         raise NotFound(f"there is no key {key_id}")
 
 
-def page(app: str | None = None) -> list[dict[str, Any]]:
+def list_page(app: str | None = None) -> list[dict[str, Any]]:
     """All keys of the app, or of all apps, newest first, without their secrets."""
     names = ("id", "app", "name", "prefix", "scopes", "rate_limit_per_minute", "created_at", "revoked_at")
     rows = database.fetch(

@@ -153,16 +153,16 @@ def get(app: str, event_id: int) -> dict[str, Any]:
     rows = database.fetch(GET, [app, event_id])
     if not rows:
         raise NotFound(f"no event {event_id}")
-    shown = _shown(rows[0][:10])
-    entries = database.fetch(ENTRIES, [app, shown["event_id"]])
-    shown["payload"] = orjson.Fragment(rows[0][10])  # as it came: reading it would round numbers beyond 64 bits
-    shown["entries"] = [
+    to_json = _to_json(rows[0][:10])
+    entries = database.fetch(ENTRIES, [app, to_json["event_id"]])
+    to_json["payload"] = orjson.Fragment(rows[0][10])  # as it came: reading it would round numbers beyond 64 bits
+    to_json["entries"] = [
         dict(zip(("id", "amount", "type", "key", "created_at"), entry, strict=True)) for entry in entries
     ]
-    return shown
+    return to_json
 
 
-def page(
+def list_page(
     app: str,
     *,
     state: str | None = None,
@@ -173,7 +173,7 @@ def page(
 ) -> tuple[list[dict[str, Any]], str | None]:
     """Events of the app, newest first, and the cursor of the next page."""
     filters = {"app = %s": app, "state = %s": state, "provider = %s": provider, "type = %s": type}
-    return pagination.by_id("events", SHOWN, "id", filters, limit, cursor, _shown)
+    return pagination.by_id("events", SHOWN, "id", filters, limit, cursor, _to_json)
 
 
 def replay(app: str, event_id: int, *, now: datetime) -> None:
@@ -186,7 +186,7 @@ def replay(app: str, event_id: int, *, now: datetime) -> None:
         raise NotFound(f"no event {event_id}")
 
 
-def _shown(row: tuple[Any, ...]) -> dict[str, Any]:
+def _to_json(row: tuple[Any, ...]) -> dict[str, Any]:
     names = (
         "id",
         "event_id",

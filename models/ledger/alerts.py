@@ -12,12 +12,12 @@ from models.outbox.messages import Message
 from models.planning.state import Entry, Plan
 
 
-def messages(it: Plan) -> list[Message]:
+def messages(plan: Plan) -> list[Message]:
     """What to tell of the plan's entries, in their order."""
     told: list[Message] = []
     # Only what lapses, freezes or moves its expiry alters a lot: without that there is no expiry to look for.
-    lots = {entry_id: lot_id for entry_id, lot_id, _ in it.allocations} if it.altered_lots else None
-    for entry in it.entries:
+    lots = {entry_id: lot_id for entry_id, lot_id, _ in plan.allocations} if plan.altered_lots else None
+    for entry in plan.entries:
         thresholds = entry.account.policy.low_balance
         if thresholds and entry.amount < 0 and entry.balance_before + entry.amount <= thresholds[0]:
             told += _crossings(entry, thresholds)

@@ -76,7 +76,7 @@ LEFT JOIN held h ON h.lot_id = l.id
 
 def current(app: App, customer: str, *, now: datetime) -> dict[str, Any]:
     """The balance as it is. A customer that Scrip does not know has zeros."""
-    return _shown(app, customer, database.fetch(CURRENT, [app.slug, customer]), now)
+    return _to_json(app, customer, database.fetch(CURRENT, [app.slug, customer]), now)
 
 
 def as_of(app: App, customer: str, at: datetime, *, now: datetime) -> dict[str, Any]:
@@ -90,7 +90,7 @@ def as_of(app: App, customer: str, at: datetime, *, now: datetime) -> dict[str, 
     if at > now:
         raise Invalid([("as_of", "is in the future")])
     rows = database.fetch(AS_OF, {"app": app.slug, "customer": customer, "at": at})
-    return _shown(app, customer, rows, at)
+    return _to_json(app, customer, rows, at)
 
 
 def available(app: App, customer: str, *, now: datetime) -> int:
@@ -99,7 +99,7 @@ def available(app: App, customer: str, *, now: datetime) -> int:
     return _available(_lots(app, rows), rows[0][1] if rows else 0, now)
 
 
-def _shown(app: App, customer: str, rows: Sequence[Row], at: datetime) -> dict[str, Any]:
+def _to_json(app: App, customer: str, rows: Sequence[Row], at: datetime) -> dict[str, Any]:
     held, debt, updated_at = rows[0][:3] if rows else (0, 0, None)
     lots = _lots(app, rows)
     return {

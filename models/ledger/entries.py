@@ -54,7 +54,7 @@ class Selection:
     until: datetime | None = None
 
 
-def page(
+def list_page(
     selection: Selection, *, limit: int = 50, cursor: str | None = None
 ) -> tuple[list[dict[str, Any]], str | None]:
     """A page of entries, newest first, and the cursor of the next one (None on the last).
@@ -66,7 +66,7 @@ def page(
     (below,) = pagination.decode(of, cursor)
     read = _rows(selection, below, limit + 1)
     rows, following = pagination.cut(of, read, limit, lambda row: _position(selection, row))
-    return [shown(row) for row in rows], following
+    return [to_json(row) for row in rows], following
 
 
 def stream(selection: Selection) -> Iterator[dict[str, Any]]:
@@ -78,7 +78,7 @@ def stream(selection: Selection) -> Iterator[dict[str, Any]]:
     while True:
         rows = _rows(selection, below, CHUNK)
         for row in rows:
-            yield shown(row)
+            yield to_json(row)
         if len(rows) < CHUNK:
             return
         below = _position(selection, rows[-1])
@@ -94,16 +94,16 @@ def get(app: str, entry_id: int) -> dict[str, Any]:
     if not rows:
         raise NotFound(f"no entry {entry_id}")
     parts = database.fetch(ALLOCATIONS, [entry_id])
-    return {**shown(rows[0]), "allocations": [{"lot": lot_id, "amount": amount} for lot_id, amount in parts]}
+    return {**to_json(rows[0]), "allocations": [{"lot": lot_id, "amount": amount} for lot_id, amount in parts]}
 
 
 def newest(app: str, customer: str) -> dict[str, Any] | None:
     """The last entry of a customer, if there is one."""
     rows = _rows(Selection(app=app, customer=customer), pagination.LARGEST_POSITION, 1)
-    return shown(rows[0]) if rows else None
+    return to_json(rows[0]) if rows else None
 
 
-def shown(row: tuple[Any, ...]) -> dict[str, Any]:
+def to_json(row: tuple[Any, ...]) -> dict[str, Any]:
     """An entry as JSON. `metadata` is what the client sent along, and what the engine noted beside it."""
     id_, customer, amount, type_, reason, before, after, reverses_id, meta, created_at, *more = row
     return {

@@ -44,7 +44,7 @@ WHERE e.account_id = %(account)s AND e.seq <= %(after)s GROUP BY 1, 2, 3 ORDER B
 """
 
 
-def of_customer(app: App, customer: str, *, now: datetime) -> dict[str, Any]:
+def for_customer(app: App, customer: str, *, now: datetime) -> dict[str, Any]:
     """The lots of a customer, the oldest first and spent ones included; none for one that Scrip does not know.
 
     A lot past its expiry that is not swept yet shows its rest as taken by an `expiry` without an entry; so does the

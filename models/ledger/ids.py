@@ -10,7 +10,7 @@ from typing import Any
 
 import psycopg
 
-from models.planning.movements import Grant, Movement, Place, Reverse
+from models.planning.movements import Grant, Hold, Movement, Reverse
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 # Sources of ids for new entries, lots and holds.
@@ -25,7 +25,7 @@ NEXT_IDS = {
 def id_sources(conn: Connection, movements: Sequence[Movement], entry_ids: list[int]) -> IdSources:
     """The sources for a batch: `entry_ids` are ready; lots and holds ask for as many as the batch may make."""
     grants = sum(isinstance(movement, (Grant, Reverse)) for movement in movements)
-    places = sum(isinstance(movement, Place) for movement in movements)
+    places = sum(isinstance(movement, Hold) for movement in movements)
     return (
         _ids(conn, "entry_id_seq", entry_ids),
         _ids(conn, "lot_id_seq", [], grants),

@@ -14,8 +14,8 @@ import psycopg
 
 from models import arrays
 from models.ledger.ids import NEXT_IDS, IdSources, id_sources
-from models.planning.movements import Capture, Clawback, Extend, Freeze, Grant, Movement, Place, Release, Reverse, Take
-from models.planning.state import NEVER, Account, Hold, Lot, Posted, State
+from models.planning.movements import Capture, Clawback, Extend, Freeze, Grant, Hold, Movement, Release, Reverse, Take
+from models.planning.state import NEVER, Account, Lot, OpenHold, Posted, State
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
@@ -96,12 +96,12 @@ def _load_unsettled(conn: Connection, state: State, movements: Iterable[Movement
 
 
 def _load_holds(conn: Connection, state: State, movements: Iterable[Movement]) -> None:
-    named = [(m.app, m.key) for m in movements if isinstance(m, Place)]
+    named = [(m.app, m.key) for m in movements if isinstance(m, Hold)]
     named += [(m.app, m.hold_key) for m in movements if isinstance(m, (Capture, Extend, Release))]
     if not named:
         return
     for row in conn.execute(HOLDS, key_columns(named)):
-        hold = Hold(*row)
+        hold = OpenHold(*row)
         state.holds[hold.app, hold.key] = hold
 
 

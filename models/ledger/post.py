@@ -65,7 +65,7 @@ def post(conn: Connection, movements: Sequence[Movement], *, now: datetime) -> l
     except UniqueViolation as error:
         # Two accounts, one key, at the same moment: the loser's second run finds the key.
         raise SerializationFailure("a key of the batch was posted meanwhile") from error
-    messages.tell(conn, alerts.messages(result), now=now)
+    messages.emit(conn, alerts.messages(result), now=now)
     return result.outcomes
 
 

@@ -24,7 +24,7 @@ WHERE e.account_id = %(account)s GROUP BY 1, 2, 3
 """
 
 
-def of_customer(app: App, customer: str, *, now: datetime) -> dict[str, Any]:
+def for_customer(app: App, customer: str, *, now: datetime) -> dict[str, Any]:
     """The figures of a customer; zeros for one that Scrip does not know.
 
     `total_granted` is all that came other than by purchase; what a refund gives back or a won dispute

@@ -18,7 +18,7 @@ import psycopg
 from psycopg.errors import SerializationFailure
 
 from models import arrays
-from models.planning.state import NEVER, Account, Hold, Lot, Plan
+from models.planning.state import NEVER, Account, Lot, OpenHold, Plan
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
@@ -80,35 +80,35 @@ WHERE hold.id = new.id
 """
 
 
-def write(conn: Connection, it: Plan) -> None:
+def write(conn: Connection, plan: Plan) -> None:
     """Write the plan: a statement a table, all sent before the first answer is read.
 
     Raises:
         SerializationFailure: a row was moved although its account is locked; nobody but the ledger may do that.
     """
     updates: list[tuple[psycopg.Cursor[Any], int]] = []
-    burned = [lot for lot in it.burned_lots.values() if lot.id not in it.new_lot_ids]
-    altered = [lot for lot in it.altered_lots.values() if lot.id not in it.new_lot_ids]
+    burned = [lot for lot in plan.burned_lots.values() if lot.id not in plan.new_lot_ids]
+    altered = [lot for lot in plan.altered_lots.values() if lot.id not in plan.new_lot_ids]
     with conn.pipeline():
-        if it.entries:
-            conn.execute(INSERT_ENTRIES, _entry_columns(it), prepare=True)
-        if it.allocations:
-            conn.execute(INSERT_ALLOCATIONS, _int_columns(it.allocations), prepare=True)
-        if it.new_lots:
-            conn.execute(INSERT_LOTS, _lot_columns(it), prepare=True)
+        if plan.entries:
+            conn.execute(INSERT_ENTRIES, _entry_columns(plan), prepare=True)
+        if plan.allocations:
+            conn.execute(INSERT_ALLOCATIONS, _int_columns(plan.allocations), prepare=True)
+        if plan.new_lots:
+            conn.execute(INSERT_LOTS, _lot_columns(plan), prepare=True)
         if burned:
             updates.append((conn.execute(UPDATE_LOTS, _burned_columns(burned), prepare=True), len(burned)))
         if altered:
             conn.execute(ALTER_LOTS, _altered_columns(altered), prepare=True)
-        if it.accounts:
-            columns = _account_columns(list(it.accounts.values()))
-            updates.append((conn.execute(UPDATE_ACCOUNTS, [it.now, *columns], prepare=True), len(it.accounts)))
-        if it.new_holds:
-            conn.execute(INSERT_HOLDS, _hold_columns(it), prepare=True)
-        if it.extended_holds:
-            conn.execute(EXTEND_HOLDS, _extended_columns(it.extended_holds), prepare=True)
-        if it.closed_holds:
-            conn.execute(CLOSE_HOLDS, [it.now, *_closed_columns(it.closed_holds)], prepare=True)
+        if plan.accounts:
+            columns = _account_columns(list(plan.accounts.values()))
+            updates.append((conn.execute(UPDATE_ACCOUNTS, [plan.now, *columns], prepare=True), len(plan.accounts)))
+        if plan.new_holds:
+            conn.execute(INSERT_HOLDS, _hold_columns(plan), prepare=True)
+        if plan.extended_holds:
+            conn.execute(EXTEND_HOLDS, _extended_columns(plan.extended_holds), prepare=True)
+        if plan.closed_holds:
+            conn.execute(CLOSE_HOLDS, [plan.now, *_closed_columns(plan.closed_holds)], prepare=True)
     if any(cursor.rowcount != expected for cursor, expected in updates):
         raise SerializationFailure("a row of a locked account was moved")
 
@@ -117,10 +117,10 @@ def _int_columns(rows: Iterable[tuple[int | None, ...]]) -> list[str]:
     return [arrays.ints(column) for column in zip(*rows, strict=True)]
 
 
-def _entry_columns(it: Plan) -> list[Any]:
-    entries = it.entries
+def _entry_columns(plan: Plan) -> list[Any]:
+    entries = plan.entries
     return [
-        it.now,
+        plan.now,
         arrays.ints([e.id for e in entries]),
         arrays.texts([e.account.app for e in entries]),
         arrays.ints([e.account.id for e in entries]),
@@ -150,7 +150,7 @@ def _burned_columns(lots: Sequence[Lot]) -> list[str]:
 def _altered_columns(lots: Sequence[Lot]) -> list[str]:
     return [
         arrays.ints([lot.id for lot in lots]),
-        arrays.ints([lot.lapsed for lot in lots]),
+        arrays.ints([lot.expired for lot in lots]),
         arrays.bools([lot.frozen for lot in lots]),
         arrays.times([_expiry(lot) for lot in lots]),
     ]
@@ -161,18 +161,18 @@ def _account_columns(accounts: Sequence[Account]) -> list[str]:
     return [places, *_int_columns((a.id, a.balance, a.held, a.debt, a.seq) for a in accounts)]
 
 
-def _lot_columns(it: Plan) -> list[str]:
-    lots = [lot for lot, _, _ in it.new_lots]
-    grants = [grant for _, grant, _ in it.new_lots]
+def _lot_columns(plan: Plan) -> list[str]:
+    lots = [lot for lot, _, _ in plan.new_lots]
+    grants = [grant for _, grant, _ in plan.new_lots]
     return [
         arrays.ints([lot.id for lot in lots]),
         arrays.ints([lot.account_id for lot in lots]),
         arrays.ints([lot.entry_id for lot in lots]),
-        arrays.texts([source for _, _, source in it.new_lots]),
+        arrays.texts([source for _, _, source in plan.new_lots]),
         arrays.ints([lot.granted for lot in lots]),
         arrays.ints([lot.remaining for lot in lots]),
         arrays.ints([lot.held for lot in lots]),
-        arrays.ints([lot.lapsed for lot in lots]),
+        arrays.ints([lot.expired for lot in lots]),
         arrays.bools([lot.frozen for lot in lots]),
         arrays.bools([lot.open for lot in lots]),
         arrays.ints([lot.priority for lot in lots]),
@@ -187,10 +187,10 @@ def _lot_columns(it: Plan) -> list[str]:
     ]
 
 
-def _hold_columns(it: Plan) -> list[Any]:
-    holds = it.new_holds
+def _hold_columns(plan: Plan) -> list[Any]:
+    holds = plan.new_holds
     return [
-        it.now,
+        plan.now,
         arrays.ints([hold.id for hold in holds]),
         arrays.texts([hold.app for hold in holds]),
         arrays.ints([hold.account_id for hold in holds]),
@@ -206,7 +206,7 @@ def _hold_columns(it: Plan) -> list[Any]:
     ]
 
 
-def _extended_columns(holds: Sequence[Hold]) -> list[str]:
+def _extended_columns(holds: Sequence[OpenHold]) -> list[str]:
     # A hold may have grown twice in the batch: all its rows say the same.
     return [
         arrays.ints([hold.id for hold in holds]),
@@ -215,7 +215,7 @@ def _extended_columns(holds: Sequence[Hold]) -> list[str]:
     ]
 
 
-def _closed_columns(holds: Sequence[Hold]) -> list[str]:
+def _closed_columns(holds: Sequence[OpenHold]) -> list[str]:
     return [
         arrays.ints([hold.id for hold in holds]),
         arrays.texts([hold.state for hold in holds]),

@@ -28,7 +28,7 @@ WINDOWS = (1000, 8000, 64_000, 512_000)
 UNREAD = 2
 
 
-def page(
+def list_page(
     app: str,
     *,
     customer: str | None = None,
@@ -56,8 +56,8 @@ def page(
         if not left or len(lines) == limit:
             break
         reached = _advanced(reached, left[:1])
-    shown = [_shown(line) for line in sorted(lines, key=itemgetter(AT, PART), reverse=True)]
-    return shown, pagination.encode("operations", reached) if left else None
+    to_json = [_to_json(line) for line in sorted(lines, key=itemgetter(AT, PART), reverse=True)]
+    return to_json, pagination.encode("operations", reached) if left else None
 
 
 def _read(filters: Mapping[str, Any], reached: Sequence[int], window: int, limit: int) -> list[Line]:
@@ -117,7 +117,7 @@ def _advanced(reached: Sequence[int], taken: Sequence[Line]) -> list[int]:
     return advanced
 
 
-def _shown(line: Line) -> dict[str, Any]:
+def _to_json(line: Line) -> dict[str, Any]:
     return {
         "id": f"{SOURCES[line[SOURCE]].name}:{line[REF]}:{line[STATUS].lower()}",
         "operation": line[OPERATION],

@@ -185,10 +185,10 @@ def get(app: str, delivery_id: int) -> dict[str, Any]:
     rows = database.fetch(f"{SHOWN} WHERE d.app = %s AND d.id = %s", [app, delivery_id])
     if not rows:
         raise NotFound(f"no delivery {delivery_id}")
-    return _shown(rows[0])
+    return _to_json(rows[0])
 
 
-def page(
+def list_page(
     app: str,
     *,
     endpoint: str | None = None,
@@ -207,7 +207,7 @@ def page(
         "d.state = %s": state,
         "m.customer = %s": customer,
     }
-    return pagination.by_id("deliveries", SHOWN, "d.id", filters, limit, cursor, _shown)
+    return pagination.by_id("deliveries", SHOWN, "d.id", filters, limit, cursor, _to_json)
 
 
 def prune(conn: Connection, *, before: datetime, limit: int, now: datetime) -> int:
@@ -229,12 +229,12 @@ def payload(type_: str, told_at: Any, data: dict[str, Any]) -> dict[str, Any]:
     return {"type": type_, "timestamp": told_at, "data": data}
 
 
-def _shown(row: tuple[Any, ...]) -> dict[str, Any]:
+def _to_json(row: tuple[Any, ...]) -> dict[str, Any]:
     names = (
         "id message_id endpoint type customer state attempts status_code error created_at next_attempt_at delivered_at"
     )
     *values, told_at, data = row
-    shown = dict(zip(names.split(), values, strict=True))
-    shown["message_id"] = message_id(shown["message_id"])
-    shown["payload"] = payload(shown["type"], told_at, data)
-    return shown
+    to_json = dict(zip(names.split(), values, strict=True))
+    to_json["message_id"] = message_id(to_json["message_id"])
+    to_json["payload"] = payload(to_json["type"], told_at, data)
+    return to_json

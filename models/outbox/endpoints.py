@@ -88,22 +88,22 @@ def lock(conn: Connection, app: str, endpoint_id: str) -> Endpoint:
     return Endpoint(*row)
 
 
-def page(app: str, *, limit: int = 50, cursor: str | None = None) -> tuple[list[dict[str, Any]], str | None]:
+def list_page(app: str, *, limit: int = 50, cursor: str | None = None) -> tuple[list[dict[str, Any]], str | None]:
     """Endpoints of the app, newest first, without their secrets, and the cursor of the next page."""
     filters = {"app = %s": app, "state <> %s": "deleted"}
-    return pagination.by_id("endpoints", f"SELECT {COLUMNS} FROM endpoint", "id", filters, limit, cursor, _row_shown)
+    return pagination.by_id("endpoints", f"SELECT {COLUMNS} FROM endpoint", "id", filters, limit, cursor, _row_to_json)
 
 
-def rotate(conn: Connection, it: Endpoint, secret: str, *, old_until: datetime, now: datetime) -> Endpoint:
+def rotate(conn: Connection, endpoint: Endpoint, secret: str, *, old_until: datetime, now: datetime) -> Endpoint:
     """Sign with the new secret from now on, and with the one before until `old_until`."""
-    row = conn.execute(ROTATE, [old_until, secret, now, it.row]).fetchone()
+    row = conn.execute(ROTATE, [old_until, secret, now, endpoint.row]).fetchone()
     assert row is not None
     return Endpoint(*row)
 
 
-def enable(conn: Connection, it: Endpoint, *, now: datetime) -> Endpoint:
+def enable(conn: Connection, endpoint: Endpoint, *, now: datetime) -> Endpoint:
     """Tell it again, of what happens from now on; what it did wrong is forgotten."""
-    row = conn.execute(ENABLE, [now, it.row]).fetchone()
+    row = conn.execute(ENABLE, [now, endpoint.row]).fetchone()
     assert row is not None
     return Endpoint(*row)
 
@@ -134,20 +134,20 @@ def note_failures(
     return conn.execute(FAILED, {"ids": sorted(rows), "silence": silence, "now": now}).fetchall()
 
 
-def shown(it: Endpoint) -> dict[str, Any]:
+def to_json(endpoint: Endpoint) -> dict[str, Any]:
     """An endpoint as the API shows it: without its secret."""
     return {
-        "id": it.id,
-        "url": it.url,
-        "events": it.events,
-        "status": it.state,
-        "disabled_reason": it.disabled_reason,
-        "failing_since": it.failing_since,
-        "old_secret_until": it.old_secret_until,
-        "created_at": it.created_at,
-        "updated_at": it.updated_at,
+        "id": endpoint.id,
+        "url": endpoint.url,
+        "events": endpoint.events,
+        "status": endpoint.state,
+        "disabled_reason": endpoint.disabled_reason,
+        "failing_since": endpoint.failing_since,
+        "old_secret_until": endpoint.old_secret_until,
+        "created_at": endpoint.created_at,
+        "updated_at": endpoint.updated_at,
     }
 
 
-def _row_shown(row: tuple[Any, ...]) -> dict[str, Any]:
-    return shown(Endpoint(*row))
+def _row_to_json(row: tuple[Any, ...]) -> dict[str, Any]:
+    return to_json(Endpoint(*row))

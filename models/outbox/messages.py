@@ -68,7 +68,7 @@ class Message:
     key: str = ""
 
 
-def tell(conn: psycopg.Connection[Any], messages: Sequence[Message], *, now: datetime) -> None:
+def emit(conn: psycopg.Connection[Any], messages: Sequence[Message], *, now: datetime) -> None:
     """Store the messages, inside the caller's transaction, with a delivery for each endpoint that wants them."""
     if not messages:
         return

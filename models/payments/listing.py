@@ -67,7 +67,7 @@ ORDER BY p.id DESC
 """
 
 
-def of_customer(
+def for_customer(
     app: App, customer: str, *, limit: int = 50, cursor: str | None = None, now: datetime
 ) -> tuple[list[dict[str, Any]], str | None]:
     """A page of a customer's payments, newest first, and the cursor of the next one (None on the last).
@@ -80,7 +80,7 @@ def of_customer(
     (below,) = pagination.decode(LIST, cursor)
     values = {"app": app.slug, "customer": customer, "below": below, "limit": limit + 1, "now": now}
     rows, following = pagination.cut(LIST, _fetch(OF_CUSTOMER, values), limit, itemgetter(0))
-    return [_shown(row) for row in rows], following
+    return [_to_json(row) for row in rows], following
 
 
 def get(app: App, payment_id: int, *, now: datetime) -> dict[str, Any]:
@@ -92,11 +92,11 @@ def get(app: App, payment_id: int, *, now: datetime) -> dict[str, Any]:
     rows = _fetch(ONE, {"app": app.slug, "id": payment_id, "now": now})
     if not rows:
         raise NotFound(f"no payment {payment_id}")
-    return _shown(rows[0])
+    return _to_json(rows[0])
 
 
 def credit(
-    state: str, granted: int | None, left_over: int | None, lapsed: int | None, clawed: int, clawed_here: int
+    state: str, granted: int | None, left_over: int | None, expired: int | None, clawed: int, clawed_here: int
 ) -> str | None:
     """What has become of the units; the rules are at the top of this module.
 
@@ -105,23 +105,25 @@ def credit(
     """
     if state == "refunded":
         return "refunded"
-    if granted is None or left_over is None or lapsed is None:
+    if granted is None or left_over is None or expired is None:
         return None
     if clawed >= granted:
         return "refunded"
-    is_used = granted - left_over - lapsed - clawed_here > 0
+    is_used = granted - left_over - expired - clawed_here > 0
     if left_over:
         return "partly_redeemed" if is_used else "unredeemed"
-    return "expired" if lapsed else "redeemed"
+    return "expired" if expired else "redeemed"
 
 
 def _fetch(payments: str, values: dict[str, Any]) -> list[tuple[Any, ...]]:
     return database.fetch(WITH_CREDIT.format(payments=payments, lots=LOTS, clawed=CLAWED), values)
 
 
-def _shown(row: Sequence[Any]) -> dict[str, Any]:
+def _to_json(row: Sequence[Any]) -> dict[str, Any]:
     id_, customer, provider, reference, aliases, pack, plan, quantity, amount, currency, refunded, disputed, *more = row
-    state, subscription, created_at, updated_at, entry_id, granted, left_over, lapsed, clawed, clawed_here, units = more
+    state, subscription, created_at, updated_at, entry_id, granted, left_over, expired, clawed, clawed_here, units = (
+        more
+    )
     return {
         "id": id_,
         "customer": customer,
@@ -136,7 +138,7 @@ def _shown(row: Sequence[Any]) -> dict[str, Any]:
         "disputed": _money(disputed, currency),
         "units": units or 0,
         "state": state,
-        "credit": credit(state, granted, left_over, lapsed, clawed, clawed_here),
+        "credit": credit(state, granted, left_over, expired, clawed, clawed_here),
         "entry": entry_id,
         "subscription": subscription,
         "created_at": created_at,

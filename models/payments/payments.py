@@ -93,7 +93,7 @@ ORDER BY entry_id IS NULL, id LIMIT 1 FOR UPDATE
 
 
 @dataclass(slots=True)
-class Returnable:
+class ReversiblePayment:
     """A payment as far as money that goes back concerns it. `amount_minor` is None where nobody told it."""
 
     id: int
@@ -117,10 +117,10 @@ class Returnable:
     currency: str | None
 
 
-def find(conn: Connection, app: str, provider: str, ids: Sequence[str]) -> Returnable | None:
+def find(conn: Connection, app: str, provider: str, ids: Sequence[str]) -> ReversiblePayment | None:
     """The payment that goes by one of these ids, locked until the end of the transaction."""
     row = conn.execute(FIND, [app, provider, list(ids), list(ids)], prepare=True).fetchone()
-    return Returnable(*row) if row else None
+    return ReversiblePayment(*row) if row else None
 
 
 def reference_of(conn: Connection, app: str, provider: str, ids: Sequence[str]) -> str | None:
@@ -134,12 +134,20 @@ def reference_of(conn: Connection, app: str, provider: str, ids: Sequence[str]) 
     return str(row[0]) if row else None
 
 
-def save_returns(conn: Connection, it: Returnable, *, now: datetime) -> None:
+def save_reversals(conn: Connection, payment: ReversiblePayment, *, now: datetime) -> None:
     """Write down what went back of the payment, and the ids that it turned out to go by."""
     conn.execute(
         """UPDATE payment SET refunded_minor = %s, disputed_minor = %s, frozen = %s, state = %s, aliases = %s,
         updated_at = %s WHERE id = %s""",
-        [it.refunded_minor, it.disputed_minor, it.frozen, it.state, it.aliases, now, it.id],
+        [
+            payment.refunded_minor,
+            payment.disputed_minor,
+            payment.frozen,
+            payment.state,
+            payment.aliases,
+            now,
+            payment.id,
+        ],
     )
 
 
@@ -151,7 +159,7 @@ class Paid:
     start: datetime
     end: datetime
     change_cycle: int | None
-    went_back: bool
+    was_reversed: bool
 
 
 def periods(conn: Connection, subscription_id: int, anchor: datetime) -> list[Paid]:

@@ -52,7 +52,7 @@ WHERE app = %(app)s AND provider = %(provider)s AND (reference = ANY(%(ids)s::te
 
 
 @dataclass(frozen=True, slots=True)
-class Returned:
+class PaymentReversals:
     """What went back of one payment, in minor units of its currency, before the payment's own amount caps it."""
 
     refunded_minor: int = 0
@@ -135,13 +135,13 @@ def _known(conn: Connection, app: str, provider: str, ids: set[str]) -> set[str]
 
 def of_payment(
     conn: Connection, app: str, provider: str, payment: Iterable[str], *, currency: str | None = None
-) -> Returned:
+) -> PaymentReversals:
     """What went back of the payment of these ids, all of them, under their lock; `currency` is the payment's."""
     rows = _rows(conn, app, provider, payment, currency)
     disputes = [row for row in rows if row[0] == "dispute"]
     refunded = _refunded(rows)
     lost = min(refunded, _reversed(rows)) if disputes else 0
-    return Returned(
+    return PaymentReversals(
         refunded_minor=refunded - lost,
         disputed_minor=lost + sum(_taken(*row[6:]) for row in disputes),
         frozen=any(STAGES[row[5]] == "inquiry" for row in disputes),

@@ -5,9 +5,9 @@ What is held stays in the balance and is no longer available. A hold keeps its u
 
 from __future__ import annotations
 
-from models.planning.lots import lapse_expired
-from models.planning.movements import Capture, Extend, Movement, Outcome, Place, Release
-from models.planning.state import FARTHEST_BALANCE, Account, Hold, Lot, Part, Plan
+from models.planning.lots import expire_lots
+from models.planning.movements import Capture, Extend, Hold, Movement, Outcome, Release
+from models.planning.state import FARTHEST_BALANCE, Account, Lot, OpenHold, Part, Plan
 from models.planning.steps import (
     draw,
     free,
@@ -21,115 +21,115 @@ from models.planning.steps import (
 )
 
 
-def place(it: Plan, account: Account, movement: Place) -> Outcome:
+def hold(plan: Plan, account: Account, movement: Hold) -> Outcome:
     """Set the units aside under the movement's key, which names the hold ever after."""
-    known = it.state.holds.get((movement.app, movement.key))
+    known = plan.state.holds.get((movement.app, movement.key))
     if known is not None:
-        return outcome(it, account, status="already", hold_id=known.id, units=known.units)
+        return outcome(plan, account, status="already", hold_id=known.id, units=known.units)
     wanted = not_negative(movement.units)
-    lots = account.payers(wanted, it.now)
+    lots = account.payers(wanted, plan.now)
     there = units_in(lots)
-    units = min(wanted, there) if movement.at_most else wanted
+    units = min(wanted, there) if movement.up_to else wanted
     if units > there:
-        return refused(it, account, "insufficient", shortfall=units)
-    hold = _new_hold(it, account, movement, units, _set_aside(it, account, lots, units))
-    return outcome(it, account, hold_id=hold.id, units=units)
+        return refused(plan, account, "insufficient", shortfall=units)
+    hold = _new_hold(plan, account, movement, units, _set_aside(plan, account, lots, units))
+    return outcome(plan, account, hold_id=hold.id, units=units)
 
 
-def _set_aside(it: Plan, account: Account, lots: list[Lot], units: int) -> list[tuple[int, int]]:
+def _set_aside(plan: Plan, account: Account, lots: list[Lot], units: int) -> list[tuple[int, int]]:
     """Move the units from what remains of the lots to what is held in them. Returns (lot id, units), in burn order."""
     parts = []
-    for lot, part in draw(it, lots, units):
+    for lot, part in draw(plan, lots, units):
         assert lot is not None
         lot.held -= part
         lot.open = True
         parts.append((lot.id, -part))
     account.held += units
-    it.accounts[account.id] = account
+    plan.accounts[account.id] = account
     return parts
 
 
-def _new_hold(it: Plan, account: Account, movement: Place, units: int, parts: list[tuple[int, int]]) -> Hold:
-    hold = Hold(it.hold_ids(), account.app, account.id, movement.key, units, "held", parts)
+def _new_hold(plan: Plan, account: Account, movement: Hold, units: int, parts: list[tuple[int, int]]) -> OpenHold:
+    hold = OpenHold(plan.hold_ids(), account.app, account.id, movement.key, units, "held", parts)
     hold.expires_at, hold.reason, hold.meta = movement.expires_at, movement.reason, movement.meta
-    it.new_holds.append(hold)
-    it.state.holds[account.app, hold.key] = hold
+    plan.new_holds.append(hold)
+    plan.state.holds[account.app, hold.key] = hold
     return hold
 
 
-def extend(it: Plan, account: Account, movement: Extend) -> Outcome:
+def extend(plan: Plan, account: Account, movement: Extend) -> Outcome:
     """Set more aside under the same hold, as far as there is more. The outcome's units are all that it holds then."""
-    hold = _open_hold(it, account, movement.hold_key)
+    hold = _open_hold(plan, account, movement.hold_key)
     if isinstance(hold, Outcome):
         return hold
-    lots = account.payers(not_negative(movement.units) - hold.units, it.now)
+    lots = account.payers(not_negative(movement.units) - hold.units, plan.now)
     more = min(movement.units - hold.units, units_in(lots))
     if more > 0:
-        since = it.now.isoformat()
-        hold.lots = [*hold.lots, *((lot, units, since) for lot, units in _set_aside(it, account, lots, more))]
+        since = plan.now.isoformat()
+        hold.lots = [*hold.lots, *((lot, units, since) for lot, units in _set_aside(plan, account, lots, more))]
         hold.units += more
-        it.extended_holds.append(hold)
-    return outcome(it, account, hold_id=hold.id, units=hold.units)
+        plan.extended_holds.append(hold)
+    return outcome(plan, account, hold_id=hold.id, units=hold.units)
 
 
-def capture(it: Plan, account: Account, movement: Capture) -> Outcome:
+def capture(plan: Plan, account: Account, movement: Capture) -> Outcome:
     """Spend the hold: all of it, or less and free the rest, or more and draw the rest from what is available."""
-    hold = _open_hold(it, account, movement.hold_key)
+    hold = _open_hold(plan, account, movement.hold_key)
     if isinstance(hold, Outcome):
         return hold
     units = hold.units if movement.units is None else not_negative(movement.units)
     more = max(0, units - hold.units)
-    lots = account.payers(more, it.now)
+    lots = account.payers(more, plan.now)
     missing = max(0, more - units_in(lots))
     if missing and movement.on_shortfall == "reject":
-        return refused(it, account, "insufficient", shortfall=units)
+        return refused(plan, account, "insufficient", shortfall=units)
     if movement.on_shortfall == "debt" and account.balance - units < -FARTHEST_BALANCE:
-        return refused(it, account, "beyond")
-    spent, freed = _split(it, account, hold, units)
-    spent += draw(it, lots, more)
+        return refused(plan, account, "beyond")
+    spent, freed = _split(plan, account, hold, units)
+    spent += draw(plan, lots, more)
     if missing and movement.on_shortfall == "debt":
         spent += overdraw(account, missing)
         missing = 0
     taken = units - missing
-    hold.entry_id = post_entry(it, account, movement, -taken, "deduction", spent) if taken else None
-    _free_all(it, account, freed, movement)
-    _close(it, account, hold, "captured", taken)
-    return outcome(it, account, entry_id=hold.entry_id, units=taken, shortfall=missing, hold_id=hold.id)
+    hold.entry_id = post_entry(plan, account, movement, -taken, "deduction", spent) if taken else None
+    _free_all(plan, account, freed, movement)
+    _close(plan, account, hold, "captured", taken)
+    return outcome(plan, account, entry_id=hold.entry_id, units=taken, shortfall=missing, hold_id=hold.id)
 
 
-def release(it: Plan, account: Account, movement: Release) -> Outcome:
+def release(plan: Plan, account: Account, movement: Release) -> Outcome:
     """Free all of the hold; what has expired meanwhile lapses."""
-    hold = _open_hold(it, account, movement.hold_key)
+    hold = _open_hold(plan, account, movement.hold_key)
     if isinstance(hold, Outcome):
         return hold
-    _, freed = _split(it, account, hold, 0)
-    _free_all(it, account, freed, movement)
-    _close(it, account, hold, "expired" if movement.expired else "released", 0)
-    return outcome(it, account, units=hold.units, hold_id=hold.id)
+    _, freed = _split(plan, account, hold, 0)
+    _free_all(plan, account, freed, movement)
+    _close(plan, account, hold, "expired" if movement.expired else "released", 0)
+    return outcome(plan, account, units=hold.units, hold_id=hold.id)
 
 
-def _open_hold(it: Plan, account: Account, key: str) -> Hold | Outcome:
+def _open_hold(plan: Plan, account: Account, key: str) -> OpenHold | Outcome:
     """The account's hold under this key; a refusal if there is none or it is closed."""
-    hold = it.state.holds.get((account.app, key))
+    hold = plan.state.holds.get((account.app, key))
     if hold is None or hold.account_id != account.id:
-        return refused(it, account, "unknown")
+        return refused(plan, account, "unknown")
     if hold.state != "held":
-        return refused(it, account, "closed", hold_id=hold.id, units=hold.captured)
+        return refused(plan, account, "closed", hold_id=hold.id, units=hold.captured)
     return hold
 
 
-def _split(it: Plan, account: Account, hold: Hold, units: int) -> tuple[list[Part], list[tuple[Lot, int]]]:
+def _split(plan: Plan, account: Account, hold: OpenHold, units: int) -> tuple[list[Part], list[tuple[Lot, int]]]:
     """Undo the hold on its lots: the first `units` of it are spent (allocations), the rest is freed."""
     spent: list[Part] = []
     freed: list[tuple[Lot, int]] = []
     for lot_id, part, *_ in hold.lots:
-        lot = it.state.lots[lot_id]
+        lot = plan.state.lots[lot_id]
         pay = min(part, units)
         units -= pay
         lot.held -= part
         lot.remaining += part - pay
         account.held -= part
-        mark_burned(it, lot)
+        mark_burned(plan, lot)
         if pay:
             spent.append((lot, -pay))
         if part > pay:
@@ -137,13 +137,13 @@ def _split(it: Plan, account: Account, hold: Hold, units: int) -> tuple[list[Par
     return spent, freed
 
 
-def _free_all(it: Plan, account: Account, freed: list[tuple[Lot, int]], movement: Movement) -> None:
+def _free_all(plan: Plan, account: Account, freed: list[tuple[Lot, int]], movement: Movement) -> None:
     for lot, units in freed:
-        free(it, account, lot, units, movement)
+        free(plan, account, lot, units, movement)
 
 
-def _close(it: Plan, account: Account, hold: Hold, state: str, captured: int) -> None:
+def _close(plan: Plan, account: Account, hold: OpenHold, state: str, captured: int) -> None:
     hold.state, hold.captured = state, captured
-    it.closed_holds.append(hold)
-    it.accounts[account.id] = account
-    lapse_expired(it, account)
+    plan.closed_holds.append(hold)
+    plan.accounts[account.id] = account
+    expire_lots(plan, account)

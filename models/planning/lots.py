@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from operator import attrgetter
 
-from models.planning.movements import Freeze, Grant, Lapse, Movement, Outcome
+from models.planning.movements import Expire, Freeze, Grant, Movement, Outcome
 from models.planning.state import Account, Lot, Plan
 from models.planning.steps import free, mark_altered, mark_burned, outcome, own_key, post_entry
 
@@ -14,48 +14,48 @@ EXPIRY = Movement(app="", customer="", reason="lot expired", actor="expiry")
 BY_EXPIRY = attrgetter("expires_at", "id")
 
 
-def new_lot(it: Plan, account: Account, units: int, expires_at: datetime, grant: Grant | None = None) -> Lot:
+def new_lot(plan: Plan, account: Account, units: int, expires_at: datetime, grant: Grant | None = None) -> Lot:
     """A lot of the grant's; without one it takes a refund that has no other lot to go to.
 
     Its `entry_id` is 0 until the entry that fills it is posted.
     """
-    lot = Lot(it.lot_ids(), account.id, 0, units, units, effective_at=it.now, expires_at=expires_at)
+    lot = Lot(plan.lot_ids(), account.id, 0, units, units, effective_at=plan.now, expires_at=expires_at)
     if grant:
         lot.priority, lot.payment_id = grant.priority, grant.payment_id
         lot.subscription_id, lot.cycle, lot.per_period = grant.subscription_id, grant.cycle, grant.per_period
     account.add(lot)
-    it.state.lots[lot.id] = lot
-    it.new_lots.append((lot, grant, grant.source if grant else "refund"))
-    it.new_lot_ids.add(lot.id)
+    plan.state.lots[lot.id] = lot
+    plan.new_lots.append((lot, grant, grant.source if grant else "refund"))
+    plan.new_lot_ids.add(lot.id)
     return lot
 
 
-def freeze(it: Plan, account: Account, movement: Freeze) -> Outcome:
+def freeze(plan: Plan, account: Account, movement: Freeze) -> Outcome:
     """Freeze or thaw the grants' lots. Thawed lots repay debt, the oldest first."""
     changed = 0
     for lot in sorted(account.lots, key=attrgetter("id")):
         if lot.entry_id in movement.entry_ids and lot.frozen != movement.frozen:
             lot.frozen = movement.frozen
-            mark_altered(it, account, lot)
+            mark_altered(plan, account, lot)
             changed += lot.remaining
             if not lot.frozen:
-                free(it, account, lot, lot.remaining, movement)
-    return outcome(it, account, units=changed)
+                free(plan, account, lot, lot.remaining, movement)
+    return outcome(plan, account, units=changed)
 
 
-def lapse(it: Plan, account: Account, movement: Lapse) -> Outcome:
+def expire(plan: Plan, account: Account, movement: Expire) -> Outcome:
     """Lapse what has expired, and nothing else."""
-    return outcome(it, account, units=lapse_expired(it, account))
+    return outcome(plan, account, units=expire_lots(plan, account))
 
 
-def lapse_expired(it: Plan, account: Account) -> int:
+def expire_lots(plan: Plan, account: Account) -> int:
     """Post an expiry for each lot whose time has passed, oldest first. Returns the units that lapsed."""
-    lapsed = 0
-    for lot in sorted([lot for lot in account.lots if account.lapses(lot, it.now)], key=BY_EXPIRY):
+    expired = 0
+    for lot in sorted([lot for lot in account.lots if account.expires(lot, plan.now)], key=BY_EXPIRY):
         units, lot.remaining = lot.remaining, 0
-        lot.lapsed += units
-        lapsed += units
-        mark_burned(it, lot)
-        it.altered_lots[lot.id] = lot
-        post_entry(it, account, EXPIRY, -units, "expiry", [(lot, -units)], key=own_key(account, f"expiry:{lot.id}"))
-    return lapsed
+        lot.expired += units
+        expired += units
+        mark_burned(plan, lot)
+        plan.altered_lots[lot.id] = lot
+        post_entry(plan, account, EXPIRY, -units, "expiry", [(lot, -units)], key=own_key(account, f"expiry:{lot.id}"))
+    return expired

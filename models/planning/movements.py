@@ -65,12 +65,12 @@ class Take(Movement):
 
 
 @dataclass(slots=True, kw_only=True)
-class Place(Movement):
+class Hold(Movement):
     """Set `units` aside in their lots as a hold under `key`. `at_most`: what is there, if it is less."""
 
     units: int
     expires_at: datetime
-    at_most: bool = False
+    up_to: bool = False
 
 
 @dataclass(slots=True, kw_only=True)
@@ -127,7 +127,7 @@ class Freeze(Movement):
 
 
 @dataclass(slots=True, kw_only=True)
-class Lapse(Movement):
+class Expire(Movement):
     """Lapse the expired lots of the account. Every movement does this first; this one does nothing else."""
 
 

@@ -14,18 +14,18 @@ from datetime import datetime
 from typing import Any
 
 from models.planning.grants import grant
-from models.planning.holds import capture, extend, place, release
-from models.planning.lots import freeze, lapse, lapse_expired
+from models.planning.holds import capture, extend, hold, release
+from models.planning.lots import expire, expire_lots, freeze
 from models.planning.movements import (
     Capture,
     Clawback,
+    Expire,
     Extend,
     Freeze,
     Grant,
-    Lapse,
+    Hold,
     Movement,
     Outcome,
-    Place,
     Release,
     Reverse,
     Take,
@@ -38,14 +38,14 @@ from models.planning.takes import take
 HANDLERS: dict[type, Callable[[Plan, Account, Any], Outcome]] = {
     Grant: grant,
     Take: take,
-    Place: place,
+    Hold: hold,
     Extend: extend,
     Capture: capture,
     Release: release,
     Reverse: reverse,
     Clawback: claw_back,
     Freeze: freeze,
-    Lapse: lapse,
+    Expire: expire,
 }
 
 
@@ -60,20 +60,20 @@ def plan(
 ) -> Plan:
     """Work out the batch in order. `plan.outcomes[i]` is what becomes of `movements[i]`."""
     it = Plan(now, state, entry_ids, lot_ids, hold_ids)
-    lapsed: set[int] = set()  # once a batch is enough: what frees or makes expired units lapses them itself
+    expired: set[int] = set()  # once a batch is enough: what frees or makes expired units lapses them itself
     for movement in movements:
         account = state.accounts[movement.app, movement.customer]
-        if account.id not in lapsed and type(movement) is not Lapse:
-            lapsed.add(account.id)
-            lapse_expired(it, account)
+        if account.id not in expired and type(movement) is not Expire:
+            expired.add(account.id)
+            expire_lots(it, account)
         it.outcomes.append(_already(it, account, movement) or HANDLERS[type(movement)](it, account, movement))
     return it
 
 
-def _already(it: Plan, account: Account, movement: Movement) -> Outcome | None:
+def _already(plan: Plan, account: Account, movement: Movement) -> Outcome | None:
     """The outcome of a movement whose key was posted before, in this batch or an earlier one."""
-    known = it.state.existing.get((movement.app, movement.key)) if movement.key else None
+    known = plan.state.existing.get((movement.app, movement.key)) if movement.key else None
     if known is None:
         return None
     entry_id, amount = known
-    return outcome(it, account, status="already", entry_id=entry_id, units=abs(amount))
+    return outcome(plan, account, status="already", entry_id=entry_id, units=abs(amount))

@@ -7,68 +7,68 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from models.planning.lots import lapse_expired, new_lot
+from models.planning.lots import expire_lots, new_lot
 from models.planning.movements import Clawback, Outcome, Reverse
 from models.planning.state import NEVER, Account, Lot, Part, Plan, Posted
 from models.planning.steps import draw, mark_altered, mark_burned, outcome, overdraw, post_entry, refused, repay, total
 
 
-def reverse(it: Plan, account: Account, movement: Reverse) -> Outcome:
+def reverse(plan: Plan, account: Account, movement: Reverse) -> Outcome:
     """Give units of a deduction back, never more than is left of it."""
-    entry = it.state.posted.get(movement.entry_id)
+    entry = plan.state.posted.get(movement.entry_id)
     if entry is None or entry.account_id != account.id or entry.type != "deduction":
-        return refused(it, account, "unknown")
+        return refused(plan, account, "unknown")
     left = -entry.amount - entry.reversed_amount
     units = left if movement.units is None else movement.units
     if units > left or units <= 0:
-        return refused(it, account, "beyond", shortfall=left)
-    parts = _give_back(it, account, entry, units, fallback=None)
-    entry_id = post_entry(it, account, movement, units, "refund", parts, reverses_id=entry.id)
+        return refused(plan, account, "beyond", shortfall=left)
+    parts = _give_back(plan, account, entry, units, fallback=None)
+    entry_id = post_entry(plan, account, movement, units, "refund", parts, reverses_id=entry.id)
     _fill_entry_id(parts, entry_id)
     _note_reversal(entry, parts, units)
-    lapse_expired(it, account)
-    return outcome(it, account, entry_id=entry_id, units=units)
+    expire_lots(plan, account)
+    return outcome(plan, account, entry_id=entry_id, units=units)
 
 
-def claw_back(it: Plan, account: Account, movement: Clawback) -> Outcome:
+def claw_back(plan: Plan, account: Account, movement: Clawback) -> Outcome:
     """Bring what was clawed of a grant to the target. Units of its lot that lapsed unused count as returned."""
-    grant = it.state.posted.get(movement.entry_id)
+    grant = plan.state.posted.get(movement.entry_id)
     if grant is None or grant.account_id != account.id or grant.type == "refund":
-        return refused(it, account, "unknown")
+        return refused(plan, account, "unknown")
     own = next((lot for lot in account.lots if lot.entry_id == grant.id), None)
     if own is None:
-        return refused(it, account, "unknown")
+        return refused(plan, account, "unknown")
     clawed = -grant.reversed_amount
     target = min(movement.target_units, own.granted)
-    due = max(0, target - own.lapsed) - clawed
+    due = max(0, target - own.expired) - clawed
     if due > 0:
-        return _claw(it, account, movement, grant, own, due)
+        return _claw(plan, account, movement, grant, own, due)
     if target < clawed:
-        return _reinstate(it, account, movement, grant, own, clawed - target)
-    return outcome(it, account)
+        return _reinstate(plan, account, movement, grant, own, clawed - target)
+    return outcome(plan, account)
 
 
-def _claw(it: Plan, account: Account, movement: Clawback, grant: Posted, own: Lot, units: int) -> Outcome:
+def _claw(plan: Plan, account: Account, movement: Clawback, grant: Posted, own: Lot, units: int) -> Outcome:
     """From the payment's own lot, then in burn order, then debt. Held units are left alone."""
-    parts = draw(it, [own], units) if own.remaining else []
+    parts = draw(plan, [own], units) if own.remaining else []
     left = units + total(parts)
-    parts += draw(it, account.payers(left, it.now), left)
+    parts += draw(plan, account.payers(left, plan.now), left)
     parts += overdraw(account, units + total(parts))
-    entry_id = post_entry(it, account, movement, -units, "clawback", parts, reverses_id=grant.id)
+    entry_id = post_entry(plan, account, movement, -units, "clawback", parts, reverses_id=grant.id)
     _note_reversal(grant, parts, -units)
-    return outcome(it, account, entry_id=entry_id, units=units)
+    return outcome(plan, account, entry_id=entry_id, units=units)
 
 
-def _reinstate(it: Plan, account: Account, movement: Clawback, grant: Posted, own: Lot, units: int) -> Outcome:
+def _reinstate(plan: Plan, account: Account, movement: Clawback, grant: Posted, own: Lot, units: int) -> Outcome:
     """Give back what was clawed beyond the target, as after a dispute that was won."""
-    parts = _give_back(it, account, grant, units, fallback=own)
-    entry_id = post_entry(it, account, movement, units, "reinstatement", parts, reverses_id=grant.id)
+    parts = _give_back(plan, account, grant, units, fallback=own)
+    entry_id = post_entry(plan, account, movement, units, "reinstatement", parts, reverses_id=grant.id)
     _note_reversal(grant, parts, units)
-    lapse_expired(it, account)
-    return outcome(it, account, entry_id=entry_id, units=units)
+    expire_lots(plan, account)
+    return outcome(plan, account, entry_id=entry_id, units=units)
 
 
-def _give_back(it: Plan, account: Account, entry: Posted, units: int, *, fallback: Lot | None) -> list[Part]:
+def _give_back(plan: Plan, account: Account, entry: Posted, units: int, *, fallback: Lot | None) -> list[Part]:
     """Units to the debt first, then to the lots they were taken from, each up to what it is still owed, oldest first.
 
     What was taken as debt that others repaid since has no lot to go to: it goes to `fallback` or a new lot.
@@ -81,12 +81,12 @@ def _give_back(it: Plan, account: Account, entry: Posted, units: int, *, fallbac
     for lot_id, owed in _owed(entry):
         part = min(owed, units)
         if part:
-            parts.append((_refill(it, account, it.state.lots[lot_id], part), part))
+            parts.append((_refill(plan, account, plan.state.lots[lot_id], part), part))
             units -= part
     if units and fallback:
-        parts.append((_refill(it, account, fallback, units), units))
+        parts.append((_refill(plan, account, fallback, units), units))
     elif units:
-        parts.append((new_lot(it, account, units, NEVER), units))
+        parts.append((new_lot(plan, account, units, NEVER), units))
     return parts
 
 
@@ -99,13 +99,13 @@ def _owed(entry: Posted) -> list[tuple[int, int]]:
     return [(lot_id, owed) for lot_id, owed in sorted(net.items()) if owed > 0]
 
 
-def _refill(it: Plan, account: Account, lot: Lot, units: int) -> Lot:
+def _refill(plan: Plan, account: Account, lot: Lot, units: int) -> Lot:
     """Put units into the lot; one that has expired lives on for the app's `refund_grace`."""
     lot.remaining += units
-    if lot.expires_at <= it.now and account.policy.refund_grace:
-        lot.expires_at = it.now + account.policy.refund_grace
-        mark_altered(it, account, lot)
-    mark_burned(it, lot)
+    if lot.expires_at <= plan.now and account.policy.refund_grace:
+        lot.expires_at = plan.now + account.policy.refund_grace
+        mark_altered(plan, account, lot)
+    mark_burned(plan, lot)
     return lot
 
 

@@ -40,7 +40,7 @@ class Lot:
     granted: int
     remaining: int
     held: int = 0
-    lapsed: int = 0
+    expired: int = 0
     frozen: bool = False
     open: bool = True
     priority: int = 0
@@ -125,7 +125,7 @@ class Account:
                 balance -= lot.remaining
         return balance, max(0, available)
 
-    def lapses(self, lot: Lot, now: datetime) -> bool:
+    def expires(self, lot: Lot, now: datetime) -> bool:
         """Whether the unheld rest of the lot is to lapse now."""
         if lot.expires_at > now or not lot.remaining:
             return False
@@ -133,7 +133,7 @@ class Account:
 
 
 @dataclass(slots=True, eq=False)
-class Hold:
+class OpenHold:
     """A working copy of a hold, with the units it set aside in each lot, in burn order.
 
     A part of `lots` is a lot's id and units; one that an extension added has its time as a third element.
@@ -174,7 +174,7 @@ class State:
     accounts: dict[tuple[str, str], Account] = field(default_factory=dict)
     lots: dict[int, Lot] = field(default_factory=dict)
     existing: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
-    holds: dict[tuple[str, str], Hold] = field(default_factory=dict)
+    holds: dict[tuple[str, str], OpenHold] = field(default_factory=dict)
     posted: dict[int, Posted] = field(default_factory=dict)
 
 
@@ -213,6 +213,6 @@ class Plan:
     burned_lots: dict[int, Lot] = field(default_factory=dict)
     altered_lots: dict[int, Lot] = field(default_factory=dict)
     accounts: dict[int, Account] = field(default_factory=dict)
-    new_holds: list[Hold] = field(default_factory=list)
-    extended_holds: list[Hold] = field(default_factory=list)
-    closed_holds: list[Hold] = field(default_factory=list)
+    new_holds: list[OpenHold] = field(default_factory=list)
+    extended_holds: list[OpenHold] = field(default_factory=list)
+    closed_holds: list[OpenHold] = field(default_factory=list)

@@ -13,15 +13,15 @@ from models.planning.movements import Movement, Outcome
 from models.planning.state import Account, Entry, Lot, Part, Plan
 
 
-def outcome(it: Plan, account: Account, status: Any = "applied", **what: Any) -> Outcome:
+def outcome(plan: Plan, account: Account, status: Any = "applied", **what: Any) -> Outcome:
     """What became of a movement, with the account as its customer sees it now."""
-    balance, available = account.shown(it.now)
+    balance, available = account.shown(plan.now)
     return Outcome(status, balance=balance, available=available, **what)
 
 
-def refused(it: Plan, account: Account, refusal: str, **what: Any) -> Outcome:
+def refused(plan: Plan, account: Account, refusal: str, **what: Any) -> Outcome:
     """The outcome of a movement that writes nothing."""
-    return outcome(it, account, status="refused", refusal=refusal, **what)
+    return outcome(plan, account, status="refused", refusal=refusal, **what)
 
 
 def not_negative(units: int) -> int:
@@ -32,7 +32,7 @@ def not_negative(units: int) -> int:
 
 
 def post_entry(
-    it: Plan,
+    plan: Plan,
     account: Account,
     movement: Movement,
     amount: int,
@@ -43,10 +43,10 @@ def post_entry(
     reverses_id: int | None = None,
 ) -> int:
     """One entry, its allocations, and the account's new balance. Returns the entry's id."""
-    entry_id = it.entry_ids()
+    entry_id = plan.entry_ids()
     account.seq += 1
     key = key or movement.key or f"{type}:{account.id}:{account.seq}"
-    it.entries.append(
+    plan.entries.append(
         Entry(
             entry_id,
             account,
@@ -63,10 +63,10 @@ def post_entry(
         )
     )
     account.balance += amount
-    it.state.existing[account.app, key] = (entry_id, amount)
-    it.accounts[account.id] = account
+    plan.state.existing[account.app, key] = (entry_id, amount)
+    plan.accounts[account.id] = account
     for lot, units in allocations:
-        it.allocations.append((entry_id, lot.id if lot else None, units))
+        plan.allocations.append((entry_id, lot.id if lot else None, units))
     return entry_id
 
 
@@ -75,19 +75,19 @@ def own_key(account: Account, kind: str) -> str:
     return f"{kind}:{account.id}:{account.seq + 1}"
 
 
-def mark_burned(it: Plan, lot: Lot) -> None:
+def mark_burned(plan: Plan, lot: Lot) -> None:
     """Note that units of the lot changed."""
     lot.open = lot.remaining > 0 or lot.held > 0
-    it.burned_lots[lot.id] = lot
+    plan.burned_lots[lot.id] = lot
 
 
-def mark_altered(it: Plan, account: Account, lot: Lot) -> None:
+def mark_altered(plan: Plan, account: Account, lot: Lot) -> None:
     """Note that the expiry of the lot, or its freeze, changed."""
-    it.altered_lots[lot.id] = lot
+    plan.altered_lots[lot.id] = lot
     account.reconsider()
 
 
-def draw(it: Plan, lots: Iterable[Lot], units: int) -> list[Part]:
+def draw(plan: Plan, lots: Iterable[Lot], units: int) -> list[Part]:
     """Take up to `units` from the lots in their order, as allocations (negative)."""
     drawn: list[Part] = []
     for lot in lots:
@@ -96,7 +96,7 @@ def draw(it: Plan, lots: Iterable[Lot], units: int) -> list[Part]:
         part = min(lot.remaining, units)
         lot.remaining -= part
         units -= part
-        mark_burned(it, lot)
+        mark_burned(plan, lot)
         drawn.append((lot, -part))
     return drawn
 
@@ -124,11 +124,11 @@ def overdraw(account: Account, units: int) -> list[Part]:
     return [(None, -units)] if units else []
 
 
-def free(it: Plan, account: Account, lot: Lot, units: int, movement: Movement) -> None:
+def free(plan: Plan, account: Account, lot: Lot, units: int, movement: Movement) -> None:
     """Units of a lot become spendable again: they repay debt first, unless the lot itself may not pay now."""
-    repaid = repay(account, units) if lot.expires_at > it.now and not lot.frozen else 0
+    repaid = repay(account, units) if lot.expires_at > plan.now and not lot.frozen else 0
     if repaid:
         lot.remaining -= repaid
         parts: list[Part] = [(lot, -repaid), (None, repaid)]
-        post_entry(it, account, movement, 0, "clawback", parts, key=own_key(account, "repayment"))
-    mark_burned(it, lot)
+        post_entry(plan, account, movement, 0, "clawback", parts, key=own_key(account, "repayment"))
+    mark_burned(plan, lot)

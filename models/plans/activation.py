@@ -43,15 +43,15 @@ ORDER BY k.account_id, s.status = ANY(%s) DESC, s.id DESC
 UNKNOWN = {"valid": False, "customer": None, "plan": None, "status": None}
 
 
-def ensure(conn: Connection, app: App, it: Subscription, *, now: datetime) -> None:
+def ensure(conn: Connection, app: App, subscription: Subscription, *, now: datetime) -> None:
     """Make the key of a locked subscription that is active or trialing and whose plan has one, unless it has its key.
 
     What else happens in the transaction commits with it.
     """
-    plan = app.plans.get(it.plan or "")
-    if plan is not None and plan.activation_key and it.status in PAYING:
+    plan = app.plans.get(subscription.plan or "")
+    if plan is not None and plan.activation_key and subscription.status in PAYING:
         key = make()
-        conn.execute(MAKE, [app.slug, it.account_id, it.id, key, digest(key), now])
+        conn.execute(MAKE, [app.slug, subscription.account_id, subscription.id, key, digest(key), now])
 
 
 def make() -> str:

@@ -79,7 +79,7 @@ def lock_of_account(conn: Connection, app: str, customer: str) -> list[Subscript
     return [_of(row) for row in rows]
 
 
-def insert(conn: Connection, it: Subscription, *, now: datetime) -> Subscription:
+def insert(conn: Connection, subscription: Subscription, *, now: datetime) -> Subscription:
     """Store a new subscription and return it with its id.
 
     One that came to be meanwhile wins, and is returned locked.
@@ -91,53 +91,53 @@ def insert(conn: Connection, it: Subscription, *, now: datetime) -> Subscription
         VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
         ON CONFLICT (app, provider, provider_id) DO NOTHING RETURNING id""",
         [
-            it.app,
-            it.account_id,
-            it.provider,
-            it.provider_id,
-            it.plan,
-            it.status,
-            it.anchor,
-            it.current_period_end,
-            it.paid_until,
-            it.cycle_base,
-            it.next_cycle,
-            it.changed_at,
-            it.plan_at,
-            it.promised_plan,
-            it.promised_units,
-            it.promised_cycle,
+            subscription.app,
+            subscription.account_id,
+            subscription.provider,
+            subscription.provider_id,
+            subscription.plan,
+            subscription.status,
+            subscription.anchor,
+            subscription.current_period_end,
+            subscription.paid_until,
+            subscription.cycle_base,
+            subscription.next_cycle,
+            subscription.changed_at,
+            subscription.plan_at,
+            subscription.promised_plan,
+            subscription.promised_units,
+            subscription.promised_cycle,
             now,
             now,
         ],
     ).fetchone()
     if row is None:
-        found = lock(conn, it.app, it.provider, it.provider_id)
+        found = lock(conn, subscription.app, subscription.provider, subscription.provider_id)
         assert found is not None
         return found
-    it.id = row[0]
-    return it
+    subscription.id = row[0]
+    return subscription
 
 
-def save(conn: Connection, it: Subscription, *, now: datetime) -> None:
+def save(conn: Connection, subscription: Subscription, *, now: datetime) -> None:
     """Write back what a provider's event changed."""
     conn.execute(
         """UPDATE subscription SET plan = %s, status = %s, anchor = %s, current_period_end = %s, paid_until = %s,
             paid = %s::jsonb, withheld = %s::jsonb, cycle_base = %s, changed_at = %s, plan_at = %s, updated_at = %s
         WHERE id = %s""",
         [
-            it.plan,
-            it.status,
-            it.anchor,
-            it.current_period_end,
-            it.paid_until,
-            _written(it.paid),
-            _written(it.withheld),
-            it.cycle_base,
-            it.changed_at,
-            it.plan_at,
+            subscription.plan,
+            subscription.status,
+            subscription.anchor,
+            subscription.current_period_end,
+            subscription.paid_until,
+            _written(subscription.paid),
+            _written(subscription.withheld),
+            subscription.cycle_base,
+            subscription.changed_at,
+            subscription.plan_at,
             now,
-            it.id,
+            subscription.id,
         ],
     )
 

@@ -67,7 +67,7 @@ def rates(app: App, span: Span) -> list[dict[str, Any]]:
     deductions = DEDUCTIONS.format(share=SHARE_CAPTURED, within=span.within("e.created_at"))
     lines = _lines(app, database.fetch(PAID.format(deductions=deductions), span.values()))
     ordered = sorted(lines.items(), key=lambda item: (-item[1].units, item[0][0], item[0][1] or ""))
-    return [_shown(app, rate, currency, line) for (rate, currency), line in ordered]
+    return [_to_json(app, rate, currency, line) for (rate, currency), line in ordered]
 
 
 def _lines(app: App, rows: Iterable[tuple[Any, ...]]) -> dict[tuple[str, str | None], Line]:
@@ -91,7 +91,7 @@ def _own_currency(app: App, rate: str | None) -> str | None:
     return currencies.pop() if len(currencies) == 1 else None
 
 
-def _shown(app: App, key: str, currency: str | None, line: Line) -> dict[str, Any]:
+def _to_json(app: App, key: str, currency: str | None, line: Line) -> dict[str, Any]:
     rate = app.rates.get(key)
     revenue = amount(line.revenue, currency) if currency else None
     cost = _cost(rate, line.quantity)

@@ -32,10 +32,10 @@ def get(app: str, session_id: str) -> dict[str, Any]:
     rows = database.fetch(ONE, [app, session_id])
     if not rows:
         raise NotFound(f"no session {session_id!r}")
-    return _shown(rows[0])
+    return _to_json(rows[0])
 
 
-def page(
+def list_page(
     app: str, customer: str, *, state: str | None = None, limit: int = 50, cursor: str | None = None
 ) -> tuple[list[dict[str, Any]], str | None]:
     """A customer's sessions, newest first, and the cursor of the next page (None on the last).
@@ -46,8 +46,8 @@ def page(
     (below,) = pagination.decode("sessions", cursor)
     values = {"app": app, "customer": customer, "state": state, "below": below, "limit": limit + 1}
     rows, following = pagination.cut("sessions", database.fetch(MANY, values), limit, itemgetter(-1))
-    return [_shown(row) for row in rows], following
+    return [_to_json(row) for row in rows], following
 
 
-def _shown(row: tuple[Any, ...]) -> dict[str, Any]:
+def _to_json(row: tuple[Any, ...]) -> dict[str, Any]:
     return {**dict(zip(SHOWN_NAMES, row, strict=False)), "metadata": row[15] or {}}

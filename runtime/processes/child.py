@@ -58,7 +58,7 @@ class Child:
     def is_ready(self) -> bool:
         return self.popen is not None and not self.has_ended() and self.process.ready(self.popen.pid)
 
-    def bury(self) -> None:
+    def on_failure(self) -> None:
         """After its end: kills what it started and left behind, takes its last words, keeps its exit code."""
         assert self.popen is not None
         processes.kill_group(self.popen)

@@ -142,7 +142,7 @@ class Loop:
     def _bury(self, child: Child) -> None:
         if child.pipe in self._selector.get_map():
             self._selector.unregister(child.pipe)
-        child.bury()
+        child.on_failure()
         if child.restarts and not self._stopping:
             self._plan_restart(child, child.how_it_ended())
 

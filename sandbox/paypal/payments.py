@@ -109,7 +109,7 @@ def approve(account: Account, order: Thing, outcome: str = "COMPLETED") -> Thing
     order.update(status="APPROVED", payer={"payer_id": word()[:13], "email_address": "buyer@sandbox.test"})
     order["_outcome"] = outcome
     account.save(order, ORDER)
-    account.tell_paypal("CHECKOUT.ORDER.APPROVED", "checkout-order", order, "An order has been approved by buyer")
+    account.emit_paypal("CHECKOUT.ORDER.APPROVED", "checkout-order", order, "An order has been approved by buyer")
     return order
 
 
@@ -157,7 +157,7 @@ def _capture(account: Account, order: Thing) -> Thing:
 
 def _tell_capture(account: Account, capture: Thing, type_: str) -> None:
     value = f"{capture['amount']['value']} {capture['amount']['currency_code']}"
-    account.tell_paypal(f"PAYMENT.CAPTURE.{type_}", "capture", capture, f"Payment {type_.lower()} for {value}")
+    account.emit_paypal(f"PAYMENT.CAPTURE.{type_}", "capture", capture, f"Payment {type_.lower()} for {value}")
 
 
 def settle(account: Account, capture: Thing, *, arrived: bool = True) -> Thing:
@@ -209,7 +209,7 @@ def refund(
     _save_capture(account, capture)
     type_ = "REVERSED" if reversal else "REFUNDED"
     summary = f"A {wanted['value']} {currency} capture payment was {type_.lower()}"
-    account.tell_paypal(f"PAYMENT.CAPTURE.{type_}", "refund", it, summary)
+    account.emit_paypal(f"PAYMENT.CAPTURE.{type_}", "refund", it, summary)
     return it
 
 
@@ -293,4 +293,4 @@ def resolve(account: Account, it: Thing, *, for_buyer: bool) -> Thing:
 
 def _tell_dispute(account: Account, it: Thing, type_: str, summary: str) -> None:
     shown = {name: value for name, value in it.items() if name != "id"}
-    account.tell_paypal(f"CUSTOMER.DISPUTE.{type_}", "dispute", shown, summary)
+    account.emit_paypal(f"CUSTOMER.DISPUTE.{type_}", "dispute", shown, summary)

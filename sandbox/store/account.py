@@ -62,7 +62,7 @@ class Account:
         found = self.store.each(self.name, kind)
         return [thing for thing in found if all(thing.get(name) == value for name, value in wanted.items())]
 
-    def tell(self, type_: str, thing: Thing, previous: Thing | None = None) -> None:
+    def emit(self, type_: str, thing: Thing, previous: Thing | None = None) -> None:
         """Stripe's event about the object as it is now."""
         data: Thing = {"object": rendered(thing, self.ways.shape)}
         if previous is not None:
@@ -80,7 +80,7 @@ class Account:
         }
         self._post("stripe", type_, event)
 
-    def tell_paypal(self, type_: str, resource_type: str, resource: Thing, summary: str) -> None:
+    def emit_paypal(self, type_: str, resource_type: str, resource: Thing, summary: str) -> None:
         """PayPal's event about the resource as it is now."""
         event = {
             "id": f"WH-{secrets.token_hex(9).upper()}-{secrets.token_hex(9).upper()}",

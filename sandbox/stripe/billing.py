@@ -46,7 +46,7 @@ def bill(account: Account, it: Thing, reason: str, lines: list[Thing], previous:
 
 def _tell_changed(account: Account, it: Thing, previous: Thing) -> None:
     others = {name: value for name, value in previous.items() if it[name] != value}
-    account.tell("customer.subscription.updated", account.save(it), others)
+    account.emit("customer.subscription.updated", account.save(it), others)
 
 
 def _do_not_collect(account: Account, invoice: Thing, behavior: str) -> None:

@@ -142,7 +142,7 @@ def pay(account: Account, session: Thing, email: str | None = None) -> None:
         subscriptions.begin(account, session)
     elif session["amount_total"]:
         payments.succeed(account, _intent(account, session))
-    account.tell("checkout.session.completed", account.save(session))
+    account.emit("checkout.session.completed", account.save(session))
 
 
 def pay_later(account: Account, session: Thing, email: str | None = None) -> None:
@@ -155,8 +155,8 @@ def pay_later(account: Account, session: Thing, email: str | None = None) -> Non
     intent["status"] = "processing"
     account.save(intent)
     session["_settles_at"] = account.now + TRANSFER_SECONDS
-    account.tell("payment_intent.processing", intent)
-    account.tell("checkout.session.completed", account.save(session))
+    account.emit("payment_intent.processing", intent)
+    account.emit("checkout.session.completed", account.save(session))
 
 
 def settle(account: Account, session: Thing, *, arrived: bool = True) -> None:
@@ -171,7 +171,7 @@ def settle(account: Account, session: Thing, *, arrived: bool = True) -> None:
     else:
         payments.fail(account, intent, "bank_transfer_failed")
     outcome = "succeeded" if arrived else "failed"
-    account.tell(f"checkout.session.async_payment_{outcome}", account.save(session))
+    account.emit(f"checkout.session.async_payment_{outcome}", account.save(session))
 
 
 def decline(account: Account, session: Thing) -> None:
@@ -187,7 +187,7 @@ def expire(account: Account, session: Thing) -> Thing:
     """Nobody can pay any more."""
     _expect_open(session)
     session.update(status="expired", url=None)
-    account.tell("checkout.session.expired", account.save(session))
+    account.emit("checkout.session.expired", account.save(session))
     return session
 
 

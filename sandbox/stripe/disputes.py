@@ -74,11 +74,11 @@ def dispute(account: Account, charge: Thing, *, inquiry: bool = False, amount_mi
     charge["disputed"] = True
     _keep(account, it, charge)
     if inquiry:
-        account.tell("charge.dispute.created", it)
+        account.emit("charge.dispute.created", it)
         return it
     _move(account, it, -it["amount"])
-    account.tell("charge.dispute.created", it)
-    account.tell("charge.dispute.funds_withdrawn", it)
+    account.emit("charge.dispute.created", it)
+    account.emit("charge.dispute.funds_withdrawn", it)
     return it
 
 
@@ -95,8 +95,8 @@ def escalate(account: Account, it: Thing) -> Thing:
     it.update(status=OPEN, is_charge_refundable=False, amount=min(it["amount"], left))
     _keep(account, it)
     _move(account, it, -it["amount"])
-    account.tell("charge.dispute.updated", it)
-    account.tell("charge.dispute.funds_withdrawn", it)
+    account.emit("charge.dispute.updated", it)
+    account.emit("charge.dispute.funds_withdrawn", it)
     return it
 
 
@@ -104,7 +104,7 @@ def close_inquiry(account: Account, it: Thing) -> Thing:
     """The bank is content, and no money has moved."""
     _expect(it, INQUIRY)
     it["status"] = INQUIRY_CLOSED
-    account.tell("charge.dispute.closed", _keep(account, it))
+    account.emit("charge.dispute.closed", _keep(account, it))
     return it
 
 
@@ -120,8 +120,8 @@ def win(account: Account, it: Thing) -> Thing:
     it.update(status=WON, is_charge_refundable=True)
     _keep(account, it)
     _move(account, it, it["amount"])
-    account.tell("charge.dispute.closed", it)
-    account.tell("charge.dispute.funds_reinstated", it)
+    account.emit("charge.dispute.closed", it)
+    account.emit("charge.dispute.funds_reinstated", it)
     return it
 
 
@@ -129,7 +129,7 @@ def lose(account: Account, it: Thing) -> Thing:
     """The buyer is in the right: the money stays away."""
     _expect(it, OPEN)
     it["status"] = LOST
-    account.tell("charge.dispute.closed", _keep(account, it))
+    account.emit("charge.dispute.closed", _keep(account, it))
     return it
 
 

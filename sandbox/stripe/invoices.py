@@ -79,7 +79,7 @@ def _set_balance(account: Account, customer: Thing, balance: int, currency: str)
     if customer["balance"] != balance:
         previous = {"balance": customer["balance"]}
         customer.update(balance=balance, currency=currency)
-        account.tell("customer.updated", account.save(customer), previous)
+        account.emit("customer.updated", account.save(customer), previous)
 
 
 def pay(account: Account, invoice: Thing) -> Thing:
@@ -91,9 +91,9 @@ def pay(account: Account, invoice: Thing) -> Thing:
     invoice.update(status="paid", amount_paid=invoice["amount_due"], amount_remaining=0, attempted=True)
     invoice.pop("status_details", None)
     invoice["attempt_count"] += 1
-    account.tell("invoice.paid", account.save(invoice))
+    account.emit("invoice.paid", account.save(invoice))
     if invoice["_intent"]:
-        account.tell("invoice_payment.paid", _invoice_payment(account, invoice))
+        account.emit("invoice_payment.paid", _invoice_payment(account, invoice))
     return invoice
 
 
@@ -122,7 +122,7 @@ def fail(account: Account, invoice: Thing) -> Thing:
     payments.fail(account, intent)
     invoice.update(_intent=intent["id"], attempted=True)
     invoice["attempt_count"] += 1
-    account.tell("invoice.payment_failed", account.save(invoice))
+    account.emit("invoice.payment_failed", account.save(invoice))
     return invoice
 
 
@@ -138,7 +138,7 @@ def void(account: Account, invoice: Thing) -> Thing:
     invoice["status_transitions"]["voided_at"] = account.now
     invoice.update(status="void", auto_advance=False)
     invoice.pop("status_details", None)
-    account.tell("invoice.voided", account.save(invoice))
+    account.emit("invoice.voided", account.save(invoice))
     return invoice
 
 
@@ -148,7 +148,7 @@ def mark_uncollectible(account: Account, invoice: Thing, reason: str = "user_for
     invoice["status_transitions"]["marked_uncollectible_at"] = account.now
     invoice.update(status="uncollectible", auto_advance=False)
     invoice["status_details"] = {"uncollectible": {"reason": reason}}
-    account.tell("invoice.marked_uncollectible", account.save(invoice))
+    account.emit("invoice.marked_uncollectible", account.save(invoice))
     return invoice
 
 

@@ -47,8 +47,8 @@ def succeed(account: Account, intent: Thing) -> Thing:
     account.save(charge)
     intent.update(status="succeeded", amount_received=intent["amount"], latest_charge=charge["id"])
     account.save(intent)
-    account.tell("payment_intent.succeeded", intent)
-    account.tell("charge.succeeded", charge)
+    account.emit("payment_intent.succeeded", intent)
+    account.emit("charge.succeeded", charge)
     return charge
 
 
@@ -60,14 +60,14 @@ def fail(account: Account, intent: Thing, code: str = "card_declined") -> None:
     error = {"charge": charge["id"], "code": code, "message": message, "type": "card_error"}
     intent.update(status="requires_payment_method", last_payment_error=error, latest_charge=charge["id"])
     account.save(intent)
-    account.tell("payment_intent.payment_failed", intent)
-    account.tell("charge.failed", charge)
+    account.emit("payment_intent.payment_failed", intent)
+    account.emit("charge.failed", charge)
 
 
 def cancel(account: Account, intent: Thing, reason: str) -> None:
     """Nobody can pay the intent any more."""
     intent.update(status="canceled", canceled_at=account.now, cancellation_reason=reason)
-    account.tell("payment_intent.canceled", account.save(intent))
+    account.emit("payment_intent.canceled", account.save(intent))
 
 
 def _charge(account: Account, intent: Thing) -> Thing:
@@ -156,9 +156,9 @@ def refund(
     }
     account.save(it)
     _give_back(account, charge, amount)
-    account.tell("refund.created", it)
-    account.tell("charge.refunded", charge)
-    account.tell("refund.updated", it)
+    account.emit("refund.created", it)
+    account.emit("charge.refunded", charge)
+    account.emit("refund.updated", it)
     if status == "failed":
         return fail_refund(account, it)
     if charge["refunded"]:
@@ -174,9 +174,9 @@ def fail_refund(account: Account, it: Thing) -> Thing:
     it.update(status="failed", failure_reason="expired_or_canceled_card", failure_balance_transaction=new_id("txn"))
     account.save(it)
     _give_back(account, charge, -it["amount"])
-    account.tell("refund.updated", it)
-    account.tell("refund.failed", it)
-    account.tell("charge.refund.updated", it)
+    account.emit("refund.updated", it)
+    account.emit("refund.failed", it)
+    account.emit("charge.refund.updated", it)
     return it
 
 
@@ -186,7 +186,7 @@ def settle_refund(account: Account, it: Thing) -> Thing:
         raise Refused(f"This refund is {it['status']}.")
     it["status"] = "succeeded"
     account.save(it)
-    account.tell("refund.updated", it)
+    account.emit("refund.updated", it)
     return it
 
 

@@ -45,7 +45,7 @@ def change_price(
         billing.bill(account, it, "subscription_update", [], previous)
     else:
         told = {name: value for name, value in previous.items() if name not in CHANGED_BY_A_BILL}
-        account.tell("customer.subscription.updated", account.save(it), told)
+        account.emit("customer.subscription.updated", account.save(it), told)
     return it
 
 

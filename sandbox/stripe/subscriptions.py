@@ -22,7 +22,7 @@ def begin(account: Account, session: Thing) -> Thing:
     anchor = account.now + trial_seconds
     it = _new(account, session, customer["id"], anchor, bool(trial_seconds))
     account.save(it)
-    account.tell("customer.subscription.created", it)
+    account.emit("customer.subscription.created", it)
     session.update(customer=customer["id"], subscription=it["id"])
     line = lines.of_period(it, 0 if trial_seconds else session["amount_total"])
     invoice = invoices.create(account, it, "subscription_create", [line])
@@ -56,7 +56,7 @@ def new_customer(account: Account, params: Thing) -> Thing:
         "phone": None,
         "shipping": None,
     }
-    account.tell("customer.created", account.save(customer))
+    account.emit("customer.created", account.save(customer))
     return customer
 
 
@@ -141,7 +141,7 @@ def end(account: Account, it: Thing) -> Thing:
     at = item_of(it)["current_period_end"] if it["cancel_at_period_end"] else account.now
     it.update(status="canceled", ended_at=min(at, account.now), canceled_at=it["canceled_at"] or account.now)
     it["cancellation_details"]["reason"] = "cancellation_requested"
-    account.tell("customer.subscription.deleted", account.save(it))
+    account.emit("customer.subscription.deleted", account.save(it))
     return it
 
 
@@ -172,7 +172,7 @@ def change(account: Account, it: Thing, **changes: object) -> Thing:
     it.update(changes)
     account.save(it)
     if previous:
-        account.tell("customer.subscription.updated", it, previous)
+        account.emit("customer.subscription.updated", it, previous)
     return it
 
 

@@ -20,7 +20,7 @@ class PlainLot:
     expires_at: datetime
     priority: int = 0
     held: int = 0
-    lapsed: int = 0
+    expired: int = 0
     frozen: bool = False
     payment: int | None = None
     subscription: int | None = None
@@ -116,7 +116,7 @@ class PlainAccount:
             kept = any(received < lot.expires_at for received in self.waiting)
             if lot.expires_at <= self.now and lot.remaining > 0 and not kept:
                 units, lot.remaining = lot.remaining, 0
-                lot.lapsed += units
+                lot.expired += units
                 swept += units
                 self.enter("expiry", [(n, -units)])
         return swept
@@ -231,12 +231,12 @@ class PlainAccount:
         entry = self.enter("deduction", parts) if parts else None
         return Said("applied", units=units - missing, shortfall=missing, entry=entry)
 
-    def place(self, key: str, units: int, at_most: bool) -> Said:
+    def hold(self, key: str, units: int, up_to: bool) -> Said:
         if key in self.holds:
             return Said("already", units=self.holds[key].units)
         order = self.payers(self.now)
         there = sum(self.lots[n].remaining for n in order)
-        if at_most:
+        if up_to:
             units = min(units, there)
         if units > there:
             return refused("insufficient")
@@ -315,8 +315,8 @@ class PlainAccount:
         lot = self.lots[own]
         target = min(target, lot.granted)
         clawed = -self.reversed(entry)
-        if max(0, target - lot.lapsed) > clawed:
-            units = max(0, target - lot.lapsed) - clawed
+        if max(0, target - lot.expired) > clawed:
+            units = max(0, target - lot.expired) - clawed
             parts = self.burn_units([own], units)
             parts += self.burn_units(self.payers(self.now), units + sum(part for _, part in parts))
             parts += self.owe(units + sum(part for _, part in parts))
@@ -338,5 +338,5 @@ class PlainAccount:
                     self.free(n, lot.remaining)
         return Said("applied", units=changed)
 
-    def lapse(self) -> Said:
+    def expire(self) -> Said:
         return Said("applied", units=self.swept)

@@ -19,12 +19,12 @@ from models.ledger import post as ledger
 from models.planning.movements import (
     Capture,
     Clawback,
+    Expire,
     Extend,
     Freeze,
     Grant,
-    Lapse,
+    Hold,
     Movement,
-    Place,
     Release,
     Reverse,
     Take,
@@ -73,8 +73,8 @@ WISHES = st.one_of(
     wish("take", units=UNITS, rule=RULE),
     wish("take", units=UNITS, rule=RULE),
     wish("settle", units=UNITS, rule=RULE),
-    wish("place", units=UNITS, at_most=st.booleans()),
-    wish("place", units=UNITS, at_most=st.booleans()),
+    wish("place", units=UNITS, up_to=st.booleans()),
+    wish("place", units=UNITS, up_to=st.booleans()),
     wish("extend", units=UNITS),
     wish("capture", units=st.none() | UNITS, rule=st.sampled_from(["reject", "reject", "partial", "debt"])),
     wish("release", expired=st.booleans()),
@@ -185,8 +185,8 @@ class Kernel(RuleBasedStateMachine):
 
         outcomes = database.transact(work)
         for plain, queued in zip(self.plain, self.queued, strict=True):
-            for place in reversed([n for n, it in enumerate(queued) if it in self.settled]):
-                del queued[place], plain.waiting[place]
+            for hold in reversed([n for n, it in enumerate(queued) if it in self.settled]):
+                del queued[hold], plain.waiting[hold]
         return outcomes
 
     # --- from a wish to a movement, and to what the plain ledger does for it
@@ -256,13 +256,13 @@ class Kernel(RuleBasedStateMachine):
         )
         return movement, lambda plain: plain.take(units, received, rule)
 
-    def make_place(self, it: Wish, plain: PlainAccount, units: int, at_most: bool) -> Any:
+    def make_place(self, it: Wish, plain: PlainAccount, units: int, up_to: bool) -> Any:
         holds = list(plain.holds)
         again = it.key == "again" and holds
         key = holds[it.pick % len(holds)] if again else f"hold:{it.who}:{len(holds)}"
         expires_at = self.now + timedelta(hours=1)
-        movement = Place(**self.common(it), key=key, units=units, at_most=at_most, expires_at=expires_at)
-        return movement, lambda plain: plain.place(key, units, at_most)
+        movement = Hold(**self.common(it), key=key, units=units, up_to=up_to, expires_at=expires_at)
+        return movement, lambda plain: plain.hold(key, units, up_to)
 
     def hold_key(self, it: Wish, plain: PlainAccount) -> str | None:
         """Of an open hold, now and then of a closed one or of none."""
@@ -323,7 +323,7 @@ class Kernel(RuleBasedStateMachine):
         return movement, lambda plain: plain.freeze([plain.entries[n].grants_lot for n in bought], frozen)
 
     def make_lapse(self, it: Wish, plain: PlainAccount) -> Any:
-        return Lapse(**self.common(it)), lambda plain: plain.lapse()
+        return Expire(**self.common(it)), lambda plain: plain.expire()
 
     # --- the tables
 
@@ -338,7 +338,7 @@ class Kernel(RuleBasedStateMachine):
     def compare_account(self, who: int, plain: PlainAccount, id: int, *row: int) -> None:
         lots = database.fetch(LOTS, [id])
         assert [lot[1:] for lot in lots] == [
-            (lot.granted, lot.remaining, lot.held, lot.lapsed, lot.frozen, bool(lot.remaining or lot.held), ends(lot))
+            (lot.granted, lot.remaining, lot.held, lot.expired, lot.frozen, bool(lot.remaining or lot.held), ends(lot))
             for lot in plain.lots
         ]
         position = {lot[0]: n for n, lot in enumerate(lots)} | {None: None}

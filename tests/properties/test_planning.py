@@ -12,7 +12,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.planning.movements import Capture, Clawback, Freeze, Grant, Lapse, Movement, Place, Release, Reverse, Take
+from models.planning.movements import Capture, Clawback, Expire, Freeze, Grant, Hold, Movement, Release, Reverse, Take
 from models.planning.plan import plan
 from models.planning.state import BURN_ORDERS, NEVER, Account, Lot, Plan, Policy, Posted, State
 
@@ -50,13 +50,13 @@ MOVEMENTS = st.lists(
             expires_at=HOURS.map(lambda hours: None if hours is None else at(hours)),
             priority=st.integers(0, 1),
         ),
-        movement(Place, key=HOLD_KEYS, units=UNITS, at_most=st.booleans(), expires_at=st.just(NOW)),
+        movement(Hold, key=HOLD_KEYS, units=UNITS, up_to=st.booleans(), expires_at=st.just(NOW)),
         movement(Capture, hold_key=HOLD_KEYS, units=st.none() | UNITS),
         movement(Release, hold_key=HOLD_KEYS),
         movement(Reverse, entry_id=st.just(2), units=st.none() | UNITS),
         movement(Clawback, entry_id=st.just(1), target_units=UNITS),
         movement(Freeze, entry_ids=st.lists(st.integers(1, 6)), frozen=st.booleans()),
-        movement(Lapse),
+        movement(Expire),
     ),
     min_size=1,
     max_size=8,
@@ -118,7 +118,7 @@ def test_nothing_goes_below_zero(state: State, movements: list[Movement]) -> Non
     work_out(state, movements)
     account = account_of(state)
     assert account.debt >= 0
-    assert all(lot.remaining >= 0 and lot.held >= 0 and lot.lapsed >= 0 for lot in account.lots)
+    assert all(lot.remaining >= 0 and lot.held >= 0 and lot.expired >= 0 for lot in account.lots)
 
 
 @MANY
@@ -171,7 +171,7 @@ def test_all_that_changed_is_marked_to_be_written(state: State, movements: list[
             continue
         if (was.remaining, was.held, was.open) != (lot.remaining, lot.held, lot.open):
             assert lot.id in it.burned_lots
-        if (was.lapsed, was.frozen, was.expires_at) != (lot.lapsed, lot.frozen, lot.expires_at):
+        if (was.expired, was.frozen, was.expires_at) != (lot.expired, lot.frozen, lot.expires_at):
             assert lot.id in it.altered_lots
     assert all(lot.open == (lot.remaining > 0 or lot.held > 0) for lot in account_of(state).lots)
     assert not it.entries or it.accounts
@@ -209,7 +209,7 @@ def told(entry: Any) -> tuple[Any, ...]:
 def test_a_take_burns_in_order_and_only_what_may_pay(
     state: State, units: int, rule: Any, received_at: datetime | None
 ) -> None:
-    work_out(state, [Lapse(app="app", customer="ada")])
+    work_out(state, [Expire(app="app", customer="ada")])
     account = account_of(state)
     before = {lot.id: lot.remaining for lot in account.lots}
     when = received_at or NOW

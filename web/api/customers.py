@@ -170,7 +170,7 @@ class Explanation(Shape):
 @routes.get("/v1/customers", scope="read", query=CustomersQuery, answer=Customers)
 def search(call: Call) -> Answer:
     """The customers of the app, newest first."""
-    found, following = customers.page(call.app, **dict(call.query), now=call.now)
+    found, following = customers.list_page(call.app, **dict(call.query), now=call.now)
     return {"customers": found, "next": following}
 
 
@@ -203,10 +203,10 @@ def balance(call: Call, customer: str) -> Answer:
 @routes.get("/v1/customers/{customer}/stats", scope="read", customer_token=True, answer=Stats)
 def figures(call: Call, customer: str) -> Answer:
     """What a customer bought, got and spent; `monthly_usage` is of this calendar month in UTC."""
-    return stats.of_customer(call.app, customer, now=call.now)
+    return stats.for_customer(call.app, customer, now=call.now)
 
 
 @routes.get("/v1/customers/{customer}/explain", scope="read", customer_token=True, answer=Explanation)
 def explanation(call: Call, customer: str) -> Answer:
     """Why the balance is what it is: for each lot granted = remaining + held + the sum of `took`."""
-    return explain.of_customer(call.app, customer, now=call.now)
+    return explain.for_customer(call.app, customer, now=call.now)

@@ -74,7 +74,7 @@ class Deliveries(Shape):
 @routes.get("/v1/deliveries", scope="admin", query=DeliveriesQuery, answer=Deliveries)
 def page(call: Call) -> Answer:
     """List deliveries."""
-    rows, following = deliveries.page(call.app.slug, **dict(call.query))
+    rows, following = deliveries.list_page(call.app.slug, **dict(call.query))
     return {"deliveries": rows, "next": following}
 
 

@@ -81,7 +81,7 @@ def page(call: Call) -> Answer:
 
     One is `disabled` when every delivery to it has failed for five days, or it answered 410 Gone.
     """
-    rows, following = endpoints.page(call.app.slug, **dict(call.query))
+    rows, following = endpoints.list_page(call.app.slug, **dict(call.query))
     return {"endpoints": rows, "next": following}
 
 

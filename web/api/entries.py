@@ -123,5 +123,5 @@ def _answer(call: Call, customer: str | None) -> Answer:
     selection = Selection(app=call.app.slug, customer=customer, type=query.type, since=query.since, until=query.until)
     if csv.is_wanted(call.request):
         return csv.stream(entries.stream(selection), COLUMNS, "entries")
-    rows, following = entries.page(selection, limit=query.limit, cursor=query.cursor)
+    rows, following = entries.list_page(selection, limit=query.limit, cursor=query.cursor)
     return {"entries": rows, "next": following}

@@ -66,7 +66,7 @@ class Events(Shape):
 @routes.get("/v1/events", scope="admin", query=EventsQuery, answer=Events)
 def page(call: Call) -> Answer:
     """List events."""
-    rows, following = events.page(call.app.slug, **dict(call.query))
+    rows, following = events.list_page(call.app.slug, **dict(call.query))
     return {"events": rows, "next": following}
 
 

@@ -56,7 +56,7 @@ def create(call: Call) -> Answer:
 
     They are given as `units`, or as `rate` and `quantity`; what is not captured in time is free again.
     """
-    return created(*holds.place(call.app, call.body, now=call.now))
+    return created(*holds.create(call.app, call.body, now=call.now))
 
 
 @routes.post(

@@ -57,5 +57,5 @@ def log(call: Call) -> Answer:
 
     Every operation has a line STARTED, and then one SUCCESS or ERROR; `details.key` says which belong together.
     """
-    lines, following = operations.page(call.app.slug, **dict(call.query))
+    lines, following = operations.list_page(call.app.slug, **dict(call.query))
     return {"operations": lines, "next": following}

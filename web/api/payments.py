@@ -97,7 +97,7 @@ def of_customer(call: Call, customer: str) -> Answer:
     `credit` tells what has become of the units: `unredeemed` while none was used, `partly_redeemed`, `redeemed` when
     all were, `expired` when what was left has lapsed, `refunded` when they went back; null while nothing was granted.
     """
-    rows, following = listing.of_customer(call.app, customer, **dict(call.query), now=call.now)
+    rows, following = listing.for_customer(call.app, customer, **dict(call.query), now=call.now)
     return {"payments": rows, "next": following}
 
 

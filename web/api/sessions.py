@@ -251,5 +251,5 @@ def one(call: Call, id: str) -> Answer:
 )
 def page(call: Call, customer: str) -> Answer:
     """A customer's sessions, newest first."""
-    found, following = listing.page(call.app.slug, customer, **dict(call.query))
+    found, following = listing.list_page(call.app.slug, customer, **dict(call.query))
     return {"sessions": found, "next": following}

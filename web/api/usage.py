@@ -156,7 +156,7 @@ def _accept(call: Call, reports: list[Any]) -> dict[str, int]:
 @routes.get("/v1/usage", scope="read", query=UsageQuery, answer=UsageReportStates)
 def page(call: Call) -> Answer:
     """List usage reports."""
-    rows, following = usage.page(call.app.slug, **dict(call.query))
+    rows, following = usage.list_page(call.app.slug, **dict(call.query))
     return {"reports": rows, "next": following}
 
 

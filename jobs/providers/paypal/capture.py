@@ -32,7 +32,7 @@ FETCH = {
 }
 
 
-def asks(app: App, event: Event) -> bool:
+def needs_refetch(app: App, event: Event) -> bool:
     """Whether PayPal has to be asked first: of an approved order always, of the rest with an account of our own."""
     return event.type == APPROVED or (event.type in FETCH and paypal_client.has_real_account(app))
 

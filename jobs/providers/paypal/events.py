@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Literal
 
 from jobs.providers.facts import AnyFact, Dispute, PaymentReversed, PaymentSettled, Refund
-from jobs.providers.malformed import Unreadable, malformed
+from jobs.providers.malformed import MalformedEvent, malformed
 from jobs.providers.paypal import client, fields
-from jobs.providers.paypal.capture import asks, prepare
+from jobs.providers.paypal.capture import needs_refetch, prepare
 from jobs.providers.paypal.fields import Object, Sold, get, objects, text
 from models.catalog.apps import App
 from models.errors import NotOurs, Unprocessable
@@ -21,7 +21,7 @@ from models.inbox.events import Event
 from models.ledger.accounts import BY_HAND
 from models.payments import disputes
 
-__all__ = ["asks", "facts_of", "note_of", "prepare"]
+__all__ = ["needs_refetch", "facts_of", "note_of", "prepare"]
 
 State = Literal["settled", "pending", "failed"]
 Handler = Callable[[App, Event, Object], Iterable[AnyFact]]
@@ -52,7 +52,7 @@ def facts_of(app: App, event: Event) -> Iterator[AnyFact]:
         raise NotOurs(f"{event.type} is not used")
     resource = event.payload.get("resource")
     if not isinstance(resource, dict):
-        raise malformed(event, Unreadable(resource, "an object, which resource should be"))
+        raise malformed(event, MalformedEvent(resource, "an object, which resource should be"))
     if client.environment_of(app) == "live" and fields.is_of_sandbox(event.payload):
         raise NotOurs("it is an event of PayPal's sandbox and this is live")
     try:

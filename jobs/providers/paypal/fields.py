@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from jobs.providers.malformed import Unreadable
+from jobs.providers.malformed import MalformedEvent
 from models import money as books
 
 Object = dict[str, Any]
@@ -40,7 +40,7 @@ def read_custom_id(value: Any) -> Sold:
     pairs = [pair for pair in decoded if pair[0] in ("customer", "pack", "checkout", "app")]
     broken = next((name for name, named in pairs if _SURROGATE.search(named)), None)
     if broken:
-        raise Unreadable(value, f"a custom_id: what is percent-encoded in its {broken} has to be UTF-8")
+        raise MalformedEvent(value, f"a custom_id: what is percent-encoded in its {broken} has to be UTF-8")
     named = dict(pairs)
     if len(named) != len(pairs):
         raise ValueError(f"custom_id names something twice: {value[:127]!r}")
@@ -66,14 +66,14 @@ def money(amount: Any) -> tuple[int, str]:
     Raises ValueError where it is no amount of 0 or more in a currency that there is.
     """
     if not isinstance(amount, dict):
-        raise Unreadable(amount, "an amount with a value and a currency_code")
+        raise MalformedEvent(amount, "an amount with a value and a currency_code")
     value, code = text(amount["value"]), text(amount["currency_code"]).lower()
     if code not in books.CURRENCIES:
-        raise Unreadable(amount["currency_code"], "a currency that there is")
+        raise MalformedEvent(amount["currency_code"], "a currency that there is")
     minor = books.to_minor(value, code)
     books.check_chargeable(minor, code, "paypal")
     if not 0 <= minor < 2**53:
-        raise Unreadable(value, "an amount that can be paid")
+        raise MalformedEvent(value, "an amount that can be paid")
     return minor, code
 
 
@@ -118,5 +118,5 @@ def objects(things: Any) -> list[Object]:
 def text(value: Any) -> str:
     """A text of 1 to 255 characters that PostgreSQL can keep. Raises Unreadable."""
     if not isinstance(value, str) or not 0 < len(value) <= LONGEST_TEXT or "\x00" in value:
-        raise Unreadable(value, "a text of 1 to 255 characters")
+        raise MalformedEvent(value, "a text of 1 to 255 characters")
     return value

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from jobs.providers.fetched import Told, Window
+from jobs.providers.fetched import Fetched, Window
 from jobs.providers.paypal import checkout, client, events, fields
 from jobs.providers.paypal.capture import APPROVED
 from jobs.providers.paypal.client import Object
@@ -26,7 +26,7 @@ COMPLETED = "CHECKOUT.ORDER.COMPLETED"
 PAID = ("COMPLETED", "PARTIALLY_REFUNDED", "REFUNDED")
 
 is_reachable = checkout.is_reachable
-Lister = Callable[[App, Window, str | None], tuple[list[Told], str | None]]
+Lister = Callable[[App, Window, str | None], tuple[list[Fetched], str | None]]
 
 
 def account(app: App) -> str:
@@ -39,17 +39,17 @@ def now_there(app: App, now: datetime) -> datetime:
     return now - clock.offset() if settings.sandbox and client.has_real_account(app) else now
 
 
-def _events(app: App, window: Window, cursor: str | None) -> tuple[list[Told], str | None]:
+def _events(app: App, window: Window, cursor: str | None) -> tuple[list[Fetched], str | None]:
     listed = client.client(app).list_events(window.since, window.until)
     used = [event for event in listed if event.get("id") and event.get("event_type") in events.HANDLERS]
     return [_as_listed(event) for event in used], None
 
 
-def _as_listed(event: Object) -> Told:
-    return Told(event["id"], event["event_type"], event, needs_asking=event["event_type"] == APPROVED)
+def _as_listed(event: Object) -> Fetched:
+    return Fetched(event["id"], event["event_type"], event, needs_refetch=event["event_type"] == APPROVED)
 
 
-def _orders(app: App, window: Window, cursor: str | None) -> tuple[list[Told], str | None]:
+def _orders(app: App, window: Window, cursor: str | None) -> tuple[list[Fetched], str | None]:
     """The orders of checkouts that are open or pending as far as we know."""
     since = window.since + (clock.now() - now_there(app, clock.now()))
     rows = checkouts.open_at(app.slug, NAME, since=since, after=int(cursor or 0), limit=ORDERS_AT_ONCE)
@@ -57,7 +57,7 @@ def _orders(app: App, window: Window, cursor: str | None) -> tuple[list[Told], s
     return [each for each in told if each], str(rows[-1].row_id) if len(rows) == ORDERS_AT_ONCE else None
 
 
-def _order(app: App, order_id: str, window: Window) -> Told | None:
+def _order(app: App, order_id: str, window: Window) -> Fetched | None:
     try:
         order = client.client(app).get_order(order_id)
     except ProviderRefused as refusal:
@@ -66,7 +66,7 @@ def _order(app: App, order_id: str, window: Window) -> Told | None:
         checkouts.expire(app.slug, NAME, order_id, now=window.until)
         return None
     if order.get("status") == "APPROVED":
-        return _told(f"reconcile:{order_id}:approved", APPROVED, order, window, needs_asking=True)
+        return _told(f"reconcile:{order_id}:approved", APPROVED, order, window, needs_refetch=True)
     if order.get("status") == "COMPLETED":
         return _told(f"reconcile:{order_id}{_on_its_way(order)}", COMPLETED, order, window)
     return None
@@ -77,7 +77,7 @@ def _on_its_way(order: Object) -> str:
     return ":pending" if any(it.get("status") == "PENDING" for it in client.captures_of(order)) else ""
 
 
-def _disputes(app: App, window: Window, cursor: str | None) -> tuple[list[Told], str | None]:
+def _disputes(app: App, window: Window, cursor: str | None) -> tuple[list[Fetched], str | None]:
     found = client.client(app).list_disputes(window.since)
     return [
         _told(
@@ -90,25 +90,25 @@ def _disputes(app: App, window: Window, cursor: str | None) -> tuple[list[Told],
     ], None
 
 
-def _told(id_: str, type_: str, resource: Object, window: Window, *, needs_asking: bool = False) -> Told:
+def _told(id_: str, type_: str, resource: Object, window: Window, *, needs_refetch: bool = False) -> Fetched:
     payload = {
         "id": id_,
         "event_type": type_,
         "create_time": window.until.strftime("%Y-%m-%dT%H:%M:%SZ"),
         "resource": resource,
     }
-    return Told(id_, type_, payload, is_object=True, needs_asking=needs_asking)
+    return Fetched(id_, type_, payload, is_object=True, needs_refetch=needs_refetch)
 
 
 PARTS: dict[str, Lister] = {"events": _events, "orders": _orders, "disputes": _disputes}
 
 
-def completed(app: App, told: Told) -> Told:
+def completed(app: App, told: Fetched) -> Fetched:
     """What is to be stored: as it was told."""
     return told
 
 
-def named_app(told: Told) -> str | None:
+def named_app(told: Fetched) -> str | None:
     """The app that a custom_id names."""
     resource: Any = told.payload.get("resource")
     if not isinstance(resource, dict):

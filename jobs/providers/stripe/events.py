@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Literal
 
 from jobs.providers.facts import AnyFact, CheckoutEnded, CustomerKnown, PaymentSettled
-from jobs.providers.malformed import Unreadable, malformed
+from jobs.providers.malformed import MalformedEvent, malformed
 from jobs.providers.stripe import invoices, reversals
 from jobs.providers.stripe.objects import (
     Object,
@@ -50,7 +50,7 @@ def facts_of(app: App, event: Event) -> Iterator[AnyFact]:
         raise NotOurs(f"{event.type} is not used")
     thing = get(event.payload, "data", "object")
     if not isinstance(thing, dict):
-        raise malformed(event, Unreadable(thing, "an object, which data.object should be"))
+        raise malformed(event, MalformedEvent(thing, "an object, which data.object should be"))
     _check_account(event)
     for told in (event.payload, thing):
         _check_mode(app, told)
@@ -86,11 +86,11 @@ def _only_price(thing: Any) -> str | None:
     items = get(thing, "items", "data")
     try:
         return price_of(items[0]) if isinstance(items, list) and items and isinstance(items[0], dict) else None
-    except Unreadable:
+    except MalformedEvent:
         return None
 
 
-def asks(app: App, event: Event) -> bool:
+def needs_refetch(app: App, event: Event) -> bool:
     """Whether there is an API key to fetch the object afresh with; without one the signed payload is what there is."""
     return bool(app.stripe.secret_key or settings.stripe_secret_key) and event.type in HANDLERS
 
@@ -150,7 +150,7 @@ def _paid_state(session: Object) -> Literal["settled", "pending"]:
         raise NotOurs(f"the session is {session['status']}: nobody has paid it")
     status = session.get("payment_status")
     if status not in (*SETTLED, "unpaid"):
-        raise Unreadable(status, "paid, no_payment_required or unpaid", "data.object.payment_status")
+        raise MalformedEvent(status, "paid, no_payment_required or unpaid", "data.object.payment_status")
     return "pending" if status == "unpaid" else "settled"
 
 
@@ -211,7 +211,7 @@ def _sold(app: App, event: Event, session: Object, state: Any) -> PaymentSettled
     item = _only_item(session)
     quantity = item.get("quantity", 1)
     if not isinstance(quantity, int) or isinstance(quantity, bool) or quantity < 1:
-        raise Unreadable(quantity, "a quantity of 1 or more")
+        raise MalformedEvent(quantity, "a quantity of 1 or more")
     return PaymentSettled(
         app=app.slug,
         provider=event.provider,

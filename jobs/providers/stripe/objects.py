@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timezone
 from typing import Any
 
-from jobs.providers.malformed import Unreadable
+from jobs.providers.malformed import MalformedEvent
 from models.inbox.events import Event
 
 Object = dict[str, Any]
@@ -26,7 +26,7 @@ def objects(thing: Any, *path: str) -> list[Object]:
     if found is None:
         return []
     if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
-        raise Unreadable(found, "a list of objects", ".".join(path))
+        raise MalformedEvent(found, "a list of objects", ".".join(path))
     return found
 
 
@@ -34,7 +34,7 @@ def own_id(thing: Object) -> str:
     """The object's own id. Raises Unreadable: it has none."""
     value = thing.get("id")
     if not value:
-        raise Unreadable(value, "an id", "data.object.id")
+        raise MalformedEvent(value, "an id", "data.object.id")
     return text(value)
 
 
@@ -48,7 +48,7 @@ def id_of(thing: Any) -> str | None:
 def text(value: Any) -> str:
     """A short text. Raises Unreadable: it is none."""
     if not isinstance(value, str) or not 0 < len(value) <= 255 or "\x00" in value:
-        raise Unreadable(value, "a text of 1 to 255 characters")
+        raise MalformedEvent(value, "a text of 1 to 255 characters")
     return value
 
 
@@ -57,7 +57,7 @@ def whole(value: Any) -> int | None:
     if value is None:
         return None
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**53:
-        raise Unreadable(value, "an amount in minor units")
+        raise MalformedEvent(value, "an amount in minor units")
     return value
 
 
@@ -67,7 +67,7 @@ def currency_of(thing: Object) -> str | None:
     if value is None:
         return None
     if not isinstance(value, str) or len(value) != 3 or not (value.isascii() and value.isalpha()):
-        raise Unreadable(value, "a currency of three letters")
+        raise MalformedEvent(value, "a currency of three letters")
     return value.lower()
 
 
@@ -76,7 +76,7 @@ def time_of(value: Any) -> datetime | None:
     if not value:
         return None
     if not isinstance(value, int) or isinstance(value, bool) or not 0 < value < LATEST_SECONDS:
-        raise Unreadable(value, "a time in seconds")
+        raise MalformedEvent(value, "a time in seconds")
     return datetime.fromtimestamp(value, timezone.utc)
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
-from jobs.providers.fetched import Told, Window
+from jobs.providers.fetched import Fetched, Window
 from jobs.providers.stripe import client, events, refetch
 from jobs.providers.stripe.client import Object
 from jobs.providers.stripe.objects import metadata, subscription_metadata
@@ -29,7 +29,7 @@ EVENT_TYPES = [EVENTS[start : start + MOST_TYPES] for start in range(0, len(EVEN
 
 is_reachable = client.is_reachable
 account = client.account
-Lister = Callable[[App, Window, str | None], tuple[list[Told], str | None]]
+Lister = Callable[[App, Window, str | None], tuple[list[Fetched], str | None]]
 
 
 def now_there(app: App, now: datetime) -> datetime:
@@ -38,9 +38,9 @@ def now_there(app: App, now: datetime) -> datetime:
 
 
 def _events_of(types: list[str]) -> Lister:
-    def page(app: App, window: Window, cursor: str | None) -> tuple[list[Told], str | None]:
+    def page(app: App, window: Window, cursor: str | None) -> tuple[list[Fetched], str | None]:
         found, following = _page(app, lambda v1: v1.events, cursor, window.since, types=types)
-        return [Told(event["id"], event["type"], event) for event in found], following
+        return [Fetched(event["id"], event["type"], event) for event in found], following
 
     return page
 
@@ -56,7 +56,7 @@ def _objects(
 ) -> Lister:
     """The objects of a list as events of a type; with `all_where_whole` however old, where all is looked at."""
 
-    def page(app: App, window: Window, cursor: str | None) -> tuple[list[Told], str | None]:
+    def page(app: App, window: Window, cursor: str | None) -> tuple[list[Fetched], str | None]:
         since = None if all_where_whole and window.is_whole else window.since - earlier
         found, following = _page(app, service, cursor, since, **wanted)
         return [_told(thing, type_, state_of(thing), window) for thing in found], following
@@ -64,7 +64,7 @@ def _objects(
     return page
 
 
-def _told(thing: Object, type_: str, state: str, window: Window) -> Told:
+def _told(thing: Object, type_: str, state: str, window: Window) -> Fetched:
     id_ = f"reconcile:{thing['id']}:{state}" if state else f"reconcile:{thing['id']}"
     payload = {
         "id": id_,
@@ -75,7 +75,7 @@ def _told(thing: Object, type_: str, state: str, window: Window) -> Told:
         "data": {"object": thing},
     }
     is_old = (thing.get("created") or 0) < window.home_since.timestamp()
-    return Told(id_, type_, payload, is_object=True, is_old=is_old)
+    return Fetched(id_, type_, payload, is_object=True, is_old=is_old)
 
 
 def _page(
@@ -142,7 +142,7 @@ PARTS: dict[str, Lister] = {
 }
 
 
-def completed(app: App, told: Told) -> Told:
+def completed(app: App, told: Fetched) -> Fetched:
     """What is to be stored: an invoice names the payment that paid it, which lists leave out."""
     thing = told.payload["data"]["object"]
     if not told.is_object or thing.get("object") != "invoice":
@@ -150,7 +150,7 @@ def completed(app: App, told: Told) -> Told:
     return told.with_object(refetch.with_payment(app, thing))
 
 
-def named_app(told: Told) -> str | None:
+def named_app(told: Fetched) -> str | None:
     """The app that the object names."""
     thing = told.payload["data"]["object"]
     named = metadata(thing).get("app") or subscription_metadata(thing).get("app")

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any, Literal
 
 from jobs.providers.facts import Dispute, DisputeMove, PaymentKnownAs, PaymentReversed, Refund
-from jobs.providers.malformed import Unreadable
+from jobs.providers.malformed import MalformedEvent
 from jobs.providers.stripe.objects import Object, get, id_of, objects, own_id, text, whole
 from models.catalog.apps import App
 from models.errors import NotOurs
@@ -104,7 +104,7 @@ def _moves(dispute: Object) -> tuple[tuple[DisputeMove, ...], bool]:
 
 def _signed(value: Any) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or abs(value) >= 2**53:
-        raise Unreadable(value, "an amount in minor units")
+        raise MalformedEvent(value, "an amount in minor units")
     return value
 
 
