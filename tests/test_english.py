@@ -86,7 +86,7 @@ PROGRAM = (
     *sorted({path.relative_to(ROOT).parts[0] for path in ROOT.glob("[!.]*/**/*.py")} - {"tests"}),
     OPENAPI,
 )
-NOT_PROSE = re.compile(r"^```.*?^```|^ {4}.*?$|`[^`]*`|\]\([^)]*\)", re.DOTALL | re.MULTILINE)
+NOT_PROSE = re.compile(r"^ *```.*?^ *```|^ {4}.*?$|`[^`]*`|\]\([^)]*\)", re.DOTALL | re.MULTILINE)
 CODE = re.compile(r"`[^`]*`")
 SQL = re.compile(r"\b(SELECT|INSERT INTO|UPDATE|DELETE FROM|WHERE|JOIN|VALUES)\b")
 MARKUP = re.compile(r"\{[{%#].*?[}%#]\}|<style.*?</style>|<script.*?</script>|<[^>]*>", re.DOTALL)
