@@ -1,4 +1,4 @@
-# `make` lists the commands. The first command sets up .venv; a later one does so only if the requirements changed.
+# `make` lists the commands. Each command creates or updates .venv if the requirements have changed.
 
 .DEFAULT_GOAL := help
 .PHONY: help run test lint bench bench-quick clean setup
@@ -6,17 +6,17 @@
 SHELL := /bin/sh
 PYTHON ?= $(shell command -v python3 || command -v python)
 BIN := .venv/bin
-# Two test processes suit two cores; more would only wait for each other.
+# Two test processes for two cores; more would wait for each other.
 TEST_PROCESSES ?= 2
 
-help: ## this list
+help: ## list the commands
 	@echo "Scrip: prepaid credits for AI products"
 	@grep -E '^[a-z-]+:.*## ' Makefile | awk -F ':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
 
 run: setup ## start everything in the foreground (PORT=8000, SCRIP_DATA_DIR=.data); Ctrl-C stops it
 	@exec $(BIN)/python manage.py up $(ARGS)
 
-test: setup lint ## check style, types and layers, then run the tests (ARGS="-k refund" for some)
+test: setup lint ## check style, types and layers, then run the tests (ARGS="-k refund" selects some)
 	@exec $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile $(ARGS)
 
 lint: setup ## check style, types and layers
@@ -25,16 +25,16 @@ lint: setup ## check style, types and layers
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
 
-bench: setup ## measure everything, with the limits of this machine beside it (20 minutes)
+bench: setup ## run all benchmarks, with the limits of this machine (20 minutes)
 	@exec $(BIN)/python -m benchmarks $(ARGS)
 
-bench-quick: setup ## the same on smaller sets (5 minutes)
+bench-quick: setup ## run the benchmarks on smaller data sets (5 minutes)
 	@exec $(BIN)/python -m benchmarks --quick $(ARGS)
 
-clean: ## remove what the tools leave behind; .data and .venv stay
+clean: ## remove the caches of the tools; keeps .data and .venv
 	@rm -rf .mypy_cache .ruff_cache .import_linter_cache .pytest_cache .hypothesis .coverage htmlcov
 	@find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
 
 setup:
-	@test -n "$(PYTHON)" || { echo "scrip: there is no Python on PATH; install Python 3.10 or newer" >&2; exit 1; }
+	@test -n "$(PYTHON)" || { echo "scrip: no Python on PATH; install Python 3.10 or newer" >&2; exit 1; }
 	@$(PYTHON) bootstrap.py

@@ -1,7 +1,7 @@
-"""Makes .venv with what the requirements files name; does nothing if it has been made from the same ones.
+"""Creates .venv from the requirements files; does nothing if they have not changed.
 
-`make` calls it with whatever Python the machine has, so it uses the standard library only and says what is
-missing, also to a Python that is too old for Scrip.
+`make` runs it with any Python on the machine. It therefore uses only the standard library, and also runs on a Python
+that is too old for Scrip, to print what is missing.
 """
 
 import fcntl
@@ -22,7 +22,7 @@ REQUIREMENTS = ("requirements.txt", "requirements-dev.txt")
 
 def main():
     os.chdir(HERE)
-    # Two commands at once in a fresh clone: the second waits, then finds the work done.
+    # If two commands run in a fresh clone, the second waits and then finds .venv complete.
     with open(REQUIREMENTS[0], "rb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         wanted = fingerprint()
@@ -53,7 +53,7 @@ def read(path):
 
 
 def works():
-    """False also for a .venv whose Python has been removed from the machine, or without its pip."""
+    """Whether .venv has pip and a Python that still exists on the machine."""
     pip = os.path.join(VENV, "bin", "pip")
     return os.path.exists(pip) and os.path.exists(PYTHON)
 
@@ -65,18 +65,18 @@ def use_a_recent_python():
         other = shutil.which("python3.%d" % minor)
         if other:
             os.execv(other, [other, *sys.argv])
-    fail("Scrip needs Python %d.%d or newer, and %s is %s" % (*OLDEST, sys.executable, sys.version.split()[0]))
+    fail("Scrip requires Python %d.%d or newer, but %s is %s" % (*OLDEST, sys.executable, sys.version.split()[0]))
 
 
 def make_venv():
     if importlib.util.find_spec("ensurepip") is None or importlib.util.find_spec("venv") is None:
         fail("this Python has no venv module. On Debian or Ubuntu: apt-get install python3-venv")
-    say("making .venv with Python %s" % sys.version.split()[0])
+    say("creating .venv with Python %s" % sys.version.split()[0])
     subprocess.check_call([sys.executable, "-m", "venv", "--clear", VENV])
 
 
 def install():
-    say("installing the requirements; this takes a minute, once")
+    say("installing the requirements (about a minute, once)")
     command = [
         PYTHON,
         "-m",

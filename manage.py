@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""The command line of Scrip: `python manage.py --help`. One command, one function below `commands/`.
+"""The command line of Scrip: `python manage.py --help`. Each command is one function in `commands/`.
 
-Every command joins the servers that run for its SCRIP_DATA_DIR, or starts them for its own time. Modules are imported
-by the command that needs them: `up` stays small, for it stays.
+Commands that need the database use the servers that are running for their SCRIP_DATA_DIR, or start them. Each command
+imports the modules that it needs, because `up` keeps running and should use little memory.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from importlib import import_module
 
 import click
 
-from runtime import crashpoints  # noqa: F401  (a wrong SCRIP_CRASH_AT is refused here, before anything starts)
+from runtime import crashpoints  # noqa: F401  (rejects an invalid SCRIP_CRASH_AT before anything starts)
 
 COMMANDS = {
     "up": "commands.up",
@@ -31,14 +31,14 @@ COMMANDS = {
 
 
 class Lazy(click.Group):
-    """A group that imports a command when it is asked for."""
+    """A group that imports a command when it is used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """In the order of the table: what one needs first stands first."""
+        """The commands in the order of the table."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command's module has it as `command`."""
+        """The `command` of the command's module."""
         if cmd_name not in COMMANDS:
             return None
         command: click.Command = import_module(COMMANDS[cmd_name]).command
@@ -49,7 +49,7 @@ class Lazy(click.Group):
 def main() -> None:
     """Scrip: prepaid credits and minutes for AI products.
 
-    Exit codes: 0 done, 1 found or failed something, 2 called wrongly.
+    Exit codes: 0 success, 1 failure or a problem found, 2 invalid usage.
     """
 
 

@@ -1,1 +1,1 @@
-"""The commands of manage.py, a file each."""
+"""The commands of manage.py, one per file."""

@@ -13,12 +13,12 @@ from models.errors import CatalogError
 from settings import settings
 
 
-@click.command("check-catalog", short_help="Check the catalog's files without starting anything.")
+@click.command("check-catalog", short_help="Validate the catalog without starting anything.")
 @click.argument("directory", required=False, type=click.Path(path_type=Path))
-@click.option("--quiet", is_flag=True, help="Say nothing when all is well.")
+@click.option("--quiet", is_flag=True, help="Print nothing if the catalog is valid.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def command(directory: Path | None, quiet: bool, as_json: bool) -> None:
-    """Check every app in DIRECTORY (default: SCRIP_CATALOG_DIR). Each problem is a line with file, key and reason."""
+    """Validate every app in DIRECTORY (default: SCRIP_CATALOG_DIR). Print each problem with file, key and reason."""
     directory = directory or settings.catalog_dir
     try:
         found = catalog.load(directory, os.environ)

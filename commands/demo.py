@@ -1,4 +1,4 @@
-"""`manage.py welcome`: the short demo in an empty sandbox, and the first screen."""
+"""`manage.py welcome`: the demo in an empty sandbox, and the first screen."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PATIENCE_SECONDS = 15.0
 
 @click.command("welcome", hidden=True)
 def command() -> None:
-    """Play the demo if the sandbox is empty, then say where everything is."""
+    """Run the demo if the sandbox is empty, then print the addresses and keys."""
     if settings.demo and settings.sandbox and APP in catalog.current() and not _has_customers():
         _play()
     _tell()
@@ -31,7 +31,7 @@ def _api(method: str, path: str, body: dict[str, Any] | None = None) -> Any:
     headers = {"Authorization": f"Bearer sk_sandbox_{APP}", "Content-Type": "application/json"}
     status, answer = http.send(method, path, body=json.dumps(body).encode() if body else None, headers=headers)
     if status >= 400:
-        raise click.ClickException(f"the demo got {status} from {path}: {answer}")
+        raise click.ClickException(f"the demo failed: {path} returned {status}: {answer}")
     return answer
 
 
@@ -40,7 +40,7 @@ def _has_customers() -> bool:
 
 
 def _play() -> None:
-    """One purchase and one call, through the receivers that real ones use."""
+    """One purchase and one call, through the same receivers as in production."""
     _buy()
     bought = _wait_for_balance(lambda balance: balance > 0)
     _api("POST", "/v1/usage", {"id": "demo-call-1", "customer": CUSTOMER, "rate": "call", "quantity": 123})
@@ -52,7 +52,7 @@ def _play() -> None:
 
 
 def _buy() -> None:
-    """At the sandbox's checkout page, as a person would; with an account at Stripe itself, by an event alone."""
+    """Pay on the sandbox's checkout page; if a real Stripe account is set, send a signed event instead."""
     app = catalog.current()[APP]
     place = settings.sandbox_url
     if place is None or app.stripe.secret_key or settings.stripe_secret_key:
@@ -74,14 +74,14 @@ def _wait_for_balance(reached: Any) -> int:
             return balance
         if time.monotonic() > deadline:
             raise click.ClickException(
-                f"the workers did not get to it within {PATIENCE_SECONDS:.0f} s; see {settings.log_dir}"
+                f"the workers did not apply it within {PATIENCE_SECONDS:.0f} s; see {settings.log_dir}"
             )
         time.sleep(0.02)
 
 
 def _tell() -> None:
     url = http.base_url()
-    lines = [f"Scrip answers at {url}", f"{url}/docs describes the API, {url}/readyz tells its health"]
+    lines = [f"Scrip is running at {url}", f"API documentation: {url}/docs   Health: {url}/readyz"]
     if settings.sandbox:
         apps = ", ".join(app.slug for app in catalog.current())
         lines += [

@@ -1,4 +1,4 @@
-"""What a failing command says, and with which exit code it ends."""
+"""Error messages and exit codes of failed commands."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from settings import SettingsError
 
 
 def exit_code_of(error: Exception) -> int:
-    """Say the error in one line where it was to be expected; anything else is a defect and shows its traceback."""
+    """Print an expected error in one line and return its exit code; re-raise any other error with its traceback."""
     if isinstance(error, click.UsageError) and not isinstance(error, click.exceptions.NoArgsIsHelpError):
         more = f" (more: {error.ctx.command_path} --help)" if error.ctx else ""
         click.echo(f"Error: {error.format_message()}{more}", err=True)

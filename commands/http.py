@@ -1,4 +1,4 @@
-"""One HTTP request to the running Scrip, with the standard library: a command should be there at once."""
+"""One HTTP request to the running Scrip, with the standard library, because it imports fast."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from settings import settings
 
 
 def base_url() -> str:
-    """Where the Scrip of this data directory answers.
+    """The URL of the Scrip that runs for this data directory.
 
-    Its port may differ from ours when it was started with another.
+    Its port may differ from the settings of this process.
     """
     owner = DataFolder(settings.data_dir).owner()
     port = owner["port"] if owner.get("role") == "up" else settings.port
@@ -27,10 +27,10 @@ def base_url() -> str:
 def send(
     method: str, path: str, *, body: bytes | None = None, headers: dict[str, str] | None = None, base: str | None = None
 ) -> tuple[int, Any]:
-    """The status and the answer, parsed if it is JSON. `base` is where, if not at Scrip itself.
+    """Return the status and the response, parsed if it is JSON. `base` is the base URL; default: Scrip's own.
 
     Raises:
-        ClickException: nothing answers there.
+        ClickException: no response.
     """
     url = (base or base_url()) + path
     request = urllib.request.Request(url, data=body, method=method, headers=headers or {})  # noqa: S310
@@ -41,7 +41,7 @@ def send(
         return error.code, _parsed(error.read())
     except OSError as error:
         reason = getattr(error, "reason", error)
-        raise click.ClickException(f"nothing answers at {url} ({reason}); start Scrip with: make run") from None
+        raise click.ClickException(f"no response from {url} ({reason}); start Scrip with: make run") from None
 
 
 def _parsed(raw: bytes) -> Any:
@@ -52,5 +52,5 @@ def _parsed(raw: bytes) -> Any:
 
 
 def echo(answer: Any) -> None:
-    """Print an answer as a person reads it; valid JSON all the same."""
+    """Print a response as indented JSON, or as it is if it is text."""
     click.echo(answer if isinstance(answer, str) else json.dumps(answer, indent=2, ensure_ascii=False))

@@ -1,4 +1,4 @@
-"""`manage.py import`: what an older system knew."""
+"""`manage.py import`: data of another system."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ if TYPE_CHECKING:
     from jobs.imports.balances import Report
 
 
-@click.group("import", short_help="Import the balances of an older system.")
+@click.group("import", short_help="Import balances from another system.")
 def command() -> None:
-    """What an older system knew, as CSV."""
+    """Import CSV data from another system."""
 
 
 @command.command("balances")
 @click.argument("app", callback=known_app)
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--dry-run", is_flag=True, help="Check FILE and say what would be imported; store nothing.")
-@click.option("--skip-bad", is_flag=True, help="Import the good lines and leave out the bad ones.")
+@click.option("--dry-run", is_flag=True, help="Check FILE and print what would be imported; store nothing.")
+@click.option("--skip-bad", is_flag=True, help="Import the valid lines and skip the invalid ones.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def balances(app: str, file: Path, dry_run: bool, skip_bad: bool, as_json: bool) -> None:
-    """Give the customers of APP the balances in FILE, a CSV file with the columns customer and units, and if you like
-    expires_at, reason, free_sessions_used, cooldown_until and id.
+    """Import the balances in FILE for the customers of APP.
 
-    All lines or none; running it again changes nothing. Exit code 1, and each bad line with its column, if nothing was
-    imported because of them.
+    FILE is CSV with the columns customer and units, and optionally expires_at, reason, free_sessions_used,
+    cooldown_until and id. All lines are imported, or none; repeating an import changes nothing. If lines are invalid,
+    each is printed with its column, nothing is imported, and the exit code is 1.
     """
     with servers.database():
         from jobs.imports import balances as imports
@@ -74,7 +74,7 @@ def _tell(report: Report, dry_run: bool) -> None:
     elif dry_run:
         click.echo(f"would import {rows}; {report.already:,} imported before; {_counted(lines, 'bad line')}")
     else:
-        click.echo(f"nothing imported: {_counted(lines, 'bad line')}; mend, or leave out with --skip-bad", err=True)
+        click.echo(f"nothing imported: {_counted(lines, 'bad line')}; correct the file, or use --skip-bad", err=True)
 
 
 def _counted(count: int, noun: str) -> str:

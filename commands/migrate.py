@@ -9,10 +9,10 @@ import settings
 from runtime import embedded
 
 
-@click.command("migrate", short_help="Bring the database's schema up to date.")
-@click.option("--json", "as_json", is_flag=True, help="Print what was applied as JSON.")
+@click.command("migrate", short_help="Migrate the database schema.")
+@click.option("--json", "as_json", is_flag=True, help="Print the applied migrations as JSON.")
 def command(as_json: bool) -> None:
-    """Apply the migrations that the database has not had. Several nodes may do so at once."""
+    """Apply all pending migrations. Several nodes can run this at the same time."""
     with embedded.ensure(settings.settings) as servers:
         from models import database
 

@@ -1,4 +1,4 @@
-"""The app that a command is told: one of the catalog, or the command was called wrongly."""
+"""Validation of the app that a command is called with: it must be in the catalog."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import click
 
 
 def known_app(ctx: click.Context, param: click.Parameter, slug: str | None) -> str | None:
-    """The callback of every argument and option that names an app; None where it may be left out and is.
+    """The callback of every argument and option that names an app. Returns None if an optional one is absent.
 
     Raises:
-        BadParameter: the catalog has no such app; it names those that it has.
+        BadParameter: the app is not in the catalog; the message lists the known apps.
     """
     from models.catalog import catalog
 
     known = catalog.current()
     if slug is not None and slug not in known:
-        raise click.BadParameter(f"there is no app {slug!r}; there are {', '.join(known.apps)}")
+        raise click.BadParameter(f"unknown app {slug!r}; known apps: {', '.join(known.apps)}")
     return slug

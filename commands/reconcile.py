@@ -1,4 +1,4 @@
-"""`manage.py reconcile`: what the providers have, against what we have."""
+"""`manage.py reconcile`: compare the payment providers with the ledger."""
 
 from __future__ import annotations
 
@@ -21,29 +21,31 @@ if TYPE_CHECKING:
 MOST_DAYS = 365
 MOST_SHOWN = 100
 TOLD = {
-    "unbacked": "credited without a payment at the provider; nothing was changed for them",
-    "unknown_price": "sold for this app at a price that no plan of its catalog has; nothing was granted for them",
-    "dead": "events that are dead; do what they say and replay them",
-    "unreachable": "with a provider that gave no answer; run it again",
+    "unbacked": "credited without a payment at the provider; nothing was changed",
+    "unknown_price": "sold for this app at a price that no plan of its catalog has; nothing was granted",
+    "dead": "dead; follow the error of each event, then replay it",
+    "unreachable": "not checked, because the provider did not respond; run the command again",
     "skipped": "skipped",
 }
 
 
 @click.command("reconcile", short_help="Compare the payment providers with the ledger.")
 @click.argument("app", required=False, callback=known_app)
-@click.option("--days", default=30, show_default=True, type=click.IntRange(1, MOST_DAYS), help="How far to look back.")
+@click.option("--days", default=30, show_default=True, type=click.IntRange(1, MOST_DAYS), help="Days to look back.")
 @click.option(
-    "--from-before", is_flag=True, help="Also what was paid before the app came here, or before its last import."
+    "--from-before",
+    is_flag=True,
+    help="Include payments from before the app's first customer, or before its last import.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def command(app: str | None, days: int, from_before: bool, as_json: bool) -> None:
-    """Apply what the providers have and we never heard of, for APP or for all apps, and report credits that no payment
-    stands behind. Doing it again and again does no harm.
+    """Reconcile APP, or all apps, with the payment providers: apply what Scrip missed, and report credits without a
+    payment. It is safe to repeat.
 
-    What was paid before the app's first customer was known here, or before its last import, is left alone; after the
-    loss of a database --from-before credits that too.
+    Payments from before the app's first customer, or before its last import, are skipped. After the loss of a database,
+    use --from-before to include them.
 
-    Exit code 1 if there is anything for a person to look at.
+    Exit code 1 if anything needs attention.
     """
     with servers.database():
         counts, found = _run(app, days, from_before, as_json)
@@ -85,7 +87,7 @@ def _tell(counts: Counter[str], found: list[Finding]) -> None:
             parts = (f"{each.app} {each.provider}".strip(), each.reference, each.detail)
             click.echo("  " + ": ".join(part for part in parts if part))
         if len(mine) > MOST_SHOWN:
-            click.echo(f"  and {len(mine) - MOST_SHOWN:,} more: --json names them all")
+            click.echo(f"  and {len(mine) - MOST_SHOWN:,} more; use --json to list all")
 
 
 def _counted(count: int, noun: str) -> str:

@@ -1,4 +1,4 @@
-"""`manage.py replay`: try dead events and reports again."""
+"""`manage.py replay`: retry dead events and usage reports."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from commands import servers
 from commands.options import known_app
 
 
-@click.command("replay", short_help="Try dead events and usage reports again.")
+@click.command("replay", short_help="Retry dead events and usage reports.")
 @click.argument("app", callback=known_app)
 @click.option(
     "--event", "events_given", multiple=True, type=int, help="The id of an event, in any state. May be repeated."
@@ -23,17 +23,17 @@ from commands.options import known_app
 def command(app: str, events_given: tuple[int, ...], reports_given: tuple[str, ...], dead: bool, as_json: bool) -> None:
     """Make events and usage reports of APP pending again.
 
-    The workers apply them. What was applied changes nothing twice.
+    The workers apply them. Nothing is applied twice.
     """
     if not (events_given or reports_given or dead):
-        raise click.UsageError("say what to replay: --event ID, --usage ID or --dead")
+        raise click.UsageError("nothing to replay: give --event ID, --usage ID or --dead")
     with servers.database():
         from jobs.inbox import events
         from models import clock, usage
         from workers import main as actors
         from workers.wakeups import notify
 
-        assert actors.broker, "the actors are what a ring reaches"
+        assert actors.broker, "the actors must be registered before a wake-up is sent"
 
         event_ids = [*events_given, *(_all_dead_events(app) if dead else [])]
         report_ids = [*reports_given, *(_all_dead_reports(app) if dead else [])]

@@ -1,4 +1,4 @@
-"""`manage.py run JOB`: a scheduled job, now, to its end."""
+"""`manage.py run JOB`: run a scheduled job to completion."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ JOBS = (
 @click.option("--app", callback=known_app, help="One app only.")
 @click.option("--json", "as_json", is_flag=True, help="Print the counts as JSON.")
 def command(job: str, app: str | None, as_json: bool) -> None:
-    """Run JOB to its end, for all apps or one, and print what it did. Doing it twice does nothing twice."""
+    """Run JOB to completion, for one app or all, and print its counts. It is safe to repeat."""
     counts: Counter[str] = Counter()
     with servers.database():
         from jobs import runs

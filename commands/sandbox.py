@@ -1,6 +1,6 @@
-"""`manage.py sandbox`: be the payment provider.
+"""`manage.py sandbox`: act as the payment provider.
 
-Exit codes: 1 where the running sandbox or Scrip refuses or does not answer, 2 for a call that is wrong in itself.
+Exit codes: 1 if the running sandbox or Scrip rejects the request or does not respond, 2 for invalid usage.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ from settings import SANDBOX_WEBHOOK_SECRET, settings
 
 
 def _action(ctx: click.Context, param: click.Parameter, name: str) -> str:
-    """An action of the portal."""
+    """Validate an action of the portal."""
     from sandbox.control.actions import ACTIONS
 
     if name not in ACTIONS:
-        raise click.BadParameter(f"there is no action {name!r}; there are {', '.join(ACTIONS)}")
+        raise click.BadParameter(f"unknown action {name!r}; known actions: {', '.join(ACTIONS)}")
     return name
 
 
 def _duration(ctx: click.Context, param: click.Parameter, text: str) -> str:
-    """A duration, with or without a plus before it."""
+    """Validate a duration, with or without a leading plus."""
     if text.startswith("-"):
-        raise click.BadParameter(f"the clock never goes back: {text!r}")
+        raise click.BadParameter(f"the clock cannot move back, got {text!r}")
     try:
         if not durations.parse(text.removeprefix("+")):
-            raise click.BadParameter(f"the clock moves forward, by 1s at least: {text!r}")
+            raise click.BadParameter(f"the clock moves by at least 1s, got {text!r}")
     except ValueError as reason:
         raise click.BadParameter(f"{text!r} {reason}") from None
     return text.removeprefix("+")
@@ -48,31 +48,42 @@ FILE = click.Path(exists=True, dir_okay=False, readable=True, path_type=Path)
 PATIENCE_SECONDS = 15.0
 
 
-@click.group("sandbox", short_help="Sign and send events as the payment provider, move the clock.")
+@click.group("sandbox", short_help="Act as the payment provider, and move the clock.")
 def command() -> None:
-    """What only a sandbox has: events signed as the provider signs them, and a clock that can be moved."""
+    """Sandbox only: sign and send events as the payment provider, and move the clock."""
     if not settings.sandbox:
-        raise click.ClickException("this is no sandbox: DATABASE_URL is set and SCRIP_SANDBOX is not 1")
+        raise click.ClickException(
+            "this is not a sandbox: set SCRIP_SANDBOX=1, or leave DATABASE_URL and SCRIP_SANDBOX unset"
+        )
 
 
 @command.command("sign")
 @click.argument("provider", type=PROVIDERS)
 @click.argument("file", type=FILE)
-@click.option("--app", required=True, callback=known_app, help="The app whose receiver will get it.")
+@click.option("--app", required=True, callback=known_app, help="The app that receives the event.")
 def sign(provider: str, file: Path, app: str) -> None:
-    """Print, as JSON, the headers that make the bytes of FILE a genuine event of PROVIDER."""
+    """Print the headers that sign FILE.
+
+    The headers are printed as JSON. They make FILE a valid event of PROVIDER.
+    """
     click.echo(json.dumps(_headers(provider, app, file.read_bytes())))
 
 
 @command.command("send")
 @click.argument("provider", type=PROVIDERS)
 @click.argument("file", required=False, type=FILE)
-@click.option("--app", required=True, callback=known_app, help="The app whose receiver gets it.")
-@click.option("--customer", help="Without FILE: who has paid.")
-@click.option("--pack", help="Without FILE: for which pack of the catalog.")
-@click.option("--quantity", default=1, show_default=True, type=click.IntRange(min=1), help="Without FILE: how many.")
-@click.option("--wait/--no-wait", default=True, show_default=True, help="Wait until the workers have applied it.")
-@click.option("--times", default=1, show_default=True, type=click.IntRange(1, 1000), help="Send it as often as this.")
+@click.option("--app", required=True, callback=known_app, help="The app that receives the event.")
+@click.option("--customer", help="Without FILE: the paying customer.")
+@click.option("--pack", help="Without FILE: the pack that was paid.")
+@click.option(
+    "--quantity", default=1, show_default=True, type=click.IntRange(min=1), help="Without FILE: the number of packs."
+)
+@click.option(
+    "--wait/--no-wait", default=True, show_default=True, help="Wait until the workers have applied the event."
+)
+@click.option(
+    "--times", default=1, show_default=True, type=click.IntRange(1, 1000), help="Send the event this many times."
+)
 def send(
     provider: str,
     file: Path | None,
@@ -83,9 +94,11 @@ def send(
     times: int,
     wait: bool,
 ) -> None:
-    """Sign an event and send it to the running Scrip: the bytes of FILE, or a paid checkout of a pack.
+    """Sign an event and send it to Scrip.
 
-    Exit code 1 if it is refused, if it ends dead, or if nobody applies it in time.
+    The event is FILE, or a paid checkout of a pack.
+
+    Exit code 1 if the event is rejected, becomes dead, or is not applied in time.
 
     For example: sandbox send stripe --app clash-ai --customer ada --pack minutes_30
     """
@@ -103,14 +116,14 @@ def send(
 def _tell_what_became_of(event_id: str, app: str) -> None:
     event = _applied(event_id, app)
     if event is None:
-        raise click.ClickException(f"still pending after {PATIENCE_SECONDS:.0f} s: do the workers run?")
+        raise click.ClickException(f"still pending after {PATIENCE_SECONDS:.0f} s; check that the workers are running")
     click.echo(f"{event['state']}: {event['error']}" if event["error"] else event["state"])
     if event["state"] == "dead":
         raise click.exceptions.Exit(1)
 
 
 def _applied(event_id: str, app: str) -> dict[str, Any] | None:
-    """The event once it is no longer pending; None if that takes too long."""
+    """Return the event when it is no longer pending; None after `PATIENCE_SECONDS`."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     headers = {"Authorization": f"Bearer sk_sandbox_{app}"}
     while time.monotonic() < deadline:
@@ -124,7 +137,7 @@ def _applied(event_id: str, app: str) -> dict[str, Any] | None:
 
 
 def _headers(provider: str, app: str, body: bytes) -> dict[str, str]:
-    """What makes the body a genuine event for the app's receiver."""
+    """The headers that sign the body for the app's receiver."""
     if provider == "stripe":
         return signing.stripe_headers(body, _secret(app))
     from sandbox.paypal import ca
@@ -137,16 +150,18 @@ def _purchase(provider: str, app: str, customer: str | None, pack: str | None, q
         raise click.UsageError("give a FILE, or --customer and --pack")
     known = catalog.current()[app]
     if pack not in known.packs:
-        raise click.BadParameter(f"{app} sells {', '.join(known.packs) or 'no packs'}", param_hint="--pack")
+        raise click.BadParameter(
+            f"unknown pack {pack!r}; {app} sells {', '.join(known.packs) or 'no packs'}", param_hint="--pack"
+        )
     if provider == "stripe":
         return json.dumps(purchases.paid_checkout(known, customer, pack, quantity=quantity)).encode()
     if quantity != 1:
-        raise click.UsageError("a PayPal order that is none of our checkouts is for one pack; buy more by a checkout")
+        raise click.UsageError("a PayPal order without a Scrip checkout is for one pack; use a checkout for more")
     return json.dumps(purchases.paid_capture(known, customer, pack)).encode()
 
 
 def _secret(app: str) -> str:
-    """The secret that the app's receiver takes; an app with secrets of its own takes only those."""
+    """The signing secret of the app's receiver: the app's own, if it has one."""
     own = catalog.current()[app].stripe.webhook_secrets
     return own[0] if own else SANDBOX_WEBHOOK_SECRET
 
@@ -154,7 +169,10 @@ def _secret(app: str) -> str:
 @command.command("clock", context_settings={"ignore_unknown_options": True})
 @click.argument("advance", callback=_duration)
 def clock(advance: str) -> None:
-    """Move the sandbox's clock forward by ADVANCE, such as 31d, 10m or +2h. It never goes back."""
+    """Move the sandbox clock forward.
+
+    ADVANCE is a duration such as 31d, 10m or +2h. The clock cannot move back.
+    """
     app = next(iter(catalog.current())).slug
     headers = {"Authorization": f"Bearer sk_sandbox_{app}", "Content-Type": "application/json"}
     body = json.dumps({"advance": advance}).encode()
@@ -166,13 +184,20 @@ def clock(advance: str) -> None:
 
 @command.command("deliver")
 @click.argument("mode", type=click.Choice(["normal", "late", "twice", "shuffled", "swallow"]))
-@click.option("--app", required=True, callback=known_app, help="The app whose events are meant.")
-@click.option("--late-seconds", type=click.FloatRange(0, 86400), help="With late: how late.")
-@click.option("--shape", type=click.Choice(["new", "old"]), help="Stripe's objects: today's, or before basil.")
+@click.option("--app", required=True, callback=known_app, help="The app whose events are affected.")
+@click.option("--late-seconds", type=click.FloatRange(0, 86400), help="With late: the delay in seconds.")
+@click.option(
+    "--shape",
+    type=click.Choice(["new", "old"]),
+    help="The shape of Stripe's objects: today's (new), or before basil (old).",
+)
 def deliver(mode: str, app: str, late_seconds: float | None, shape: str | None) -> None:
-    """How the payment provider sends its events from now on."""
+    """Set how the provider delivers its events.
+
+    The mode applies to new events.
+    """
     if late_seconds is not None and mode != "late":
-        raise click.UsageError(f"--late-seconds is for late, not for {mode}")
+        raise click.UsageError(f"--late-seconds requires the mode late, got {mode}")
     given = {"late_seconds": late_seconds, "shape": shape}
     _control(app, deliver=mode, **{name: value for name, value in given.items() if value is not None})
 
@@ -180,13 +205,15 @@ def deliver(mode: str, app: str, late_seconds: float | None, shape: str | None) 
 @command.command("do")
 @click.argument("action", callback=_action)
 @click.argument("id_", metavar="ID")
-@click.option("--app", required=True, callback=known_app, help="The app whose account it is in.")
-@click.option("--amount", help="A part of it, such as 4.99; all of it if not given.")
-@click.option("--price", help="With change-price: the id of the price that it has from now on.")
-@click.option("--plan", help="With change-plan: the plan of the catalog that it has from now on.")
-@click.option("--proration", type=PRORATIONS, help="With change-price and change-plan; else create_prorations.")
+@click.option("--app", required=True, callback=known_app, help="The app whose account contains ID.")
+@click.option("--amount", help="The amount, such as 4.99; default: all of it.")
+@click.option("--price", help="With change-price: the id of the new price.")
+@click.option("--plan", help="With change-plan: the key of the new plan.")
+@click.option("--proration", type=PRORATIONS, help="With change-price and change-plan; default: create_prorations.")
 def do(action: str, id_: str, app: str, **said: str | None) -> None:
-    """Let ACTION happen to ID at the payment provider, as the buttons of its portal do.
+    """Perform an action of the provider's portal.
+
+    Performs ACTION on the object ID, like the buttons of the portal.
 
     \b
     ch_...  refund, refund-pending, refund-that-fails, inquiry, dispute
@@ -203,7 +230,7 @@ def do(action: str, id_: str, app: str, **said: str | None) -> None:
 def _control(app: str, **asked: object) -> None:
     url = address.known_url(settings)
     if url is None:
-        raise click.ClickException("the sandbox's payment provider has not run yet; start Scrip with: make run")
+        raise click.ClickException("the sandbox provider has not been started yet; start Scrip with: make run")
     body = json.dumps({"app": app, **asked}).encode()
     status, answer = http.send("POST", "/control", body=body, base=url, headers={"Content-Type": "application/json"})
     if status >= 400:
@@ -212,6 +239,6 @@ def _control(app: str, **asked: object) -> None:
 
 
 def _refusal(status: int, answer: Any, portal: str) -> str:
-    """Why the provider refuses, in one line; where the ids are to be found, if it does not know one."""
+    """The provider's error in one line; for an unknown id, with the page that lists the ids."""
     said = str(answer["error"]) if isinstance(answer, dict) and "error" in answer else f"{status} {answer}"
-    return f"{said}; {portal} shows what there is" if status == 404 else said
+    return f"{said}; see {portal}" if status == 404 else said

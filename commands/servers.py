@@ -1,4 +1,4 @@
-"""The servers for the time of a command, and the database bound to them."""
+"""The servers of a command, and the database connection."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sandbox import address
 
 @contextmanager
 def database() -> Iterator[None]:
-    """Join or start the servers, bring the schema up to date, and bind `models.database`."""
+    """Attach to or start the servers, migrate the schema, and bind `models.database`."""
     mine = replace(settings.settings, sandbox_url=address.known_url(settings.settings))
     with embedded.ensure(mine) as servers:
         settings.settings = embedded.export(mine, servers)

@@ -1,4 +1,4 @@
-"""`manage.py verify`: the books, checked."""
+"""`manage.py verify`: check the ledger's invariants."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from commands import servers
 from commands.options import known_app
 
 
-@click.command("verify", short_help="Check that every balance adds up.")
+@click.command("verify", short_help="Check the invariants of the ledger.")
 @click.option("--app", callback=known_app, help="One app only.")
 @click.option("--json", "as_json", is_flag=True, help="Print the checks as JSON.")
 def command(app: str | None, as_json: bool) -> None:
-    """Check the eight invariants of the ledger over one snapshot of the database. Exit code 1 if one does not hold."""
+    """Check the eight invariants of the ledger on one snapshot of the database. Exit code 1 if one is violated."""
     with servers.database():
         from jobs import maintenance
         from models import clock

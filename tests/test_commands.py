@@ -58,7 +58,7 @@ def test_every_command_refuses_an_app_that_is_none_with_those_there_are(
 ) -> None:
     refused = system.manage(*arguments)
     assert (refused.returncode, refused.stdout) == (2, "")
-    assert "there is no app 'dance'; there are ai-services, clash-ai" in refused.stderr.splitlines()[-1]
+    assert "unknown app 'dance'; known apps: ai-services, clash-ai" in refused.stderr.splitlines()[-1]
 
 
 def test_verify_prints_a_line_a_check(system: Running) -> None:
@@ -135,7 +135,7 @@ def test_a_dead_event_is_replayed_from_the_command_line(system: Running) -> None
 def test_replay_wants_to_know_what() -> None:
     shown = subprocess.run([sys.executable, "manage.py", "replay", "songs"], cwd=ROOT, capture_output=True, text=True)
     assert shown.returncode == 2
-    assert "say what to replay" in shown.stderr
+    assert "nothing to replay" in shown.stderr
 
 
 @pytest.mark.parametrize("arguments", [("check-catalog", "--json"), ("check-catalog",)])

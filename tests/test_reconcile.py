@@ -590,7 +590,7 @@ def test_the_report_is_for_people_and_its_exit_code_for_programs(system: Running
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["dance"], "there is no app 'dance'; there are ai-services"),
+        (["dance"], "unknown app 'dance'; known apps: ai-services"),
         (["songs", "--days", "0"], "0 is not in the range 1<=x<=365"),
         (["songs", "--dance"], "No such option"),
     ],
@@ -613,7 +613,7 @@ def test_the_report_shows_so_many_and_counts_the_rest(
     assert lines[2:] == [
         "  ai-services stripe: pi_0: no payment",
         "  ai-services stripe: pi_1: no payment",
-        "  and 3 more: --json names them all",
+        "  and 3 more; use --json to list all",
     ]
 
 
