@@ -161,6 +161,7 @@ class UsageQueue:
     @staticmethod
     def fail(conn: Connection, row_id: int, failure: Failure) -> bool:
         """Count it; False where another drain did: then the row is not due any more."""
+        database.require_transaction(conn)
         error, now = failure.error, failure.now
         row = conn.execute(
             """SELECT q.attempts, r.app, r.customer, r.external_id
@@ -195,6 +196,7 @@ class EventQueue:
     @staticmethod
     def fail(conn: Connection, row_id: int, failure: Failure) -> bool:
         """Count it; False where another drain did."""
+        database.require_transaction(conn)
         error, now = failure.error, failure.now
         row = conn.execute(
             """SELECT attempts, excused, app, customer, event_id, provider, type FROM inbox_event

@@ -18,7 +18,7 @@ from typing import Any
 import psycopg
 from psycopg.errors import SerializationFailure, UniqueViolation
 
-from models import alerts, catalog, outbox
+from models import alerts, catalog, database, outbox
 from models.ledger_load import key_columns, load
 from models.ledger_write import write
 from models.movements import Movement, Outcome
@@ -79,6 +79,7 @@ def _lock(conn: Connection, state: State, movements: Iterable[Movement], now: da
 
 
 def _lock_named(conn: Connection, state: State, named: Iterable[Key]) -> None:
+    database.require_transaction(conn)
     rows = conn.execute(LOCK, key_columns(list(named)), prepare=True, binary=True)
     policies: dict[str, Policy] = {}
     for id_, app, customer, balance, held, debt, seq, place in rows.fetchall():
