@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 from typing import Any
 
 import peewee
 import psycopg
 import pytest
+from click.testing import CliRunner
 
+from commands import er_diagram
 from models import database, tables
 from models.tables.base import CustomerField, ReferenceField
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 Facts = dict[tuple[str, str], str]
+ROOT = Path(__file__).resolve().parent.parent
 
 # What PostgreSQL itself says of the tables of a schema: (what, aspect, value). The table of the migrations belongs to
 # playhouse's runner, which has its own model of it.
@@ -229,3 +234,45 @@ def test_a_row_that_is_saved_writes_what_was_assigned_and_no_more(db: str) -> No
     stale.save()
     read = tables.Endpoint.get_by_id(endpoint.id)
     assert (read.url, read.secret) == ("https://f.test", "new")
+
+
+def test_the_diagrams_of_the_schema_are_up_to_date() -> None:
+    page = ROOT / "docs/schema.md"
+    assert er_diagram.replaced(page) == page.read_text(), "run `manage.py er-diagram --write docs/schema.md`"
+
+
+def test_the_diagrams_have_every_table_column_and_relation() -> None:
+    drawn = er_diagram.markdown()
+    for line in (
+        "- `account`: A customer of an app,",
+        "Unique: (app, key), (account_id, seq).",
+        '        timestamptz expires_at "null"',
+        "        text[] aliases",
+        "        bigint report_id PK, FK",
+        "        bigint subscription_id FK, UK",
+        "    account ||--o{ lot : account_id",
+        "    payment |o--o{ lot : payment_id",
+        "    account |o--o{ usage_report : customer",
+        "    usage_report ||--o| usage_queue : report_id",
+        "    subscription ||--o| activation_key : subscription_id",
+    ):
+        assert line in drawn, line
+    for model in tables.TABLES:
+        (block,) = re.findall(rf"^    {model._meta.table_name} {{\n(.*?)^    }}$", drawn, re.DOTALL | re.MULTILINE)
+        assert [line.split()[1] for line in block.splitlines()] == [
+            field.column_name for field in model._meta.sorted_fields
+        ]
+        assert block.count("PK") == len(model._meta.get_primary_keys())
+
+
+def test_old_diagrams_are_found_and_replaced_and_the_rest_of_the_page_stays(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(f"before\n{er_diagram.BEGIN}old\n{er_diagram.END}after\n")
+    run = CliRunner().invoke
+    assert run(er_diagram.command, ["--check", str(page)]).exit_code == 1
+    assert run(er_diagram.command, ["--write", str(page)]).exit_code == 0
+    assert page.read_text() == f"before\n{er_diagram.BEGIN}\n{er_diagram.markdown()}\n{er_diagram.END}after\n"
+    assert run(er_diagram.command, ["--check", str(page)]).exit_code == 0
+    assert run(er_diagram.command).output == er_diagram.markdown()
+    page.write_text("no markers\n")
+    assert "a line is missing" in run(er_diagram.command, ["--check", str(page)]).output
