@@ -26,6 +26,7 @@ COMMANDS = {
     "run": "commands.run",
     "call": "commands.call",
     "sandbox": "commands.sandbox",
+    "er-diagram": "commands.er_diagram",
     "welcome": "commands.demo",
 }
 

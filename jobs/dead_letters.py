@@ -168,6 +168,7 @@ class UsageQueue:
     @staticmethod
     def fail(conn: Connection, row_id: int, failure: Failure) -> bool:
         """Count the failure. Returns False if another drain has counted it: the row is not due then."""
+        database.require_transaction(conn)
         error, now = failure.error, failure.now
         row = conn.execute(
             """SELECT q.attempts, r.app, r.customer, r.external_id
@@ -202,6 +203,7 @@ class EventQueue:
     @staticmethod
     def fail(conn: Connection, row_id: int, failure: Failure) -> bool:
         """Count the failure. Returns False if another drain has counted it."""
+        database.require_transaction(conn)
         error, now = failure.error, failure.now
         row = conn.execute(
             """SELECT attempts, excused, app, customer, event_id, provider, type FROM inbox_event

@@ -1,8 +1,16 @@
 """The connection to PostgreSQL, transactions that are safe to repeat, and migrations.
 
-One peewee pool a process. A request or a message takes a connection at its first statement and gives it back at its
-end (`release`), so that an idle process holds as many as it ever needed at once. The raw psycopg connection serves
-set-based statements, peewee's models the rest, in the same transaction.
+One peewee pool per process. A request or a message takes a connection at its first statement and returns it at its end
+(`release`), so that an idle process holds as many as it ever needed at once. peewee and SQL share the connection and
+its transaction; a peewee query uses the thread's connection whatever `conn` it is given beside.
+
+peewee queries over `models.tables` are for everything off the hot paths: what operators and apps configure (keys,
+endpoints, customers' fields), checkouts, refund requests, activation keys, idempotency keys, schedule runs, lists.
+
+SQL over sets of rows is for the hot paths, where building a peewee query and its rows costs 200-400 microseconds of CPU
+for each small statement: the ledger's load, write and ids; recording and finding payments; plans' feeds; accepting and
+settling usage; sessions; claims (events, deliveries, due subscriptions) and sweeps. It is also for single large
+statements: verify, explain, balances, reports and the operation log.
 """
 
 from __future__ import annotations
@@ -16,10 +24,11 @@ from typing import Any, TypeVar
 
 import orjson
 import psycopg
-from peewee import InterfaceError, OperationalError
+from peewee import InterfaceError, OperationalError, PeeweeException, SelectBase
 from playhouse.migrations import Migration, Runner
 from playhouse.pool import MaxConnectionsExceeded, PooledPostgresqlDatabase
 from psycopg.errors import DeadlockDetected, SerializationFailure
+from psycopg.pq import TransactionStatus
 from psycopg.types.json import set_json_loads
 
 from models.errors import Unavailable
@@ -33,6 +42,7 @@ Connection = psycopg.Connection[tuple[Any, ...]]
 MIGRATIONS = Path(__file__).parent / "migrations"
 MIGRATION_LOCK = 7_265_910_441
 ATTEMPTS = 6
+REPEATABLE = (SerializationFailure, DeadlockDetected)
 # The server ends a connection that idles in the pool; whoever takes it next finds out and takes a fresh one.
 TIMEOUTS = (
     "-c statement_timeout=30s -c lock_timeout=20s -c idle_in_transaction_session_timeout=30s"
@@ -41,10 +51,35 @@ TIMEOUTS = (
 
 
 class _Pool(PooledPostgresqlDatabase):
-    """A pool that hands out a connection without asking the server first: whoever finds it lost takes another one."""
+    """A pool that hands out connections unchecked: a lost one is replaced when a statement fails on it."""
 
     def _is_closed(self, conn: Connection) -> bool:
         return bool(conn.closed)
+
+    def execute(self, query: Any, **options: Any) -> Any:
+        """Run a model's query on the thread's connection, opened when it has none. Returns the cursor.
+
+        Outside a transaction, a SELECT on a lost connection is run again on a fresh one, as `fetch` does. A write is
+        not, because it may have been committed: a write that may be repeated belongs in `transact`.
+
+        Raises:
+            Unavailable: outside a transaction, the database cannot be reached or the connection was lost.
+            psycopg.Error: outside a transaction, the statement failed. Inside one, the error is peewee's.
+        """
+        if in_transaction():
+            return super().execute(query, **options)
+        run_query = super().execute
+        return _persist(lambda _: run_query(query, **options), connections=2 if isinstance(query, SelectBase) else 1)
+
+    def begin(self, *args: Any, **options: Any) -> None:
+        """Open a transaction for peewee's `atomic`.
+
+        Raises:
+            RuntimeError: a transaction is open already; the COMMIT of `atomic` would end it.
+        """
+        if in_transaction():
+            raise RuntimeError("atomic() inside transact() would commit too early: use conn.transaction() instead")
+        super().begin(*args, **options)
 
 
 database = _Pool(None, prefer_psycopg3=True, autoconnect=False)
@@ -105,6 +140,7 @@ def transact(work: Callable[[Connection], T]) -> T:
 
     Raises:
         Unavailable: the database stayed away.
+        psycopg.Error: a statement failed, whether peewee ran it or not.
     """
     return _persist(lambda conn: _in_transaction(conn, work))
 
@@ -114,43 +150,59 @@ def _in_transaction(conn: Connection, work: Callable[[Connection], T]) -> T:
         return work(conn)
 
 
-def _persist(work: Callable[[Connection], T]) -> T:
+def _persist(work: Callable[[Connection], T], *, connections: int = 3) -> T:
+    """What `work` returns, on at most so many connections, of which all but the last were lost."""
     for attempt in range(ATTEMPTS):
         try:
             return work(connection())
-        except (SerializationFailure, DeadlockDetected):
-            if attempt == ATTEMPTS - 1:
+        except (psycopg.Error, PeeweeException) as error:
+            cause = original(error)
+            if is_lost(cause):
+                discard()
+                if attempt >= connections - 1:
+                    raise Unavailable("the database went away") from error
+            elif isinstance(cause, REPEATABLE) and attempt < ATTEMPTS - 1 and not in_transaction():
+                time.sleep(random.uniform(0, 0.02 * 2**attempt))
+            elif cause is error:
                 raise
-            time.sleep(random.uniform(0, 0.02 * 2**attempt))
-        except (psycopg.OperationalError, psycopg.InterfaceError, OperationalError, InterfaceError) as error:
-            if not is_lost(error):
-                raise
-            discard()
-            if attempt >= 2:
-                raise Unavailable("the database went away") from error
+            else:
+                raise cause from error
     raise AssertionError("unreachable")
+
+
+def original(error: BaseException) -> BaseException:
+    """The driver's error inside one of peewee's; any other error itself."""
+    cause: BaseException = getattr(error, "orig", error)
+    return cause
 
 
 def is_lost(error: BaseException) -> bool:
     """Whether the error means that the connection is gone, rather than that a statement failed."""
-    cause = getattr(error, "orig", error)
+    cause = original(error)
     state = getattr(cause, "sqlstate", None)
-    return state is None or state.startswith(("08", "57P", "25P03"))
+    if state is None:  # it does not come from the server
+        return isinstance(cause, (psycopg.OperationalError, psycopg.InterfaceError, OperationalError, InterfaceError))
+    return bool(state.startswith(("08", "57P", "25P03")))
+
+
+def in_transaction() -> bool:
+    """Whether the thread's connection is in a transaction. Runs no query."""
+    return connection().pgconn.transaction_status != TransactionStatus.IDLE
+
+
+def require_transaction(conn: Connection) -> None:
+    """Check that a lock taken now is kept: every function that locks calls this first. Runs no query.
+
+    Raises:
+        RuntimeError: the connection is in no transaction, so that the lock would be released at once.
+    """
+    if conn.pgconn.transaction_status == TransactionStatus.IDLE and conn.autocommit:
+        raise RuntimeError("a lock outside a transaction is released at once: call this inside database.transact()")
 
 
 def fetch(sql: str, params: Any = None) -> list[tuple[Any, ...]]:
     """The rows of one read-only statement, outside of any transaction; read once more on a fresh connection if lost."""
-    try:
-        return connection().execute(sql, params).fetchall()
-    except (psycopg.OperationalError, psycopg.InterfaceError) as error:
-        if not is_lost(error):
-            raise
-        discard()
-    try:
-        return connection().execute(sql, params).fetchall()
-    except (psycopg.OperationalError, psycopg.InterfaceError) as error:
-        discard()
-        raise Unavailable("the database went away") from error
+    return _persist(lambda conn: conn.execute(sql, params).fetchall(), connections=2)
 
 
 def run(sql: str, params: Any = None) -> psycopg.Cursor[tuple[Any, ...]]:

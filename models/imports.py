@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import psycopg
 
-from models import arrays
+from models import arrays, database
 from models.errors import Conflict
 
 Connection = psycopg.Connection[tuple[Any, ...]]
@@ -60,6 +60,7 @@ def lock(conn: Connection, app: str) -> None:
     Raises:
         Conflict: there is one.
     """
+    database.require_transaction(conn)
     row = conn.execute(LOCK, [app]).fetchone()
     if not (row and row[0]):
         raise Conflict(f"another import for {app} is running")

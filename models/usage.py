@@ -134,6 +134,7 @@ WHERE r.id = new.id
 
 def claim_lane(conn: Connection, now: datetime) -> int | None:
     """Take a lane that has a report to settle until the end of the transaction; None if all such lanes are taken."""
+    database.require_transaction(conn)
     row = conn.execute(CLAIM_LANE, [now], prepare=True).fetchone()
     return row[0] if row else None
 
@@ -154,11 +155,13 @@ def lock_lane(conn: Connection, lane: int) -> bool:
     It waits its turn: drains that only looked whether the lane is free would keep one another from settling anything,
     as each of them holds it while it looks for what is due.
     """
+    database.require_transaction(conn)
     row = conn.execute("SELECT pg_try_advisory_xact_lock(%s, %s)", [LANE_LOCK, lane], prepare=True).fetchone()
     return bool(row and row[0]) or _wait_for(conn, lane)
 
 
 def _wait_for(conn: Connection, lane: int) -> bool:
+    database.require_transaction(conn)
     try:
         with conn.transaction():
             conn.execute(f"SET LOCAL lock_timeout = '{LONGEST_WAIT}'")

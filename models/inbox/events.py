@@ -105,6 +105,7 @@ def lease(ids: list[int], *, now: datetime, until: datetime) -> set[int]:
 
 def claim(conn: Connection, event: Event) -> bool:
     """Lock the event until the end of the transaction; False if another worker has it, or has tried it meanwhile."""
+    database.require_transaction(conn)
     return conn.execute(CLAIM, [event.id, event.attempts], prepare=True).fetchone() is not None
 
 

@@ -18,6 +18,7 @@ from typing import Any
 import psycopg
 from psycopg.errors import SerializationFailure, UniqueViolation
 
+from models import database
 from models.catalog import catalog
 from models.ledger import alerts
 from models.ledger.load import key_columns, load
@@ -81,6 +82,7 @@ def _lock(conn: Connection, state: State, movements: Iterable[Movement], now: da
 
 
 def _lock_named(conn: Connection, state: State, named: Iterable[Key]) -> None:
+    database.require_transaction(conn)
     rows = conn.execute(LOCK, key_columns(list(named)), prepare=True, binary=True)
     policies: dict[str, Policy] = {}
     for id_, app, customer, balance, held, debt, seq, place in rows.fetchall():

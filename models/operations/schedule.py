@@ -43,6 +43,7 @@ def record(jobs: Iterable[tuple[str, timedelta]], *, now: datetime) -> list[str]
 
 
 def _record(conn: Connection, jobs: list[tuple[str, timedelta]], now: datetime) -> list[str]:
+    database.require_transaction(conn)
     locked = conn.execute("SELECT pg_try_advisory_xact_lock(%s)", [TICK_LOCK]).fetchone()
     if not (locked and locked[0]):
         return []

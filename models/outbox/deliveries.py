@@ -168,6 +168,7 @@ def replay(conn: Connection, app: str, delivery_id: int, *, now: datetime) -> No
     Raises:
         NotFound: the app has no such delivery. Conflict: its endpoint is disabled or deleted.
     """
+    database.require_transaction(conn)
     row = conn.execute(FIND, [app, delivery_id]).fetchone()
     if row is None:
         raise NotFound(f"no delivery {delivery_id}")

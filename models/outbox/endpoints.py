@@ -13,7 +13,7 @@ from typing import Any
 
 import psycopg
 
-from models import pagination
+from models import database, pagination
 from models.errors import NotFound
 
 Connection = psycopg.Connection[tuple[Any, ...]]
@@ -82,6 +82,7 @@ def lock(conn: Connection, app: str, endpoint_id: str) -> Endpoint:
     Raises:
         NotFound: the app has none with this id.
     """
+    database.require_transaction(conn)
     row = conn.execute(FIND, [app, endpoint_id]).fetchone()
     if row is None:
         raise NotFound(f"no endpoint {endpoint_id!r}")
@@ -116,6 +117,7 @@ def close(conn: Connection, row: int, state: str, reason: str, *, now: datetime)
 
 def lock_rows(conn: Connection, rows: Collection[int]) -> None:
     """Lock these endpoints in their order, and before deliveries to them: as `lock` and `close` do."""
+    database.require_transaction(conn)
     conn.execute(LOCK_ROWS, [sorted(rows)])
 
 

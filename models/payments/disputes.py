@@ -11,6 +11,8 @@ from typing import Any
 
 import psycopg
 
+from models import database
+
 Connection = psycopg.Connection[tuple[Any, ...]]
 
 # References are ordered by their bytes, in which ';' comes right after ':'. A part of older versions is named as the
@@ -34,6 +36,7 @@ LOCK = "SELECT pg_advisory_xact_lock(hashtextextended(%s, 8))"
 
 def lock(conn: Connection, app: str, provider: str, whole: str) -> None:
     """One event of a dispute at a time: each has to see the parts that the others stored."""
+    database.require_transaction(conn)
     conn.execute(LOCK, [f"{app} {provider} {whole}"], prepare=True)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import psycopg
 
+from models import database
 from models.cycles import SLACK
 
 Connection = psycopg.Connection[tuple[Any, ...]]
@@ -119,6 +120,7 @@ class ReversiblePayment:
 
 def find(conn: Connection, app: str, provider: str, ids: Sequence[str]) -> ReversiblePayment | None:
     """The payment that goes by one of these ids, locked until the end of the transaction."""
+    database.require_transaction(conn)
     row = conn.execute(FIND, [app, provider, list(ids), list(ids)], prepare=True).fetchone()
     return ReversiblePayment(*row) if row else None
 

@@ -15,6 +15,8 @@ from typing import Any
 import orjson
 import psycopg
 
+from models import database
+
 Connection = psycopg.Connection[tuple[Any, ...]]
 STAGES = ("inquiry", "inquiry_closed", "open", "closed")
 
@@ -106,6 +108,7 @@ def lock(conn: Connection, app: str, provider: str, payment: Iterable[str]) -> l
     All of them are locked in their order, whichever an event named, so two that name different ones do not cross. Who
     held the lock may have told of further ids: then the locks are given back, and all taken anew in their order.
     """
+    database.require_transaction(conn)
     wanted = _known(conn, app, provider, set(payment))
     while (known := _lock_these(conn, app, provider, wanted)) != wanted:
         wanted = known
@@ -114,6 +117,7 @@ def lock(conn: Connection, app: str, provider: str, payment: Iterable[str]) -> l
 
 def _lock_these(conn: Connection, app: str, provider: str, ids: set[str]) -> set[str]:
     """Lock the ids; where the payment is known by more of them meanwhile, lock none. Returns all of them."""
+    database.require_transaction(conn)
     with conn.transaction() as attempt:
         conn.execute(LOCK, [f"{app} {provider} ", sorted(ids)], prepare=True)
         known = _known(conn, app, provider, ids)

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 import psycopg
 
-from models import arrays
+from models import arrays, database
 from models.plans.subscription import Period, Subscription
 
 Connection = psycopg.Connection[tuple[Any, ...]]
@@ -40,6 +40,7 @@ def _written(periods: Any) -> str:
 
 def lock(conn: Connection, app: str, provider: str, provider_id: str) -> Subscription | None:
     """The subscription, locked until the end of the transaction."""
+    database.require_transaction(conn)
     row = conn.execute(
         f"""SELECT {COLUMNS} FROM subscription s JOIN account a ON a.id = s.account_id
         WHERE s.app = %s AND s.provider = %s AND s.provider_id = %s FOR UPDATE OF s""",
@@ -50,6 +51,7 @@ def lock(conn: Connection, app: str, provider: str, provider_id: str) -> Subscri
 
 def lock_by_id(conn: Connection, subscription_id: int) -> Subscription:
     """The subscription of this row, locked until the end of the transaction."""
+    database.require_transaction(conn)
     row = conn.execute(
         f"SELECT {COLUMNS} FROM subscription s JOIN account a ON a.id = s.account_id WHERE s.id = %s FOR UPDATE OF s",
         [subscription_id],
@@ -60,6 +62,7 @@ def lock_by_id(conn: Connection, subscription_id: int) -> Subscription:
 
 def lock_due(conn: Connection, now: datetime, *, apps: Sequence[str], limit: int) -> list[Subscription]:
     """Subscriptions with a cycle to grant, locked; those that another worker has are left to it."""
+    database.require_transaction(conn)
     rows = conn.execute(
         f"""SELECT {COLUMNS} FROM subscription s JOIN account a ON a.id = s.account_id
         WHERE s.next_cycle_at <= %s AND s.app = ANY(%s) ORDER BY s.next_cycle_at, s.id LIMIT %s
@@ -71,6 +74,7 @@ def lock_due(conn: Connection, now: datetime, *, apps: Sequence[str], limit: int
 
 def lock_of_account(conn: Connection, app: str, customer: str) -> list[Subscription]:
     """All subscriptions of a customer, locked."""
+    database.require_transaction(conn)
     rows = conn.execute(
         f"""SELECT {COLUMNS} FROM subscription s JOIN account a ON a.id = s.account_id
         WHERE a.app = %s AND a.customer = %s ORDER BY s.id FOR UPDATE OF s""",

@@ -101,6 +101,7 @@ ORDER BY coalesce(s.tried_at, s.starts_at) LIMIT %(limit)s
 
 def lock(conn: Connection, app: str, customer: str, *, now: datetime) -> Owner:
     """The customer's account, made if it is missing, locked until the end of the transaction."""
+    database.require_transaction(conn)
     accounts.ensure(conn, app, customer, now=now)
     row = conn.execute(f"{OWNER} FOR NO KEY UPDATE", [app, customer]).fetchone()
     assert row is not None
@@ -119,6 +120,7 @@ def lock_with_owner(conn: Connection, app: str, session_id: str, *, now: datetim
     Raises:
         NotFound: the app has no such session.
     """
+    database.require_transaction(conn)
     found = find(conn, app, session_id)
     if found is None:
         raise NotFound(f"no session {session_id!r}")
@@ -130,6 +132,7 @@ def lock_with_owner(conn: Connection, app: str, session_id: str, *, now: datetim
 
 def try_lock_with_owner(conn: Connection, app: str, session_id: str) -> tuple[Session, Owner] | None:
     """A session and its account, or None where somebody has the account: the engine waits for nobody."""
+    database.require_transaction(conn)
     row = conn.execute(
         """SELECT id, customer, cooldown_until, free_sessions_used FROM account
         WHERE id = (SELECT account_id FROM session WHERE app = %s AND external_id = %s)
