@@ -31,7 +31,7 @@ def _fill(count: int) -> None:
     now = datetime.now(timezone.utc)
     for first in range(0, count, GRANTS_A_BATCH):
         grants = [_grant(number) for number in range(first, min(first + GRANTS_A_BATCH, count))]
-        database.transact(lambda conn, grants=grants: post(conn, grants, now=now))  # type: ignore[misc]
+        database.transaction(lambda conn, grants=grants: post(conn, grants, now=now))  # type: ignore[misc]
 
 
 def _grant(number: int) -> Movement:

@@ -58,7 +58,7 @@ class Row:
     prepare: Callable[[Bench], AbstractContextManager[Measure]]
     limit: str | None = None
     target: float | None = None
-    up_to: bool = False
+    at_most: bool = False
 
 
 @dataclass
@@ -98,7 +98,7 @@ class Result:
             return None
         reached = self.value if self.row.limit is None else self.ratio
         assert reached is not None
-        return reached <= self.row.target if self.row.up_to else reached >= self.row.target
+        return reached <= self.row.target if self.row.at_most else reached >= self.row.target
 
 
 def select(rows: Sequence[Row], groups: Iterable[str]) -> list[Row]:

@@ -47,7 +47,7 @@ def _reached(result: Result) -> float:
     figure = result.value if result.ratio is None else result.ratio
     if result.row.target is None:
         return figure
-    return result.row.target / figure if result.row.up_to else figure / result.row.target
+    return result.row.target / figure if result.row.at_most else figure / result.row.target
 
 
 def _numbers(result: Result) -> str:

@@ -97,7 +97,7 @@ def show(results: Sequence[Result], console: Console) -> None:
 
 def _cells(result: Result) -> tuple[str, ...]:
     row = result.row
-    sign = "≤" if row.up_to else "≥"
+    sign = "≤" if row.at_most else "≥"
     return (
         row.id,
         row.what,

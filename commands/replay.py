@@ -52,11 +52,11 @@ def command(app: str, events_given: tuple[int, ...], reports_given: tuple[str, .
 def _all_dead_events(app: str) -> list[int]:
     from models import database
 
-    return [id_ for (id_,) in database.fetch("SELECT id FROM inbox_event WHERE app = %s AND state = 'dead'", [app])]
+    return [id_ for (id_,) in database.read("SELECT id FROM inbox_event WHERE app = %s AND state = 'dead'", [app])]
 
 
 def _all_dead_reports(app: str) -> list[str]:
     from models import database
 
     sql = "SELECT external_id FROM usage_report WHERE app = %s AND state = 'dead'"
-    return [id_ for (id_,) in database.fetch(sql, [app])]
+    return [id_ for (id_,) in database.read(sql, [app])]

@@ -22,5 +22,5 @@ def patch(app: App, customer: str, changes: dict[str, str | None], *, now: datet
     zone = changes.get("timezone")
     if zone is not None and zone not in available_timezones():
         raise Invalid([("timezone", f"unknown timezone {zone!r}; it is a name such as Europe/Berlin")])
-    database.transact(lambda conn: customers.change(conn, app.slug, customer, changes, now=now))
+    database.transaction(lambda conn: customers.change(conn, app.slug, customer, changes, now=now))
     return customers.get(app, customer, now=now)

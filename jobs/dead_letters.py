@@ -17,16 +17,15 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import orjson
-import psycopg
 import structlog
 
 from models import database
+from models.database import Connection
 from models.errors import ProviderAway, ScripError, TooEarly, Unavailable, Unprocessable
 from models.inbox import events
 from models.outbox import messages
 from models.outbox.messages import Message
 
-Connection = psycopg.Connection[tuple[Any, ...]]
 log = structlog.get_logger()
 ATTEMPTS = 8
 FIRST_BACKOFF_SECONDS = 10
@@ -56,14 +55,14 @@ def begin_attempt(conn: Connection, queue: str, ids: Sequence[int]) -> int:
 
 def end_attempt(attempt: int) -> None:
     """Remove the record of an attempt that ended without a crash."""
-    database.run("DELETE FROM drain_marker WHERE id = %s", [attempt])
+    database.write("DELETE FROM drain_marker WHERE id = %s", [attempt])
 
 
 def recover_crashed_attempts(queue: str, *, now: datetime) -> int:
     """Take over the attempts of crashed workers. Returns how many there were."""
-    if not database.fetch("SELECT 1 FROM drain_marker WHERE queue = %s LIMIT 1", [queue]):
+    if not database.read("SELECT 1 FROM drain_marker WHERE queue = %s LIMIT 1", [queue]):
         return 0
-    return database.transact(lambda conn: _take_over(conn, queue, now))
+    return database.transaction(lambda conn: _take_over(conn, queue, now))
 
 
 def _take_over(conn: Connection, queue: str, now: datetime) -> int:
@@ -110,7 +109,7 @@ def count_failure(queue: str, row_id: int, error: Exception, *, now: datetime, a
         attempts=attempts,
         waits_for=error.extra["waits_for"] if isinstance(error, TooEarly) else None,
     )
-    if database.transact(lambda conn: QUEUES[queue].fail(conn, row_id, failure)):
+    if database.transaction(lambda conn: QUEUES[queue].fail(conn, row_id, failure)):
         log_defect(error, queue=queue, row=row_id)
         if failure.waits_for is not None:
             events.wake_late(row_id, now=now)

@@ -7,17 +7,16 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-import psycopg
 from psycopg.errors import UniqueViolation
 
 from jobs.dead_letters import log_error
 from models import database
 from models.access import idempotency
 from models.catalog.apps import App
+from models.database import Connection
 from models.errors import InsufficientBalance, Invalid, ScripError
 from models.planning.movements import Outcome
 
-Connection = psycopg.Connection[tuple[Any, ...]]
 NOT_CONTENT = ("id", "metadata", "occurred_at")
 
 
@@ -50,9 +49,9 @@ def once(
 
     try:
         try:
-            return database.transact(attempt)
+            return database.transaction(attempt)
         except UniqueViolation:
-            return database.transact(attempt)
+            return database.transaction(attempt)
     except ScripError as refusal:
         details = {"key": f"{resource}:{request_id}", "id": request_id, **content}
         log_refusal(app.slug, operation, body.get("customer"), details, refusal, now)
@@ -64,7 +63,7 @@ def log_refusal(
 ) -> None:
     """An ERROR row for what was refused; it outlives the rollback."""
     error = {"type": type(refusal).__name__, "message": refusal.detail, **refusal.extra}
-    database.transact(lambda conn: log_error(conn, app, operation, customer, details, error, now))
+    database.transaction(lambda conn: log_error(conn, app, operation, customer, details, error, now))
 
 
 def refused(outcome: Outcome) -> ScripError:

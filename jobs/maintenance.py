@@ -5,8 +5,6 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
-import psycopg
-
 from jobs.chunks import Chunk
 from jobs.dead_letters import log_error
 from models import database
@@ -14,7 +12,6 @@ from models.catalog import catalog
 from models.ledger import verify as books
 from models.outbox import deliveries
 
-Connection = psycopg.Connection[tuple[Any, ...]]
 KEEP_SCHEDULE_RUNS = timedelta(days=14)
 KEEP_MARKERS = timedelta(hours=1)
 KEEP_MESSAGES = timedelta(days=90)
@@ -24,7 +21,7 @@ MESSAGES_AT_ONCE = 5000
 def check_books(*, now: datetime, app: str | None = None, **options: Any) -> list[books.Check]:
     """The eight invariants over one snapshot, for one app or all."""
     plans = {known.slug: {plan.key: plan.units for plan in known.plans.values()} for known in catalog.current()}
-    database.fetch("SELECT 1")  # a connection that was lost while it idled is replaced before the snapshot begins
+    database.read("SELECT 1")  # a connection that was lost while it idled is replaced before the snapshot begins
     return books.verify(database.connection(), now=now, app=app, plans=plans, **options)
 
 
@@ -40,7 +37,7 @@ def verify(*, now: datetime, app: str | None = None, after: Any = None) -> Chunk
 def _tell(check: books.Check, app: str | None, now: datetime) -> None:
     details = {"check": check.name, "failures": check.failures}
     for slug in [app] if app else [known.slug for known in catalog.current()]:
-        database.transact(lambda conn, slug=slug: log_error(conn, slug, "VERIFY", None, details, check.name, now))  # type: ignore[misc]
+        database.transaction(lambda conn, slug=slug: log_error(conn, slug, "VERIFY", None, details, check.name, now))  # type: ignore[misc]
 
 
 def prune(*, now: datetime, app: str | None = None, after: Any = None) -> Chunk:
@@ -48,10 +45,10 @@ def prune(*, now: datetime, app: str | None = None, after: Any = None) -> Chunk:
 
     Events, reports and entries are never forgotten here.
     """
-    gone = database.run(
+    gone = database.write(
         "DELETE FROM schedule_run WHERE state = 'done' AND period < %s", [now - KEEP_SCHEDULE_RUNS]
     ).rowcount
-    told = database.transact(
+    told = database.transaction(
         lambda conn: deliveries.prune(conn, before=now - KEEP_MESSAGES, limit=MESSAGES_AT_ONCE, now=now)
     )
     return Chunk({"schedule_runs": gone, "messages": told}, after=True if told == MESSAGES_AT_ONCE else None)

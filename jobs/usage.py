@@ -10,13 +10,12 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-import psycopg
-
 from jobs import dead_letters
 from jobs.ledger import pricing
 from models import database, usage
 from models.catalog import catalog
 from models.catalog.apps import App
+from models.database import Connection
 from models.errors import Conflict, Invalid, Unprocessable
 from models.ledger.post import post
 from models.planning.movements import Outcome, Take
@@ -24,7 +23,6 @@ from models.usage import Report, Settlement
 from runtime.crashpoints import crashpoint
 
 BATCH = 1000
-Connection = psycopg.Connection[tuple[Any, ...]]
 
 
 def accept(app: App, reports: Sequence[dict[str, Any]], *, now: datetime) -> tuple[int, int]:
@@ -85,13 +83,13 @@ def replay(app: App, report_id: str, *, now: datetime) -> dict[str, Any]:
 def settle(*, now: datetime, limit: int = BATCH) -> int:
     """Settle up to `limit` due reports of one lane that no other drain has. Returns how many; 0 when none is left."""
     dead_letters.recover_crashed_attempts("usage", now=now)
-    marked = database.transact(lambda conn: _mark(conn, now, limit))
+    marked = database.transaction(lambda conn: _mark(conn, now, limit))
     if marked is None:
         return 0
     lane, marker, ids = marked
     dead_letters.apply_or_split(
         ids,
-        apply=lambda part: database.transact(lambda conn: _settle(conn, lane, part, now)),
+        apply=lambda part: database.transaction(lambda conn: _settle(conn, lane, part, now)),
         on_failure=lambda report_id, error: dead_letters.count_failure("usage", report_id, error, now=now),
     )
     dead_letters.end_attempt(marker)

@@ -7,15 +7,13 @@ from datetime import datetime, timedelta
 from operator import itemgetter
 from typing import Any
 
-import psycopg
-
 from models import cycles, database, pagination
 from models.catalog.apps import App
+from models.database import Connection
 from models.errors import NotFound
 from models.plans import activation
 from models.plans.subscription import ENDED, PAYING
 
-Connection = psycopg.Connection[tuple[Any, ...]]
 Row = tuple[Any, ...]
 AN_INSTANT = timedelta(microseconds=1)
 CHANGEABLE = ("tier", "email", "timezone")
@@ -56,7 +54,7 @@ def get(app: App, customer: str, *, now: datetime) -> dict[str, Any]:
     Raises:
         NotFound: the app has no such customer.
     """
-    rows = database.fetch(ONE, [app.slug, customer])
+    rows = database.read(ONE, [app.slug, customer])
     if not rows:
         raise NotFound(f"no customer {customer!r}")
     return _to_json(app, rows, now)[0]
@@ -72,7 +70,7 @@ def list_page(
     """
     (below,) = pagination.decode("customers", cursor)
     values = {"app": app.slug, "query": query, "below": below, "limit": limit + 1}
-    rows, following = pagination.cut("customers", database.fetch(MANY, values), limit, itemgetter(0))
+    rows, following = pagination.cut("customers", database.read(MANY, values), limit, itemgetter(0))
     return _to_json(app, rows, now), following
 
 
@@ -85,7 +83,7 @@ def change(conn: Connection, app: str, customer: str, changes: dict[str, str | N
 
 def tier(app: App, customer: str) -> str | None:
     """The tier that holds now: the plan's while a subscription is active or trialing, else the one that was set."""
-    rows = database.fetch(TIER, [list(PAYING), app.slug, customer])
+    rows = database.read(TIER, [list(PAYING), app.slug, customer])
     by_plan = (_tier_of(app, plan) for _, plan in rows)
     return next((found for found in by_plan if found), rows[0][0] if rows else None)
 
@@ -93,9 +91,9 @@ def tier(app: App, customer: str) -> str | None:
 def _to_json(app: App, rows: Iterable[Row], now: datetime) -> list[dict[str, Any]]:
     rows = list(rows)
     ids = [row[0] for row in rows]
-    subscriptions = {row[0]: row[1:] for row in database.fetch(SUBSCRIPTIONS, [ids, list(PAYING)])} if ids else {}
+    subscriptions = {row[0]: row[1:] for row in database.read(SUBSCRIPTIONS, [ids, list(PAYING)])} if ids else {}
     providers: dict[int, dict[str, str]] = {}
-    for id_, provider, provider_id in database.fetch(PROVIDER_CUSTOMERS, [ids]) if ids else []:
+    for id_, provider, provider_id in database.read(PROVIDER_CUSTOMERS, [ids]) if ids else []:
         providers.setdefault(id_, {})[provider] = provider_id
     keys = activation.of_accounts(ids)
     return [

@@ -59,8 +59,8 @@ class _Pool(PooledPostgresqlDatabase):
     def execute(self, query: Any, **options: Any) -> Any:
         """Run a model's query on the thread's connection, opened when it has none. Returns the cursor.
 
-        Outside a transaction, a SELECT on a lost connection is run again on a fresh one, as `fetch` does. A write is
-        not, because it may have been committed: a write that may be repeated belongs in `transact`.
+        Outside a transaction, a SELECT on a lost connection is run again on a fresh one, as `read` does. A write is
+        not, because it may have been committed: a write that may be repeated belongs in `transaction`.
 
         Raises:
             Unavailable: outside a transaction, the database cannot be reached or the connection was lost.
@@ -78,7 +78,7 @@ class _Pool(PooledPostgresqlDatabase):
             RuntimeError: a transaction is open already; the COMMIT of `atomic` would end it.
         """
         if in_transaction():
-            raise RuntimeError("atomic() inside transact() would commit too early: use conn.transaction() instead")
+            raise RuntimeError("atomic() inside transaction() would commit too early: use conn.transaction() instead")
         super().begin(*args, **options)
 
 
@@ -132,7 +132,7 @@ def discard() -> None:
         database.close_idle()
 
 
-def transact(work: Callable[[Connection], T]) -> T:
+def transaction(work: Callable[[Connection], T]) -> T:
     """Run `work` in one transaction and return what it returns.
 
     A serialization failure, a deadlock and a lost connection run it again, whole. A connection that is lost at COMMIT
@@ -197,15 +197,15 @@ def require_transaction(conn: Connection) -> None:
         RuntimeError: the connection is in no transaction, so that the lock would be released at once.
     """
     if conn.pgconn.transaction_status == TransactionStatus.IDLE and conn.autocommit:
-        raise RuntimeError("a lock outside a transaction is released at once: call this inside database.transact()")
+        raise RuntimeError("a lock outside a transaction is released at once: call this inside database.transaction()")
 
 
-def fetch(sql: str, params: Any = None) -> list[tuple[Any, ...]]:
+def read(sql: str, params: Any = None) -> list[tuple[Any, ...]]:
     """The rows of one read-only statement, outside of any transaction; read once more on a fresh connection if lost."""
     return _persist(lambda conn: conn.execute(sql, params).fetchall(), connections=2)
 
 
-def run(sql: str, params: Any = None) -> psycopg.Cursor[tuple[Any, ...]]:
+def write(sql: str, params: Any = None) -> psycopg.Cursor[tuple[Any, ...]]:
     """One writing statement in a commit of its own, idempotent by its keys.
 
     It is run again if the connection is lost.

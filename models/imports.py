@@ -9,12 +9,10 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-import psycopg
-
 from models import arrays, database
+from models.database import Connection
 from models.errors import Conflict
 
-Connection = psycopg.Connection[tuple[Any, ...]]
 RESOURCE = "import"
 
 LOCK = "SELECT pg_try_advisory_xact_lock(hashtextextended('import:' || %s, 0))"

@@ -68,7 +68,7 @@ def by_id(
     given = {condition: value for condition, value in filters.items() if value is not None}
     conditions = " AND ".join([*given, f"{id_column} < %s"])
     sql = f"{select} WHERE {conditions} ORDER BY {id_column} DESC LIMIT %s"
-    rows, following = cut(of, database.fetch(sql, [*given.values(), below, limit + 1]), limit, itemgetter(0))
+    rows, following = cut(of, database.read(sql, [*given.values(), below, limit + 1]), limit, itemgetter(0))
     return [show(row) for row in rows], following
 
 

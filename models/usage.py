@@ -18,9 +18,9 @@ import psycopg
 from psycopg.errors import LockNotAvailable
 
 from models import arrays, database, pagination
+from models.database import Connection
 from models.errors import Conflict, NotFound
 
-Connection = psycopg.Connection[tuple[Any, ...]]
 LANES = 16
 LANE_LOCK = 7_265_910
 OTHER_CONTENT = "SC409"
@@ -88,7 +88,7 @@ def accept(app: str, reports: Sequence[dict[str, Any]], *, now: datetime) -> int
         "occurred": arrays.times(report.get("occurred_at") for report in reports),
     }
     try:
-        return database.run(ACCEPT, values).rowcount
+        return database.write(ACCEPT, values).rowcount
     except psycopg.Error as error:
         if error.sqlstate != OTHER_CONTENT:
             raise
@@ -233,7 +233,7 @@ def get(app: str, external_id: str) -> dict[str, Any]:
     Raises:
         NotFound: the app has no such report.
     """
-    rows = database.fetch(GET, [app, external_id])
+    rows = database.read(GET, [app, external_id])
     if not rows:
         raise NotFound(f"no usage report {external_id!r}")
     return _to_json(rows[0])
@@ -255,7 +255,7 @@ def replay(app: str, external_id: str, *, now: datetime) -> None:
         NotFound: the app has no such report.
         Conflict: it is pending or settled.
     """
-    if database.run(REPLAY, {"app": app, "id": external_id, "now": now, "mask": LANES - 1}).rowcount == 0:
+    if database.write(REPLAY, {"app": app, "id": external_id, "now": now, "mask": LANES - 1}).rowcount == 0:
         report = get(app, external_id)
         raise Conflict(f"usage report {external_id!r} is {report['state']}; only dead or refused ones can be replayed")
 

@@ -23,7 +23,7 @@ def app(slug: str = "ai-services") -> App:
 
 def post(*movements: Movement, now: datetime) -> list[Outcome]:
     """Post the movements in one transaction."""
-    return database.transact(lambda conn: ledger.post(conn, movements, now=now))
+    return database.transaction(lambda conn: ledger.post(conn, movements, now=now))
 
 
 def give(customer: str, units: int, *, now: datetime, slug: str = "ai-services", key: str = "", **more: Any) -> int:
@@ -37,13 +37,13 @@ def give(customer: str, units: int, *, now: datetime, slug: str = "ai-services",
 
 def balance(customer: str, slug: str = "ai-services") -> int:
     """The book balance."""
-    rows = database.fetch("SELECT balance FROM account WHERE app = %s AND customer = %s", [slug, customer])
+    rows = database.read("SELECT balance FROM account WHERE app = %s AND customer = %s", [slug, customer])
     return int(rows[0][0]) if rows else 0
 
 
 def entries(customer: str, slug: str = "ai-services") -> list[tuple[str, int]]:
     """(type, amount) of the customer's entries, oldest first."""
-    return database.fetch(
+    return database.read(
         "SELECT type, amount FROM entry JOIN account ON account.id = account_id WHERE entry.app = %s AND customer = %s"
         " ORDER BY entry.seq",
         [slug, customer],
@@ -62,7 +62,7 @@ def deliver(slug: str, event: dict[str, Any], *, now: datetime) -> bool:
 
 def event_states(slug: str) -> list[tuple[str, str | None]]:
     """(state, error) of the app's events, oldest first."""
-    return database.fetch("SELECT state, error FROM inbox_event WHERE app = %s ORDER BY id", [slug])
+    return database.read("SELECT state, error FROM inbox_event WHERE app = %s ORDER BY id", [slug])
 
 
 def settle_all(*, now: datetime) -> int:

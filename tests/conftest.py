@@ -82,7 +82,7 @@ def db() -> Iterator[str]:
     from models.catalog import catalog
     from settings import settings
 
-    tables = [name for (name,) in database.fetch(TABLES)]
+    tables = [name for (name,) in database.read(TABLES)]
     database.connection().execute(f"TRUNCATE {', '.join(tables)} RESTART IDENTITY")
     catalog.use(None)
     (settings.data_dir / "clock").unlink(missing_ok=True)

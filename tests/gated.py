@@ -27,10 +27,10 @@ def gated(slug: str, **changes: Any) -> App:
 
 def states(slug: str) -> list[tuple[str, str]]:
     """(id, state) of the app's sessions, oldest first."""
-    return database.fetch("SELECT external_id, state FROM session WHERE app = %s ORDER BY id", [slug])
+    return database.read("SELECT external_id, state FROM session WHERE app = %s ORDER BY id", [slug])
 
 
 def held(customer: str, slug: str) -> tuple[int, int]:
     """(balance, held) of the account."""
-    (row,) = database.fetch("SELECT balance, held FROM account WHERE app = %s AND customer = %s", [slug, customer])
+    (row,) = database.read("SELECT balance, held FROM account WHERE app = %s AND customer = %s", [slug, customer])
     return row[0], row[1]

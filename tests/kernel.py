@@ -82,7 +82,7 @@ def kernel(db: str) -> Iterator[str]:
 
 def post(*movements: Movement, at: datetime = START) -> list[Outcome]:
     """Post the movements in one transaction."""
-    return database.transact(lambda conn: ledger.post(conn, movements, now=at))
+    return database.transaction(lambda conn: ledger.post(conn, movements, now=at))
 
 
 def grant(units: int, *, to: str = ADA, app: str = APP, at: datetime = START, **more: Any) -> int:
@@ -179,7 +179,7 @@ class Account(NamedTuple):
 def account(of: str = ADA, app: str = APP) -> Account:
     """What the account's row says."""
     sql = "SELECT balance, held, debt FROM account WHERE app = %s AND customer = %s"
-    return Account(*database.fetch(sql, [app, of])[0])
+    return Account(*database.read(sql, [app, of])[0])
 
 
 def remaining(of: str = ADA, app: str = APP) -> list[int]:
@@ -194,14 +194,14 @@ def expiries(of: str = ADA, app: str = APP) -> list[datetime | None]:
 
 def _of_lots(columns: str, of: str, app: str) -> list[tuple[Any, ...]]:
     sql = f"SELECT lot.{columns} FROM lot JOIN account ON account.id = account_id WHERE app = %s AND customer = %s"
-    return database.fetch(sql + " ORDER BY lot.id", [app, of])
+    return database.read(sql + " ORDER BY lot.id", [app, of])
 
 
 def entries(of: str = ADA, app: str = APP) -> list[tuple[str, int]]:
     """(type, amount) of the account's entries, in order."""
     sql = """SELECT type, amount FROM entry JOIN account ON account.id = account_id
              WHERE account.app = %s AND customer = %s ORDER BY entry.seq"""
-    return database.fetch(sql, [app, of])
+    return database.read(sql, [app, of])
 
 
 def allocations(entry: int) -> list[tuple[int | None, int]]:
@@ -210,12 +210,12 @@ def allocations(entry: int) -> list[tuple[int | None, int]]:
                     sum(x.amount)
              FROM allocation AS x JOIN entry AS e ON e.id = x.entry_id WHERE e.id = %s
              GROUP BY e.account_id, x.lot_id ORDER BY x.lot_id NULLS LAST"""
-    return [(None if lot is None else at, int(amount)) for lot, at, amount in database.fetch(sql, [entry])]
+    return [(None if lot is None else at, int(amount)) for lot, at, amount in database.read(sql, [entry])]
 
 
 def last_entry() -> int:
     """The entry that was posted last."""
-    return int(database.fetch("SELECT max(id) FROM entry")[0][0])
+    return int(database.read("SELECT max(id) FROM entry")[0][0])
 
 
 def failures(at: datetime = START) -> dict[int, list[str]]:

@@ -26,4 +26,4 @@ def killed_at(point: str, *arguments: str) -> None:
     env = {**os.environ, "SCRIP_CRASH_AT": point}
     killed = subprocess.run([sys.executable, *arguments], cwd=ROOT, env=env, capture_output=True)
     assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
-    until(lambda: not database.fetch(OF_OTHERS))
+    until(lambda: not database.read(OF_OTHERS))

@@ -14,7 +14,7 @@ APP = "ai-services"
 
 def post(*movements: Movement, now: datetime) -> list[Outcome]:
     """Post the movements in one transaction."""
-    return database.transact(lambda conn: ledger.post(conn, movements, now=now))
+    return database.transaction(lambda conn: ledger.post(conn, movements, now=now))
 
 
 def grant(customer: str, units: int, *, key: str, now: datetime, app: str = APP, **more: Any) -> Outcome:

@@ -19,18 +19,18 @@ def buy(customer: str, pack: str, number: str, *, now: datetime, slug: str = "so
 
 def payment_id(number: str) -> int:
     """The row of the payment `pi_<number>`."""
-    return int(database.fetch("SELECT id FROM payment WHERE reference = %s", [f"pi_{number}"])[0][0])
+    return int(database.read("SELECT id FROM payment WHERE reference = %s", [f"pi_{number}"])[0][0])
 
 
 def returned(number: str, *, state: str, **minor: int) -> None:
     """Money of the payment went back: `refunded_minor`, `disputed_minor`."""
     for column, amount in minor.items():
-        database.run(f"UPDATE payment SET {column} = %s WHERE reference = %s", [amount, f"pi_{number}"])
-    database.run("UPDATE payment SET state = %s WHERE reference = %s", [state, f"pi_{number}"])
+        database.write(f"UPDATE payment SET {column} = %s WHERE reference = %s", [amount, f"pi_{number}"])
+    database.write("UPDATE payment SET state = %s WHERE reference = %s", [state, f"pi_{number}"])
 
 
 def claw(customer: str, number: str, units: int, *, now: datetime, slug: str = "songs") -> None:
     """Bring what was clawed back of the payment to `units`."""
-    ((entry_id,),) = database.fetch("SELECT entry_id FROM payment WHERE reference = %s", [f"pi_{number}"])
+    ((entry_id,),) = database.read("SELECT entry_id FROM payment WHERE reference = %s", [f"pi_{number}"])
     movement = Clawback(app=slug, customer=customer, entry_id=entry_id, target_units=units, reason="refunded")
     assert post(movement, now=now)[0].status == "applied"

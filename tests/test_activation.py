@@ -42,7 +42,7 @@ def shown(customer: str = ADA) -> Any:
 
 
 def keys() -> list[str]:
-    return [key for (key,) in database.fetch("SELECT key FROM activation_key ORDER BY id")]
+    return [key for (key,) in database.read("SELECT key FROM activation_key ORDER BY id")]
 
 
 def check(key: str) -> dict[str, Any]:
@@ -159,7 +159,7 @@ def test_a_plan_without_keys_makes_none_and_a_change_to_one_that_has_them_does(d
 def test_a_key_is_read_as_people_type_it(db):
     tell(kind="created")
     key = "10AB0-1CDEF-GHJKM-NPQRS-TVWXY"
-    database.run("UPDATE activation_key SET hash = %s", [activation.digest(key)])
+    database.write("UPDATE activation_key SET hash = %s", [activation.digest(key)])
     for typed in (
         key.lower(),
         f"  {key}\n",

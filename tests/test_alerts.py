@@ -29,7 +29,7 @@ def take(units: int, customer: str = ADA, **more: Any) -> Take:
 
 def told() -> list[tuple[str, dict[str, Any]]]:
     """(type, data) of all that was told, oldest first."""
-    return database.fetch("SELECT type, data FROM outbox_message ORDER BY id")
+    return database.read("SELECT type, data FROM outbox_message ORDER BY id")
 
 
 def crossings() -> list[tuple[str, int]]:
@@ -116,7 +116,7 @@ def test_what_is_rolled_back_is_not_told(now: datetime) -> None:
         raise ValueError
 
     with pytest.raises(ValueError):
-        database.transact(spend_and_fail)
+        database.transaction(spend_and_fail)
     assert told() == []
 
 
@@ -172,7 +172,7 @@ def test_a_lot_that_lapses_is_told_with_its_units(now: datetime) -> None:
     later = now + timedelta(hours=2)
     post(Expire(app="ai-services", customer=ADA), now=later)
     post(Expire(app="ai-services", customer=ADA), now=later)
-    ((lot, entry),) = database.fetch("SELECT a.lot_id, e.id FROM entry e JOIN allocation a ON a.entry_id = e.id"
+    ((lot, entry),) = database.read("SELECT a.lot_id, e.id FROM entry e JOIN allocation a ON a.entry_id = e.id"
                                      " WHERE e.type = 'expiry'")  # fmt: skip
     data = {"app": "ai-services", "customer": ADA, "lot": lot, "units": 70, "entry": entry}
     assert told() == [("lot.expired", data)]
@@ -196,7 +196,7 @@ def test_a_lot_is_told_before_it_lapses_and_once(now: datetime) -> None:
     assert emit_expiring(now) == 0
     soon = now + timedelta(days=1)
     assert (emit_expiring(soon), emit_expiring(soon), emit_expiring(soon + timedelta(days=1))) == (1, 0, 0)
-    ((lot,),) = database.fetch("SELECT id FROM lot WHERE expires_at IS NOT NULL")
+    ((lot,),) = database.read("SELECT id FROM lot WHERE expires_at IS NOT NULL")
     data = {"app": "ai-services", "customer": ADA, "lot": lot, "units": 100, "expires_at": "2026-03-14T12:00:00Z"}
     assert told() == [("lot.expiring", data)]
 
@@ -240,7 +240,7 @@ def test_a_lot_that_was_told_is_not_told_again_after_messages_are_pruned(
     give(ADA, 10, now=now, expires_at=now + timedelta(days=300))
     give(BO, 10, now=now, expires_at=now + timedelta(days=50))
     assert emit_expiring(now) == 2
-    database.run("UPDATE outbox_delivery SET state = 'delivered'")
+    database.write("UPDATE outbox_delivery SET state = 'delivered'")
     much_later = now + timedelta(days=200)
     runs.run(None, "expire", now=now + timedelta(days=60))
     maintenance.prune(now=much_later)

@@ -76,9 +76,7 @@ def receive(type_: str, thing: dict[str, Any], now: datetime) -> None:
 
 
 def attempts() -> list[int]:
-    return [
-        count for (count,) in database.fetch("SELECT attempts FROM inbox_event WHERE state = 'pending' ORDER BY id")
-    ]
+    return [count for (count,) in database.read("SELECT attempts FROM inbox_event WHERE state = 'pending' ORDER BY id")]
 
 
 def test_events_that_many_drains_try_at_once_have_failed_once(now: datetime) -> None:
@@ -86,7 +84,7 @@ def test_events_that_many_drains_try_at_once_have_failed_once(now: datetime) -> 
         receive("customer.subscription.created", of(now, str(number)), now)
     together(lambda: events.apply_pending(now=now))
     assert attempts() == [1] * 20
-    assert database.fetch("SELECT count(*) FROM operation_error") == [(20,)]
+    assert database.read("SELECT count(*) FROM operation_error") == [(20,)]
     together(lambda: events.apply_pending(now=now + timedelta(seconds=15)))
     assert attempts() == [2] * 20
 
@@ -101,7 +99,7 @@ def test_reports_that_many_drains_try_at_once_have_failed_once(now: datetime, mo
     usage.accept(app(slug), reports, now=now)
     monkeypatch.setattr(usage, "post", broken)
     together(lambda: usage.settle(now=now))
-    assert database.fetch("SELECT DISTINCT attempts FROM usage_queue") == [(1,)]
+    assert database.read("SELECT DISTINCT attempts FROM usage_queue") == [(1,)]
 
 
 def test_what_waits_for_a_customer_is_applied_as_soon_as_a_checkout_names_them(now: datetime) -> None:

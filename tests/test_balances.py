@@ -209,13 +209,13 @@ class Story:
 def _touched_a_lapsing_lot(entry_id: int) -> bool:
     """A refund within the grace gives a lapsed lot a new expiry, and the old one is written nowhere."""
     sql = "SELECT 1 FROM allocation x JOIN lot l ON l.id = x.lot_id WHERE x.entry_id = %s AND l.expires_at IS NOT NULL"
-    return bool(database.fetch(sql, [entry_id]))
+    return bool(database.read(sql, [entry_id]))
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=STEPS)
 def test_as_of_tells_what_the_balance_told_then(db, steps):
-    database.run("TRUNCATE account, lot, entry, allocation, hold")
+    database.write("TRUNCATE account, lot, entry, allocation, hold")
     story = Story()
     for number, step in enumerate(steps):
         story.step(number, *step)

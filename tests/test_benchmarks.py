@@ -90,8 +90,8 @@ def test_a_figure_and_its_limit_are_measured_in_turns_and_their_medians_compared
 
 
 @pytest.mark.parametrize(("value", "at_most", "met"), [(4, False, False), (5, False, True), (6, True, False)])
-def test_a_target_without_a_limit_holds_for_the_value_itself(value: float, up_to: bool, met: bool) -> None:
-    assert Result(row("V", [], target=5, up_to=up_to), [value]).met is met
+def test_a_target_without_a_limit_holds_for_the_value_itself(value: float, at_most: bool, met: bool) -> None:
+    assert Result(row("V", [], target=5, at_most=at_most), [value]).met is met
 
 
 def test_a_group_brings_its_limits_along() -> None:

@@ -29,7 +29,7 @@ def refund(now: datetime, **body: Any) -> tuple[dict[str, Any], bool]:
 
 
 def errors() -> list[tuple[str, str]]:
-    return database.fetch("SELECT operation, error ->> 'type' FROM operation_error ORDER BY id")
+    return database.read("SELECT operation, error ->> 'type' FROM operation_error ORDER BY id")
 
 
 def test_a_charge_takes_its_units(now: datetime) -> None:
@@ -62,7 +62,7 @@ def test_too_little_is_refused_whole_and_stores_nothing_but_a_line_in_the_log(no
     with pytest.raises(InsufficientBalance) as refused:
         charge(now)
     assert (refused.value.available, refused.value.required) == (9, 10)
-    assert database.fetch("SELECT count(*) FROM request") == [(0,)]
+    assert database.read("SELECT count(*) FROM request") == [(0,)]
     assert errors() == [("CHARGE", "InsufficientBalance")]
     give(ADA, 1, now=now)
     assert charge(now)[0]["balance"] == 0
@@ -71,7 +71,7 @@ def test_too_little_is_refused_whole_and_stores_nothing_but_a_line_in_the_log(no
 def test_a_refused_charge_of_a_stranger_makes_no_account(now: datetime) -> None:
     with pytest.raises(InsufficientBalance):
         charge(now)
-    assert database.fetch("SELECT count(*) FROM account") == [(0,)]
+    assert database.read("SELECT count(*) FROM account") == [(0,)]
 
 
 def test_a_charge_at_a_rate_is_priced_by_the_catalog(now: datetime) -> None:
@@ -144,7 +144,7 @@ def test_fifty_charges_at_once_on_a_balance_of_ten_take_ten(now: datetime) -> No
 def test_an_adjustment_gives_or_takes_with_its_reason(now: datetime) -> None:
     assert adjust(now)[0]["balance"] == 5
     assert adjust(now, id="j2", units=-2)[0]["balance"] == 3
-    assert database.fetch("SELECT type, amount, reason FROM entry ORDER BY id") == [
+    assert database.read("SELECT type, amount, reason FROM entry ORDER BY id") == [
         ("admin_adjustment", 5, "sorry"),
         ("admin_adjustment", -2, "sorry"),
     ]
@@ -159,7 +159,7 @@ def test_an_adjustment_below_zero_is_refused_unless_debt_is_allowed(now: datetim
 
 def test_a_bonus_may_expire(now: datetime) -> None:
     adjust(now, type="bonus", expires_after="10d")
-    assert database.fetch("SELECT source, expires_at FROM lot") == [("bonus", now + timedelta(days=10))]
+    assert database.read("SELECT source, expires_at FROM lot") == [("bonus", now + timedelta(days=10))]
 
 
 def test_a_deduction_is_refunded_to_the_lots_it_came_from_at_most_once(now: datetime) -> None:
@@ -172,7 +172,7 @@ def test_a_deduction_is_refunded_to_the_lots_it_came_from_at_most_once(now: date
     assert refund(now, id="r3", entry=entry)[0]["units"] == 3
     with pytest.raises(Conflict, match="only 0"):
         refund(now, id="r4", entry=entry)
-    assert database.fetch("SELECT remaining FROM lot ORDER BY id") == [(4,), (10,)]
+    assert database.read("SELECT remaining FROM lot ORDER BY id") == [(4,), (10,)]
 
 
 def test_a_refund_again_is_answered_the_same(now: datetime) -> None:

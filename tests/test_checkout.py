@@ -45,7 +45,7 @@ def completed(provider: Provider, answer: dict[str, Any], *, now: datetime, slug
 
 
 def stored() -> list[tuple[Any, ...]]:
-    return database.fetch("SELECT external_id, state, provider_id FROM checkout ORDER BY id")
+    return database.read("SELECT external_id, state, provider_id FROM checkout ORDER BY id")
 
 
 def test_a_checkout_leads_to_a_page_at_the_provider(provider: Provider, now: datetime) -> None:
@@ -239,7 +239,7 @@ def test_a_catalog_that_changed_meanwhile_changes_nothing_that_was_sold(provider
     repack("ai-services", "starter", units=1, price_minor=99_00, expires_after=None)
     completed(provider, answer, now=now)
     assert balance(ADA) == 200
-    lots = database.fetch("SELECT granted, expires_at, price_minor FROM lot")
+    lots = database.read("SELECT granted, expires_at, price_minor FROM lot")
     assert lots == [(200, now + timedelta(days=30), 2000)]
 
 

@@ -51,7 +51,7 @@ def orders(*told: str) -> list[tuple[str, ...]]:
 
 def stripe_tells(slug: str, type_: str, mode: str, now: datetime) -> None:
     """A signed event about the session of the checkout c-1; nothing is asked for."""
-    ((session_id,),) = database.fetch("SELECT provider_id FROM checkout")
+    ((session_id,),) = database.read("SELECT provider_id FROM checkout")
     sold = {"pack": "starter"} if mode == "payment" else {"plan": "pro"}
     session = {
         "id": session_id,
@@ -67,7 +67,7 @@ def stripe_tells(slug: str, type_: str, mode: str, now: datetime) -> None:
 
 
 def paypal_tells(type_: str, status: str, now: datetime) -> None:
-    ((order_id,),) = database.fetch("SELECT provider_id FROM checkout")
+    ((order_id,),) = database.read("SELECT provider_id FROM checkout")
     related = {"related_ids": {"order_id": order_id}}
     capture = paypal_events.capture("checkout=c-1&app=echomind", status=status, supplementary_data=related)
     apply("echomind", "paypal", paypal_events.event(type_, capture), "event_type", now)
@@ -77,7 +77,7 @@ def apply(slug: str, provider: str, told: dict[str, Any], type_: str, now: datet
     events.receive(slug, provider, told["id"], told[type_], orjson.dumps(told).decode(), now=now)
     while events.apply_pending(now=now):
         pass
-    assert database.fetch("SELECT error FROM inbox_event WHERE state = 'dead'") == []
+    assert database.read("SELECT error FROM inbox_event WHERE state = 'dead'") == []
 
 
 def shown(slug: str = "ai-services") -> tuple[str, Any]:
@@ -87,7 +87,7 @@ def shown(slug: str = "ai-services") -> tuple[str, Any]:
 
 
 def payment_states() -> list[str]:
-    return [state for (state,) in database.fetch("SELECT state FROM payment")]
+    return [state for (state,) in database.read("SELECT state FROM payment")]
 
 
 def test_a_checkout_is_new_until_its_provider_has_answered(

@@ -25,7 +25,7 @@ def patch(customer: str, now: datetime, **fields: str | None) -> dict[str, Any]:
 
 
 def subscribe(customer: str, now: datetime, *, number: int = 1, status: str = "active", plan: str = "pro") -> None:
-    database.run(
+    database.write(
         """INSERT INTO subscription (app, account_id, provider, provider_id, plan, status, anchor, changed_at,
                created_at, updated_at)
         SELECT 'songs', id, 'stripe', %(name)s, %(plan)s, %(status)s, %(now)s, %(now)s, %(now)s, %(now)s
@@ -58,7 +58,7 @@ def test_a_patch_changes_what_it_names_and_null_clears(db, now):
 def test_a_patch_leaves_the_balance_alone(db, now):
     grant("ada", 5, key="bonus:1", now=now, app="songs")
     patch("ada", now, tier="gold")
-    assert database.fetch("SELECT balance, seq FROM account") == [(5, 1)]
+    assert database.read("SELECT balance, seq FROM account") == [(5, 1)]
 
 
 def test_a_timezone_that_is_none_is_refused_and_makes_no_customer(db, now):
@@ -108,7 +108,7 @@ def test_the_subscription_shows_the_cycle_that_runs(db, now):
 def cycle(now: datetime, **changed: Any) -> tuple[str, str]:
     """Ada's cycle as it is shown, after these columns were changed: their days of 2026."""
     for column, value in changed.items():
-        database.run(f"UPDATE subscription SET {column} = %s", [value])
+        database.write(f"UPDATE subscription SET {column} = %s", [value])
     seen = customers.get(songs(), "ada", now=now)["subscription"]
     return seen["cycle_start"].strftime("%m-%d"), seen["cycle_end"].strftime("%m-%d")
 
@@ -142,13 +142,13 @@ def test_an_active_subscription_is_shown_before_a_later_one_that_ended(db, now):
     for number, status in enumerate(("canceled", "active", "canceled")):
         subscribe("ada", now, number=number, status=status)
     assert customers.get(songs(), "ada", now=now)["subscription"]["provider_id"] == "sub_1"
-    database.run("UPDATE subscription SET status = 'canceled'")
+    database.write("UPDATE subscription SET status = 'canceled'")
     assert customers.get(songs(), "ada", now=now)["subscription"]["provider_id"] == "sub_2"
 
 
 def test_the_names_that_providers_have_for_a_customer_are_shown(db, now):
     patch("ada", now)
-    database.run(
+    database.write(
         """INSERT INTO provider_customer (app, provider, provider_id, account_id)
         SELECT 'songs', 'stripe', 'cus_1', id FROM account"""
     )

@@ -42,7 +42,7 @@ class Row(peewee.Model):
 def rows(db: str, now: datetime) -> None:
     for customer in ("ada", "bo"):
         sql = "INSERT INTO account (app, customer, created_at, updated_at) VALUES (%s, %s, %s, %s)"
-        database.run(sql, [APP, customer, now, now])
+        database.write(sql, [APP, customer, now, now])
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ def kill_mine(other: psycopg.Connection[tuple[Any, ...]]) -> int:
 
 
 def set_tier(customer: str, tier: str) -> None:
-    database.run("UPDATE account SET tier = %s WHERE customer = %s", [tier, customer])
+    database.write("UPDATE account SET tier = %s WHERE customer = %s", [tier, customer])
 
 
 @pytest.mark.parametrize("change", [promote, set_tier], ids=["by peewee", "by run"])
@@ -91,7 +91,7 @@ def test_a_query_that_cannot_be_serialized_has_its_whole_transaction_run_again(
             other.execute("UPDATE account SET tier = 'pro' WHERE customer = 'ada'")
         change("ada", "max")
 
-    database.transact(work)
+    database.transaction(work)
     assert tries == 2
     assert tiers() == {"ada": "max", "bo": None}
 
@@ -122,7 +122,7 @@ def test_a_peewee_query_that_ends_a_deadlock_is_run_again(other: psycopg.Connect
             until(lambda: conn.execute(WAITING, [other.info.backend_pid]).fetchone())
         promote("bo", "max")
 
-    database.transact(work)
+    database.transaction(work)
     crosser.join()
     assert tries == 2
     assert tiers() == {"ada": "max", "bo": "max"}
@@ -144,7 +144,7 @@ def test_a_peewee_query_on_a_connection_that_is_lost_runs_the_transaction_again(
             kill_mine(other)
         promote("bo", "max")
 
-    database.transact(work)
+    database.transaction(work)
     assert tries == 2
     assert tiers() == {"ada": "max", "bo": "max"}
 
@@ -162,7 +162,7 @@ def test_a_transaction_that_idled_for_too_long_is_run_again() -> None:
                 until(lambda: not watch.execute("SELECT 1 FROM pg_stat_activity WHERE pid = %s", [pid]).fetchone())
         promote("ada", "max")
 
-    database.transact(work)
+    database.transaction(work)
     assert tries == 2
 
 
@@ -175,7 +175,7 @@ def test_a_peewee_error_that_no_retry_helps_leaves_a_transaction_as_the_drivers(
         Row.insert(app=APP, customer="ada").execute()
 
     with pytest.raises(psycopg.errors.NotNullViolation) as raised:
-        database.transact(work)
+        database.transaction(work)
     assert isinstance(raised.value.__cause__, peewee.IntegrityError)
     assert raised.value.__cause__.__context__ is None, "a cycle hangs whatever prints the error"
     assert tries == 1
@@ -212,7 +212,7 @@ def database_away(url: str) -> Iterator[None]:
 
 def test_a_database_that_is_away_is_unavailable_for_peewee_and_for_sql_alike(db: str) -> None:
     with database_away(db):
-        for read in (tiers, lambda: database.fetch("SELECT 1")):
+        for read in (tiers, lambda: database.read("SELECT 1")):
             with pytest.raises(Unavailable):
                 read()
 
@@ -224,7 +224,7 @@ def test_peewees_own_transaction_inside_another_is_refused_and_nothing_is_commit
             promote("bo", "max")
 
     with pytest.raises(RuntimeError, match="atomic"):
-        database.transact(work)
+        database.transaction(work)
     assert tiers() == {"ada": None, "bo": None}
     with database.database.atomic():
         promote("bo", "max")

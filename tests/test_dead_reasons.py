@@ -33,7 +33,7 @@ def reason(provider: str, type_: str, payload: dict[str, Any], now: datetime, ap
     events.receive(app, provider, payload["id"], type_, json.dumps(payload), now=now)
     while events.apply_pending(now=now):
         pass
-    ((state, error),) = database.fetch("SELECT state, error FROM inbox_event")
+    ((state, error),) = database.read("SELECT state, error FROM inbox_event")
     assert state == "dead"
     assert not CLASS_NAME.search(error), error
     assert is_documented(error), error
@@ -110,7 +110,7 @@ def test_a_plan_that_the_catalog_has_not_is_to_be_mended_there(now: datetime) ->
         ("customer.subscription.created", subscription("songs", ADA, "gone", anchor=now, **month)),
         ("invoice.paid", invoice("songs", ADA, "gone", **month)),
     ):
-        database.run("DELETE FROM inbox_event")
+        database.write("DELETE FROM inbox_event")
         told = reason("stripe", type_, event(type_, thing, created=now), now, "songs")
         assert "plan 'gone' is in the catalog of songs" in told
         assert REPLAY in told
@@ -167,7 +167,7 @@ def test_a_defect_of_scrips_is_told_as_one(now: datetime, monkeypatch: pytest.Mo
     deliver("ai-services", event(SESSION, paid_session("ai-services", ADA, "starter"), created=now), now=now)
     for hour in range(1, 12):
         events.apply_pending(now=now + timedelta(hours=2 * hour))
-    ((state, attempts, error),) = database.fetch("SELECT state, attempts, error FROM inbox_event")
+    ((state, attempts, error),) = database.read("SELECT state, attempts, error FROM inbox_event")
     assert (state, attempts) == ("dead", dead_letters.ATTEMPTS)
     assert is_documented(error)
     assert is_documented(dead_letters.DIED)
@@ -201,9 +201,9 @@ def test_what_is_missing_or_of_another_kind_is_named(type_: str, thing: Any, sai
 def ignored(payload: dict[str, Any], now: datetime, app: str = "ai-services") -> str:
     """Why the event is ignored. Nothing was booked for it."""
     deliver(app, payload, now=now)
-    ((state, error),) = database.fetch("SELECT state, error FROM inbox_event")
+    ((state, error),) = database.read("SELECT state, error FROM inbox_event")
     assert state == "ignored"
-    assert database.fetch("SELECT 1 FROM payment") == []
+    assert database.read("SELECT 1 FROM payment") == []
     return str(error)
 
 

@@ -132,7 +132,7 @@ def test_one_entry_names_the_lots_and_the_debt_that_it_touched(db, now):
     entry_id = take("ada", 10, key="usage:1", now=now, on_shortfall="debt").entry_id
     assert entry_id
     told = entries.get(APP, entry_id)
-    lots = [lot for (lot,) in database.fetch("SELECT id FROM lot ORDER BY id")]
+    lots = [lot for (lot,) in database.read("SELECT id FROM lot ORDER BY id")]
     assert told["allocations"] == [
         {"lot": lots[0], "amount": -4},
         {"lot": lots[1], "amount": -3},
@@ -165,9 +165,9 @@ def test_the_last_page_of_a_long_history_is_read_from_indexes_alone(db, now):
     grant("ada", 10**6, key="bonus:1", now=now)
     for batch in range(4):
         post(*(Take(app=APP, customer="ada", key=f"usage:{batch}-{n}", units=1) for n in range(500)), now=now)
-    database.run("ANALYZE")
+    database.write("ANALYZE")
     for statement in (entries.OF_CUSTOMER, entries.OF_APP):
         values = {"app": APP, "customer": "ada", "below": pagination.LARGEST_POSITION, "limit": 51}
-        plan = [line for (line,) in database.fetch("EXPLAIN " + statement.format(filters=""), values)]
+        plan = [line for (line,) in database.read("EXPLAIN " + statement.format(filters=""), values)]
         assert any("Index Scan Backward" in line and "entry" in line for line in plan), plan
         assert not any("Sort" in line or ("on entry" in line and "Seq Scan" in line) for line in plan), plan

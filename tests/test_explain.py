@@ -101,12 +101,12 @@ def test_the_beginning_of_a_long_history_is_summed_up(db, now, monkeypatch):
 
 
 def test_a_lot_names_its_payment_and_its_subscription(db, now):
-    database.run(
+    database.write(
         """INSERT INTO payment (app, account_id, provider, reference, state, created_at, updated_at)
         VALUES (%s, 1, 'stripe', 'pi_7', 'settled', %s, %s)""",
         [APP, now, now],
     )
-    database.run(
+    database.write(
         """INSERT INTO subscription (app, account_id, provider, provider_id, status, anchor, next_cycle_at, changed_at,
         created_at, updated_at) VALUES (%s, 1, 'stripe', 'sub_7', 'active', %s, %s, %s, %s, %s)""",
         [APP, now, now, now, now, now],
@@ -122,7 +122,7 @@ def test_a_lot_names_its_payment_and_its_subscription(db, now):
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=STEPS)
 def test_every_lot_adds_up_after_any_story(db, steps):
-    database.run("TRUNCATE account, lot, entry, allocation, hold")
+    database.write("TRUNCATE account, lot, entry, allocation, hold")
     story = Story()
     for number, step in enumerate(steps):
         story.step(number, *step)

@@ -42,7 +42,7 @@ def tick(now: datetime) -> dict[str, int]:
 
 
 def granted() -> list[tuple[str, datetime]]:
-    return database.fetch("SELECT key, created_at FROM entry WHERE type = 'subscription_grant' ORDER BY created_at, id")
+    return database.read("SELECT key, created_at FROM entry WHERE type = 'subscription_grant' ORDER BY created_at, id")
 
 
 def test_cycles_are_counted_from_the_anchor_and_clamped_to_the_month() -> None:
@@ -122,14 +122,14 @@ def test_the_late_news_that_an_invoice_had_failed_does_not_stop_anything() -> No
     deliver("songs", told("created"), now=ANCHOR)
     deliver("songs", paid(1), now=cycle(1))
     deliver("songs", event("invoice.payment_failed", paid(1)["data"]["object"], created=cycle(1)), now=cycle(1))
-    assert database.fetch("SELECT withheld FROM subscription") == [({},)]
+    assert database.read("SELECT withheld FROM subscription") == [({},)]
 
 
 def test_a_late_created_does_not_revive_an_ended_subscription() -> None:
     deliver("songs", told("deleted", 2), now=cycle(2))
     deliver("songs", told("created"), now=cycle(2) + timedelta(hours=1))
     tick(cycle(2) + timedelta(hours=2))
-    assert database.fetch("SELECT status FROM subscription") == [("canceled",)]
+    assert database.read("SELECT status FROM subscription") == [("canceled",)]
     assert balance(ADA, "songs") == 0
 
 
@@ -204,7 +204,7 @@ def test_a_larger_plan_grants_the_difference_within_the_cycle() -> None:
 
 def test_a_plan_that_left_the_catalog_is_dead_with_a_reason() -> None:
     deliver("songs", told("created", metadata={"customer": ADA, "plan": "gone"}), now=ANCHOR)
-    ((state, error),) = database.fetch("SELECT state, error FROM inbox_event")
+    ((state, error),) = database.read("SELECT state, error FROM inbox_event")
     assert state == "dead"
     assert "plan 'gone'" in error
 

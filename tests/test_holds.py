@@ -24,14 +24,14 @@ def hold(now: datetime, **body: Any) -> dict[str, Any]:
 def test_a_hold_lowers_what_is_available_and_not_the_balance(now: datetime) -> None:
     give(ADA, 50, now=now)
     assert hold(now)["available"] == 30
-    assert database.fetch("SELECT balance, held FROM account") == [(50, 20)]
+    assert database.read("SELECT balance, held FROM account") == [(50, 20)]
 
 
 def test_a_hold_beyond_what_is_available_is_refused(now: datetime) -> None:
     give(ADA, 10, now=now)
     with pytest.raises(InsufficientBalance):
         hold(now)
-    assert database.fetch("SELECT held FROM account") == [(0,)]
+    assert database.read("SELECT held FROM account") == [(0,)]
 
 
 def test_capturing_spends_and_a_repeat_gets_the_same_answer(now: datetime) -> None:
@@ -47,7 +47,7 @@ def test_capturing_less_frees_the_rest(now: datetime) -> None:
     give(ADA, 50, now=now)
     hold(now)
     assert holds.capture(app(), "h1", {"units": 5}, now=now)["balance"] == 45
-    assert database.fetch("SELECT balance, held FROM account") == [(45, 0)]
+    assert database.read("SELECT balance, held FROM account") == [(45, 0)]
 
 
 def test_capturing_more_takes_the_rest_from_what_is_available_or_nothing(now: datetime) -> None:
@@ -101,7 +101,7 @@ def test_an_expired_hold_is_released_by_the_engine_and_cannot_be_captured(now: d
     with pytest.raises(Conflict, match="expired"):
         holds.capture(app(), "h1", {}, now=late)
     assert runs.run(None, "release-holds", now=late)["counts"] == {"holds": 1, "units": 20}
-    assert database.fetch("SELECT h.state, a.held FROM hold h, account a") == [("expired", 0)]
+    assert database.read("SELECT h.state, a.held FROM hold h, account a") == [("expired", 0)]
     with pytest.raises(Conflict, match="expired"):
         holds.release(app(), "h1", now=late)
 

@@ -48,13 +48,13 @@ def wrong(text: str, now: datetime, **options: Any) -> list[tuple[int, str]]:
     """(line, column) of all that is wrong; nothing must have been stored."""
     report = load(text, now, **options)
     assert (report.stored, report.imported, report.units) == (False, 0, 0)
-    assert database.fetch("SELECT count(*) FROM request WHERE resource = 'import'") == [(0,)]
+    assert database.read("SELECT count(*) FROM request WHERE resource = 'import'") == [(0,)]
     return [(bad.line, bad.column) for bad in report.bad]
 
 
 def gates(customer: str) -> tuple[int, datetime | None]:
     sql = "SELECT free_sessions_used, cooldown_until FROM account WHERE app = %s AND customer = %s"
-    (row,) = database.fetch(sql, [SLUG, customer])
+    (row,) = database.read(sql, [SLUG, customer])
     return row  # type: ignore[return-value]
 
 
@@ -65,7 +65,7 @@ def test_each_row_becomes_a_lot_with_its_expiry_and_reason(now: datetime) -> Non
     assert (lot["source"], lot["remaining"]) == ("import", 3)
     assert lot["expires_at"] == datetime(2026, 12, 31, tzinfo=timezone.utc)
     sql = "SELECT type, reason, actor FROM entry ORDER BY id"
-    assert database.fetch(sql) == [
+    assert database.read(sql) == [
         ("admin_adjustment", "two packs", "import"),
         ("admin_adjustment", "imported", "import"),
     ]
@@ -164,7 +164,7 @@ def test_a_file_may_look_as_spreadsheets_write_it(now: datetime) -> None:
     text = "\r\n".join([header, '"ada";3;;1;"one; ""two""\nthree"', "", "bö;4;;;", ""])
     report = imports.import_balances(app(SLUG), text.encode(), now=now)
     assert (report.imported, report.bad) == (2, [])
-    assert database.fetch("SELECT reason FROM entry ORDER BY id") == [('one; "two"\nthree',), ("imported",)]
+    assert database.read("SELECT reason FROM entry ORDER BY id") == [('one; "two"\nthree',), ("imported",)]
     assert balance("bö", SLUG) == 4
 
 
@@ -207,7 +207,7 @@ def test_a_balance_beyond_what_an_account_can_hold_is_a_bad_line(now: datetime) 
 def test_a_dry_run_tells_and_stores_nothing(now: datetime) -> None:
     report = load(FILE, now, dry_run=True)
     assert (report.imported, report.units, report.stored) == (2, 8, False)
-    assert database.fetch("SELECT count(*) FROM account") == [(0,)]
+    assert database.read("SELECT count(*) FROM account") == [(0,)]
 
 
 def test_used_free_sessions_and_cooldowns_are_noted_and_never_lowered(now: datetime) -> None:
@@ -224,7 +224,7 @@ def test_what_was_imported_is_credit_like_any_other(now: datetime) -> None:
     load(FILE, now)
     holds.create(app(SLUG), {"id": "h1", "customer": ADA, "units": 2}, now=now)
     holds.capture(app(SLUG), "h1", {}, now=now)
-    (entry,) = database.fetch("SELECT id FROM entry WHERE type = 'deduction'")
+    (entry,) = database.read("SELECT id FROM entry WHERE type = 'deduction'")
     refunds.refund(app(SLUG), {"id": "f1", "entry": entry[0], "reason": "broke off"}, now=now)
     assert balances.current(app(SLUG), ADA, now=now)["balance"] == 3
     assert balances.current(app(SLUG), ADA, now=now + timedelta(days=365))["balance"] == 0
@@ -266,14 +266,14 @@ def test_of_imports_at_the_same_time_one_goes_on_and_the_others_are_told(now: da
         results = list(pool.map(attempt, range(4)))
     assert [3000, []] in results
     assert all(result in ([3000, []], ["another import for echomind is running"]) for result in results)
-    assert database.fetch("SELECT sum(balance) FROM account") == [(3000,)]
+    assert database.read("SELECT sum(balance) FROM account") == [(3000,)]
 
 
 def rows_read() -> int:
     """By all statements so far, of the tables that grow during an import."""
     database.connection().execute("SELECT pg_stat_force_next_flush()")
     sql = "SELECT sum(seq_tup_read + idx_tup_fetch)::bigint FROM pg_stat_user_tables WHERE relname = ANY(%s)"
-    return int(database.fetch(sql, [["account", "entry", "lot", "request"]])[0][0])
+    return int(database.read(sql, [["account", "entry", "lot", "request"]])[0][0])
 
 
 def test_twenty_thousand_rows_are_found_at_once_though_the_tables_were_small(now: datetime) -> None:
@@ -297,7 +297,7 @@ def test_an_import_that_is_killed_half_way_leaves_nothing(db: str, now: datetime
     command = [sys.executable, "manage.py", "import", "balances", SLUG, str(file), "--json"]
     killed = subprocess.run(command, cwd=ROOT, env={**os.environ, "SCRIP_CRASH_AT": "import-after-chunk:2"})
     assert killed.returncode == -9
-    assert database.fetch("SELECT count(*) FROM entry") == [(0,)]
+    assert database.read("SELECT count(*) FROM entry") == [(0,)]
     again = subprocess.run(command, cwd=ROOT, capture_output=True, check=True)
     assert json.loads(again.stdout)["imported"] == 5000
 

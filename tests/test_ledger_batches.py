@@ -152,7 +152,7 @@ def test_a_capture_in_the_batch_of_its_hold_frees_for_what_follows() -> None:
 def test_entries_of_a_batch_are_numbered_without_a_gap() -> None:
     grant(10)
     post(_take(1), _take(2, on_shortfall="reject"), _take(50, on_shortfall="reject"), _take(3))
-    assert database.fetch("SELECT seq, balance_before, balance_after FROM entry ORDER BY id") == [
+    assert database.read("SELECT seq, balance_before, balance_after FROM entry ORDER BY id") == [
         (1, 0, 10),
         (2, 10, 9),
         (3, 9, 7),
@@ -164,13 +164,13 @@ def test_an_entry_says_why_and_by_whom() -> None:
     grant(10)
     take(4, key="usage:r1", reason="voice_call", actor="usage", meta={"rate": "voice_call"}, occurred_at=day(-1))
     sql = "SELECT key, reason, actor, meta, occurred_at, created_at FROM entry ORDER BY id DESC LIMIT 1"
-    assert database.fetch(sql) == [("usage:r1", "voice_call", "usage", {"rate": "voice_call"}, day(-1), day(0))]
+    assert database.read(sql) == [("usage:r1", "voice_call", "usage", {"rate": "voice_call"}, day(-1), day(0))]
 
 
 @pytest.mark.parametrize("text", ['"', "\\", "{}", ",", "NULL", "ä\u2028 'x' \\\" %s", " ", "\t\n"])
 def test_any_text_is_stored_as_it_is(text: str) -> None:
     grant(10, to=text, key=f"gift:{text}", reason=text, actor=text, meta={text: [text]})
-    stored = database.fetch(
+    stored = database.read(
         "SELECT customer, key, reason, actor, meta FROM entry JOIN account ON account.id = account_id"
     )
     assert stored == [(text, f"gift:{text}", text, text, {text: [text]})]
@@ -193,7 +193,7 @@ def test_posts_of_one_transaction_build_on_each_other() -> None:
         (given,) = ledger.post(conn, [Reverse(app=APP, customer=ADA, entry_id=taken.entry_id)], now=day(0))
         return [granted.balance, taken.balance, given.balance]
 
-    assert database.transact(work) == [10, 6, 10]
+    assert database.transaction(work) == [10, 6, 10]
     assert failures() == {}
 
 
@@ -202,7 +202,7 @@ def test_a_large_batch_on_many_accounts_adds_up() -> None:
     movements: list[Movement] = [_take(n % 7, of=f"c{n % 200}", key=f"usage:{n}") for n in range(2000)]
     outcomes = post(*movements)
     assert sum(outcome.units for outcome in outcomes) == sum(n % 7 for n in range(2000))
-    assert database.fetch("SELECT sum(balance) FROM account") == [(20_000 - sum(n % 7 for n in range(2000)),)]
+    assert database.read("SELECT sum(balance) FROM account") == [(20_000 - sum(n % 7 for n in range(2000)),)]
     assert failures() == {}
 
 

@@ -202,7 +202,7 @@ def test_a_clawback_ties_its_entries_to_the_grant() -> None:
     claw(bought, 100)
     claw(bought, 0)
     sql = "SELECT type, reverses_id FROM entry WHERE id > %s ORDER BY id"
-    assert database.fetch(sql, [bought]) == [("clawback", bought), ("reinstatement", bought)]
+    assert database.read(sql, [bought]) == [("clawback", bought), ("reinstatement", bought)]
 
 
 def test_every_order_of_returns_ends_the_same() -> None:

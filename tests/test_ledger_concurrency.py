@@ -133,7 +133,7 @@ def test_batches_that_make_the_same_new_accounts_in_opposite_orders_make_each_on
         post_once(*[Grant(app=APP, customer=c, key=f"g:{n}:{c}", units=1, type="bonus", source="gift") for c in order])
 
     at_once(8, work)
-    assert database.fetch("SELECT count(*), min(balance), max(balance) FROM account") == [(20, 8, 8)]
+    assert database.read("SELECT count(*), min(balance), max(balance) FROM account") == [(20, 8, 8)]
     assert failures() == {}
 
 
@@ -259,7 +259,7 @@ def test_a_transaction_that_lost_its_connection_is_run_again_and_applies_once() 
             kill(conn)
         return outcome
 
-    assert database.transact(work).units == 30
+    assert database.transaction(work).units == 30
     assert tries == ["applied", "applied"]
     assert (account().balance, entries()) == (70, [("bonus", 100), ("deduction", -30)])
     assert failures() == {}
@@ -277,7 +277,7 @@ def test_a_connection_lost_after_the_commit_finds_its_key_on_the_second_run() ->
             kill(conn)
         return outcome
 
-    assert database.transact(work).units == 30
+    assert database.transaction(work).units == 30
     assert tries == ["applied", "already"]
     assert entries() == [("bonus", 100), ("deduction", -30)]
 
@@ -290,7 +290,7 @@ def test_a_database_that_stays_away_is_said_to_be_unavailable() -> None:
         kill(conn)
 
     with pytest.raises(Unavailable):
-        database.transact(work)
+        database.transaction(work)
     assert account().balance == 100
 
 

@@ -187,4 +187,4 @@ def test_a_lot_remembers_what_lapsed_of_it() -> None:
     grant(10, expires_at=day(1))
     applied(take(4))
     expire(at=day(2))
-    assert database.fetch("SELECT granted, remaining, lapsed, open FROM lot") == [(10, 0, 6, False)]
+    assert database.read("SELECT granted, remaining, lapsed, open FROM lot") == [(10, 0, 6, False)]

@@ -86,7 +86,7 @@ def test_a_grant_that_goes_wholly_to_debt_leaves_a_closed_lot() -> None:
     assert account(app=DEBTORS) == Account(balance=-10, held=0, debt=10)
     assert remaining(app=DEBTORS) == [0]
     assert allocations(entry) == [(None, 20)]
-    assert database.fetch("SELECT open, granted FROM lot") == [(False, 20)]
+    assert database.read("SELECT open, granted FROM lot") == [(False, 20)]
     assert failures() == {}
 
 
@@ -170,7 +170,7 @@ def test_a_balance_has_an_end_and_a_grant_beyond_it_is_refused() -> None:
 def test_negative_units_are_a_programming_error_and_leave_nothing() -> None:
     with pytest.raises(ValueError, match="-5"):
         grant(-5)
-    assert database.fetch("SELECT count(*) FROM account") == [(0,)]
+    assert database.read("SELECT count(*) FROM account") == [(0,)]
 
 
 def _cycle(number: int, *, at: object, units: int = 1000, subscription: int = 1) -> int:

@@ -57,7 +57,7 @@ def test_a_hold_of_more_than_there_is_is_refused() -> None:
     grant(10)
     outcome = hold(11)
     assert (outcome.status, outcome.refusal, outcome.available) == ("refused", "insufficient", 10)
-    assert database.fetch("SELECT count(*) FROM hold") == [(0,)]
+    assert database.read("SELECT count(*) FROM hold") == [(0,)]
 
 
 def test_a_hold_may_ask_for_what_is_there_at_most() -> None:
@@ -94,7 +94,7 @@ def test_a_capture_spends_what_was_held() -> None:
     assert (outcome.units, outcome.balance, outcome.available) == (4, 6, 6)
     assert allocations(applied(outcome)) == [(0, -4)]
     assert account() == Account(balance=6, held=0, debt=0)
-    assert database.fetch("SELECT state, captured FROM hold") == [("captured", 4)]
+    assert database.read("SELECT state, captured FROM hold") == [("captured", 4)]
 
 
 def test_capturing_less_frees_the_rest_in_the_lots_that_pay_last() -> None:
@@ -110,7 +110,7 @@ def test_capturing_nothing_is_a_release_with_another_name() -> None:
     hold(4)
     outcome = capture(0)
     assert (outcome.entry_id, outcome.units, outcome.available) == (None, 0, 10)
-    assert database.fetch("SELECT state FROM hold") == [("captured",)]
+    assert database.read("SELECT state FROM hold") == [("captured",)]
 
 
 def test_capturing_more_takes_the_rest_from_what_is_available() -> None:
@@ -143,14 +143,14 @@ def test_a_release_frees_the_units() -> None:
     hold(4)
     outcome = release()
     assert (outcome.units, outcome.available) == (4, 10)
-    assert database.fetch("SELECT state, captured, closed_at FROM hold") == [("released", 0, day(0))]
+    assert database.read("SELECT state, captured, closed_at FROM hold") == [("released", 0, day(0))]
 
 
 def test_a_release_by_time_says_so() -> None:
     grant(10)
     hold(4)
     release(expired=True)
-    assert database.fetch("SELECT state FROM hold") == [("expired",)]
+    assert database.read("SELECT state FROM hold") == [("expired",)]
 
 
 @pytest.mark.parametrize("end", [capture, release])
@@ -268,7 +268,7 @@ def test_a_hold_placed_and_ended_in_one_batch_is_closed() -> None:
         Release(app=APP, customer=ADA, hold_key="hold:y"),
     )
     sql = "SELECT key, state, captured, closed_at FROM hold ORDER BY key"
-    assert database.fetch(sql) == [("hold:x", "captured", 2, day(0)), ("hold:y", "released", 0, day(0))]
+    assert database.read(sql) == [("hold:x", "captured", 2, day(0)), ("hold:y", "released", 0, day(0))]
     assert failures() == {}
 
 
@@ -276,7 +276,7 @@ def test_a_hold_remembers_its_entry() -> None:
     grant(10)
     hold(4)
     entry = applied(capture())
-    assert database.fetch("SELECT entry_id FROM hold") == [(entry,)]
+    assert database.read("SELECT entry_id FROM hold") == [(entry,)]
 
 
 def test_a_hold_grows_to_what_is_asked_for_and_never_shrinks() -> None:
@@ -323,7 +323,7 @@ def test_a_hold_placed_grown_twice_and_captured_in_one_batch() -> None:
         Extend(app=APP, customer=ADA, hold_key="hold:h", units=6),
         Capture(app=APP, customer=ADA, hold_key="hold:h", units=5),
     )
-    assert database.fetch("SELECT units, captured, state FROM hold") == [(6, 5, "captured")]
+    assert database.read("SELECT units, captured, state FROM hold") == [(6, 5, "captured")]
     assert account() == Account(balance=5, held=0, debt=0)
     assert failures() == {}
 
@@ -333,7 +333,7 @@ def test_a_capture_of_more_than_there_is_may_take_what_there_is() -> None:
     hold(4)
     outcome = capture(25, on_shortfall="partial")
     assert (outcome.status, outcome.units, outcome.shortfall, outcome.balance) == ("applied", 10, 15, 0)
-    assert database.fetch("SELECT state, captured FROM hold") == [("captured", 10)]
+    assert database.read("SELECT state, captured FROM hold") == [("captured", 10)]
     assert failures() == {}
 
 

@@ -54,7 +54,7 @@ def test_a_refund_names_the_entry_that_it_reverses() -> None:
     grant(10)
     spent = applied(take(4))
     given = applied(refund(spent))
-    assert database.fetch("SELECT type, reverses_id FROM entry WHERE id = %s", [given]) == [("refund", spent)]
+    assert database.read("SELECT type, reverses_id FROM entry WHERE id = %s", [given]) == [("refund", spent)]
 
 
 def test_a_part_can_be_refunded_oldest_lot_first() -> None:
@@ -133,7 +133,7 @@ def test_what_was_overdrawn_and_repaid_by_others_comes_back_as_a_lot_that_never_
     outcome = refund(spent, app=DEBTORS)
     assert (outcome.balance, outcome.available) == (10, 10)
     assert expiries(app=DEBTORS) == [day(1), None]
-    assert database.fetch("SELECT source, entry_id FROM lot WHERE expires_at IS NULL") == [("refund", outcome.entry_id)]
+    assert database.read("SELECT source, entry_id FROM lot WHERE expires_at IS NULL") == [("refund", outcome.entry_id)]
     assert failures() == {}
 
 

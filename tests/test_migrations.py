@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Any
 
 import psycopg
 import pytest
 
 from models import database
-
-Connection = psycopg.Connection[tuple[Any, ...]]
+from models.database import Connection
 
 
 @pytest.fixture

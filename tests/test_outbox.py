@@ -48,7 +48,7 @@ def message(customer: str = ADA, slug: str = "ai-services", **more: Any) -> Mess
 
 
 def say(*messages: Message, now: datetime) -> None:
-    database.transact(lambda conn: emit(conn, messages or [message()], now=now))
+    database.transaction(lambda conn: emit(conn, messages or [message()], now=now))
 
 
 def send(now: datetime) -> int:
@@ -90,7 +90,7 @@ def test_what_nobody_wants_is_not_stored(now: datetime) -> None:
     endpoint("https://app.example/hook", now, events=["lot.expired"])
     endpoint("https://app.example/hook", now, slug="songs")
     say(now=now)
-    assert database.fetch("SELECT count(*) FROM outbox_message") == [(0,)]
+    assert database.read("SELECT count(*) FROM outbox_message") == [(0,)]
     assert is_due(now=now) is False
 
 
@@ -106,7 +106,7 @@ def test_what_is_rolled_back_is_not_told(now: datetime) -> None:
         raise ValueError
 
     with pytest.raises(ValueError):
-        database.transact(fail)
+        database.transaction(fail)
     assert shown() == []
 
 
@@ -384,7 +384,7 @@ def test_a_sender_that_was_away_for_longer_than_its_lease_changes_nothing_unless
 
     def write(status_code: int) -> None:
         outcome = sender.classify(late, status_code, None, now=later)
-        database.transact(lambda conn: deliveries.record(conn, [outcome], now=later))
+        database.transaction(lambda conn: deliveries.record(conn, [outcome], now=later))
 
     write(500)
     assert (only()["status_code"], only()["next_attempt_at"]) == (None, later + sender.LEASE)
@@ -417,7 +417,7 @@ def test_many_endpoints_that_hang_leave_places_for_one_that_works(now: datetime,
     with receiving(hang) as slow, ThreadPoolExecutor(1) as pool:
         for number in range(sender.PLACES * 2):
             endpoint(slow.url, now, id=f"slow-{number}")
-        database.run("UPDATE endpoint SET failing_since = %s, last_failed_at = %s", [now, now])
+        database.write("UPDATE endpoint SET failing_since = %s, last_failed_at = %s", [now, now])
         endpoint(receiver.url, now, id="quick")
         say(*[message() for _ in range(20)], now=now)
 
@@ -430,7 +430,7 @@ def test_many_endpoints_that_hang_leave_places_for_one_that_works(now: datetime,
         sending = pool.submit(work)
         until(lambda: len(receiver.came) == 20, 9)
         until(lambda: len(slow.came) == sender.PLACES_OF_FAILING, 9)
-        database.run("UPDATE endpoint SET events = '{balance.low}' WHERE external_id <> 'quick'")
+        database.write("UPDATE endpoint SET events = '{balance.low}' WHERE external_id <> 'quick'")
         say(Message("ai-services", "lot.expired", ADA, {}), now=now)
         until(lambda: len(receiver.came) == 21, 5)
         slow.free.set()
@@ -508,7 +508,7 @@ def test_claims_at_once_take_each_delivery_once(now: datetime) -> None:
 def test_what_is_told_to_an_endpoint_as_it_is_deleted_is_given_up(now: datetime) -> None:
     endpoint("https://app.example/hook", now)
     say(now=now)
-    database.run("UPDATE endpoint SET state = 'deleted'")
+    database.write("UPDATE endpoint SET state = 'deleted'")
     assert is_due(now=now) is True
     assert send(now) == 0
     assert (only()["state"], only()["error"], is_due(now=now)) == ("failed", deliveries.NOBODY, False)
@@ -524,7 +524,7 @@ def test_old_messages_are_forgotten_with_their_deliveries_and_pending_ones_kept(
     assert maintenance.prune(now=now + timedelta(days=89)).counts["messages"] == 0
     assert maintenance.prune(now=now + timedelta(days=91)).counts["messages"] == 1
     assert [it["state"] for it in shown()] == ["pending"]
-    assert database.fetch("SELECT count(*) FROM outbox_delivery") == [(1,)]
+    assert database.read("SELECT count(*) FROM outbox_delivery") == [(1,)]
 
 
 def test_deliveries_are_listed_newest_first_by_what_is_asked_for(now: datetime) -> None:

@@ -74,7 +74,7 @@ def test_a_public_name_that_leads_to_this_machine_is_refused_at_connect(
     configured(**PRODUCTION)
     resolving("hooks.example", "127.0.0.1")
     endpoints.create(app(), {"url": f"https://hooks.example:{receiver.port}/hook"}, now=now)
-    database.transact(lambda conn: emit(conn, [Message("ai-services", "lot.expired", ADA, {})], now=now))
+    database.transaction(lambda conn: emit(conn, [Message("ai-services", "lot.expired", ADA, {})], now=now))
     assert sender.deliver_due(now=now) == 1
     ((it,), _) = deliveries.list_page("ai-services")
     assert (it["state"], it["error"]) == ("pending", "not sent: the URL leads to a private address, 127.0.0.1")

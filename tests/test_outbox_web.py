@@ -29,7 +29,7 @@ def call(client: Any, method: str, path: str, key: dict[str, str] = KEY) -> Any:
 
 def say(customer: str = "ada") -> None:
     message = Message("ai-services", "balance.low", customer, {"balance": 5})
-    database.transact(lambda conn: emit(conn, [message], now=clock.now()))
+    database.transaction(lambda conn: emit(conn, [message], now=clock.now()))
 
 
 def listed(client: Any, path: str = "/v1/deliveries", key: dict[str, str] = KEY) -> list[dict[str, Any]]:
@@ -200,7 +200,7 @@ def test_only_the_scope_admin_may(client: Any, now: datetime) -> None:
 def test_the_outbox_is_measured_and_does_not_make_scrip_unready(client: Any) -> None:
     create(client)
     say()
-    database.run("UPDATE outbox_delivery SET next_attempt_at = now() - interval '1 hour'")
+    database.write("UPDATE outbox_delivery SET next_attempt_at = now() - interval '1 hour'")
     metrics = call(client, "GET", "/metrics").get_data(as_text=True)
     assert 'scrip_queue_pending_rows{queue="outbox"} 1.0' in metrics
     assert call(client, "GET", "/readyz").json["oldest_due_seconds"].keys() == {"usage", "webhooks"}

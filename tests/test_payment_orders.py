@@ -148,7 +148,7 @@ def test_a_late_event_that_names_fewer_ids_gives_nothing_back(now: datetime) -> 
 def test_of_two_events_of_one_second_created_is_the_older_one(now: datetime) -> None:
     tell((now, "customer.subscription.updated", of(now, now, 0)))
     tell((now, "customer.subscription.created", of(now, now, 0, status="incomplete")))
-    assert database.fetch("SELECT status FROM subscription") == [("active",)]
+    assert database.read("SELECT status FROM subscription") == [("active",)]
     runs.run("songs", "grant-monthly", now=now)
     assert balance(ADA, "songs") == 1000
 

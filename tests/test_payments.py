@@ -36,7 +36,7 @@ def spend(customer: str, units: int, key: str, now: datetime, slug: str = "songs
 
 def test_a_payment_is_shown_with_what_was_paid_and_what_it_granted(db, now):
     buy(ADA, "starter", "1", now=now, amount_total=499)
-    ((entry_id,),) = database.fetch("SELECT id FROM entry")
+    ((entry_id,),) = database.read("SELECT id FROM entry")
     assert payments(ADA, now) == [
         {
             "id": 1,

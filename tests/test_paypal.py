@@ -124,7 +124,7 @@ def test_escapes_that_are_no_utf_8_do_not_make_two_customers_one(db, now, custom
     assert state == "dead"
     assert f"resource.custom_id: {json.dumps(custom_id)}" in str(error)
     assert f"percent-encoded in its {field} has to be UTF-8" in str(error)
-    assert database.fetch("SELECT customer FROM account") == []
+    assert database.read("SELECT customer FROM account") == []
 
 
 def test_escapes_of_somebody_elses_are_read_over():
@@ -222,7 +222,7 @@ def test_the_state_is_that_of_the_object(type_: str, status: str | None, state: 
 def test_an_event_of_no_money_grants_nothing_whatever_status_is_in_it(db, now, type_, state, status):
     told = capture(ADAS, status=status, amount=amount("4.99"))
     deliver(event(f"PAYMENT.CAPTURE.{type_}", told), now=now)
-    assert (balance(ADA, SLUG), database.fetch("SELECT state FROM payment")) == (0, [(state,)])
+    assert (balance(ADA, SLUG), database.read("SELECT state FROM payment")) == (0, [(state,)])
     deliver(paid(), now=now)
     assert balance(ADA, SLUG) == 30
 
@@ -283,7 +283,7 @@ def promise(now: datetime, *, quantity: int, order_id: str) -> str:
     values |= {"app": SLUG, "external_id": "c-1", "customer": ADA, "content": {}, "pack": PACK, "quantity": quantity}
     values |= {"units": 30, "price_minor": 499, "currency": "usd", "refundable": True, "title": "", "now": now}
     values |= {"success_url": "", "cancel_url": "", "provider": "paypal"}
-    database.transact(lambda conn: checkouts.insert(conn, values))
+    database.transaction(lambda conn: checkouts.insert(conn, values))
     checkouts.complete(SLUG, "c-1", order_id, "https://paypal", now=now)
     return f"{ADAS}&checkout=c-1&app={SLUG}"
 
@@ -321,7 +321,7 @@ def test_a_capture_is_credited_once_however_many_events_tell_of_it(db, now):
         deliver(told, now=now)
     assert balance(ADA, SLUG) == 30
     assert entries(ADA, SLUG) == [("purchase", 30)]
-    assert database.fetch("SELECT reference, order_id, amount_minor, currency FROM payment") == [
+    assert database.read("SELECT reference, order_id, amount_minor, currency FROM payment") == [
         ("CAP1", "ORD1", 499, "usd")
     ]
 
@@ -333,7 +333,7 @@ def test_a_pending_capture_is_credited_when_the_money_comes_and_a_denied_one_nev
     deliver(event("PAYMENT.CAPTURE.PENDING", capture(ADAS, status="PENDING")), now=now)
     assert balance(ADA, SLUG) == 30
     deliver(event("PAYMENT.CAPTURE.DENIED", capture(ADAS, number="2", status="DECLINED")), now=now)
-    assert database.fetch("SELECT reference, state FROM payment ORDER BY id") == [
+    assert database.read("SELECT reference, state FROM payment ORDER BY id") == [
         ("CAP1", "settled"),
         ("CAP2", "failed"),
     ]
@@ -390,7 +390,7 @@ def outcome(names: tuple[str, ...], now: datetime) -> tuple[int, int, str]:
     for name in names:
         for number in (1, 2):
             deliver({**told[name], "id": f"{name}-{number}"}, now=now)
-    ((state,),) = database.fetch("SELECT state FROM payment")
+    ((state,),) = database.read("SELECT state FROM payment")
     return balance(ADA, SLUG), available(ADA, now), state
 
 
@@ -430,14 +430,14 @@ def test_a_dispute_lost_counts_once_as_disputed_in_every_order(db, now, names):
     }
     for name in names:
         deliver(taken[name], now=now)
-    ((state, refunded, disputed),) = database.fetch("SELECT state, refunded_minor, disputed_minor FROM payment")
+    ((state, refunded, disputed),) = database.read("SELECT state, refunded_minor, disputed_minor FROM payment")
     assert (state, refunded, disputed) == ("disputed", 0, 499)
     assert [it for it in entries(ADA, SLUG) if it[1]] == [("purchase", 30), ("clawback", -30)]
 
 
 def returned() -> tuple[str, int, int]:
     """(state, refunded, disputed) of the only payment."""
-    ((state, refunded, disputed),) = database.fetch("SELECT state, refunded_minor, disputed_minor FROM payment")
+    ((state, refunded, disputed),) = database.read("SELECT state, refunded_minor, disputed_minor FROM payment")
     return state, refunded, disputed
 
 
@@ -506,14 +506,14 @@ def test_a_dispute_ends_for_all_whom_it_named_whatever_its_events_list(db, now, 
         for it in reversed(told):
             deliver(it, now=now)
     assert (available(ADA, now), available(BO, now)) == (30, 30)
-    known_as = database.fetch("SELECT state, aliases && ARRAY['CAP1', 'CAP2'] FROM payment")
+    known_as = database.read("SELECT state, aliases && ARRAY['CAP1', 'CAP2'] FROM payment")
     assert known_as == [("settled", False), ("settled", False)]
 
 
 def test_one_that_was_stored_by_its_id_alone_ends_too(db, now):
     deliver(paid(), now=now)
     old = {"stage": "inquiry", "moves": {}, "withdrawn_minor": 0, "reinstated_minor": 0, "now": now}
-    database.transact(lambda conn: reversals.store_dispute(conn, SLUG, "paypal", ["CAP1"], "PP-D-1", **old))
+    database.transaction(lambda conn: reversals.store_dispute(conn, SLUG, "paypal", ["CAP1"], "PP-D-1", **old))
     deliver(event("CUSTOMER.DISPUTE.UPDATED", dispute()), now=now)
     assert available(ADA, now) == 0
     deliver(event("CUSTOMER.DISPUTE.RESOLVED", dispute("RESOLVED")), now=now)
@@ -538,7 +538,7 @@ def test_a_refund_in_another_currency_takes_nothing_and_says_so(db, now):
     (_, (state, error)) = event_states(SLUG)
     assert state == "dead"
     assert str(error).startswith("a return in jpy of CAP1, which was paid in usd: nothing was taken for it")
-    assert database.fetch("SELECT count(*) FROM payment_return") == [(0,)]
+    assert database.read("SELECT count(*) FROM payment_return") == [(0,)]
     deliver(event("PAYMENT.CAPTURE.REFUNDED", refund("2.00", number="2")), now=now)
     assert (balance(ADA, SLUG), returned()) == (18, ("partly_refunded", 200, 0))
 

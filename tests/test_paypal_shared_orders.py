@@ -69,7 +69,7 @@ def test_a_refund_takes_back_the_capture_that_it_is_of(order: tuple[int, ...], n
 
 def test_a_dispute_freezes_the_capture_that_it_is_about(now: datetime) -> None:
     tell(adas(), bos(), event("CUSTOMER.DISPUTE.CREATED", dispute(of="2")), now=now)
-    assert database.fetch("SELECT reference FROM payment WHERE frozen") == [("CAP2",)]
+    assert database.read("SELECT reference FROM payment WHERE frozen") == [("CAP2",)]
 
 
 def test_a_second_capture_after_one_that_was_denied_is_another_payment(now: datetime) -> None:

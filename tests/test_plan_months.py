@@ -208,7 +208,7 @@ def test_an_upgrade_whose_card_was_declined_is_not_granted_by_the_months_own_bil
     tell(then, "invoice.payment_succeeded", bill("mini", now, end, 500))
     assert balance(ADA, APP) == 100
     tell(then + DAY, "invoice.voided", upgrade_bill("pro", then, end, 0, "2"))
-    assert database.fetch("SELECT withheld FROM subscription") == [({},)]
+    assert database.read("SELECT withheld FROM subscription") == [({},)]
 
 
 def test_an_upgrade_of_a_year_told_late_reaches_the_months_granted_since(now: datetime) -> None:
@@ -238,7 +238,7 @@ def test_a_plan_that_was_fetched_now_is_not_granted_to_the_month_of_an_old_event
         plan="pro", price_id=None, status="active", anchor=now, period_start=now, period_end=end,
         changed_at=now + 40 * DAY, is_current=True,
     )  # fmt: skip
-    database.transact(lambda conn: subscriptions.change(conn, app(APP), fact, now=later))
+    database.transaction(lambda conn: subscriptions.change(conn, app(APP), fact, now=later))
     assert balance(ADA, APP) == 300 + 1000
 
 

@@ -259,7 +259,7 @@ def test_a_late_invoice_of_the_small_plan_does_not_bring_that_plan_back(now: dat
         "customer.subscription.updated",
         {**has("pro", now, days=62), "items": has("pro", now, days=62)["items"]},
     )
-    assert database.fetch("SELECT plan FROM subscription") == [("pro",)]
+    assert database.read("SELECT plan FROM subscription") == [("pro",)]
     runs.run(APP, "grant-monthly", now=next_month)
     assert balance(ADA, APP) == 2000
 

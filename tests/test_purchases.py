@@ -75,20 +75,20 @@ def test_a_session_whose_money_never_comes_grants_nothing(now: datetime) -> None
     session = paid_session("ai-services", ADA, "starter", payment_status="unpaid")
     deliver("ai-services", event("checkout.session.async_payment_failed", session, created=now), now=now)
     assert entries(ADA) == []
-    assert database.fetch("SELECT state FROM payment") == [("failed",)]
+    assert database.read("SELECT state FROM payment") == [("failed",)]
 
 
 def test_the_late_news_that_a_payment_was_pending_does_not_take_it_back(now: datetime) -> None:
     deliver("ai-services", bought(now), now=now)
     deliver("ai-services", bought(now, payment_status="unpaid"), now=now)
-    assert database.fetch("SELECT state, units_granted FROM payment") == [("settled", 100)]
+    assert database.read("SELECT state, units_granted FROM payment") == [("settled", 100)]
 
 
 def test_a_free_session_is_keyed_by_the_session(now: datetime) -> None:
     free = bought(now, payment_status="no_payment_required", payment_intent=None, amount_total=0)
     deliver("ai-services", free, now=now)
     assert entries(ADA) == [("purchase", 100)]
-    assert database.fetch("SELECT reference FROM payment") == [("cs_test_1",)]
+    assert database.read("SELECT reference FROM payment") == [("cs_test_1",)]
 
 
 def test_units_are_the_catalogs_and_not_the_metadatas(now: datetime) -> None:
@@ -146,7 +146,7 @@ def test_what_no_retry_will_mend_is_dead_at_once_and_says_why(change, reason: st
     ((state, error),) = event_states("ai-services")
     assert state in ("dead", "ignored")
     assert reason in (error or "")
-    assert database.fetch("SELECT count(*) FROM entry") == [(0,)]
+    assert database.read("SELECT count(*) FROM entry") == [(0,)]
 
 
 def test_a_dead_event_is_replayed_once_the_catalog_is_mended(now: datetime, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -176,7 +176,7 @@ def test_an_expiry_counts_from_the_posting_not_from_the_sale(now: datetime) -> N
     late = now + timedelta(days=3)
     sold = event("checkout.session.completed", paid_session("voice-therapy", ADA, "voice_15"), created=now)
     deliver("voice-therapy", sold, now=late)
-    assert database.fetch("SELECT expires_at FROM lot") == [(late + timedelta(days=30),)]
+    assert database.read("SELECT expires_at FROM lot") == [(late + timedelta(days=30),)]
 
 
 def test_a_provider_that_is_away_for_days_kills_no_event(now: datetime, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -171,7 +171,7 @@ def test_a_plan_that_began_unheard_grants_its_first_month_once(
     monkeypatch.undo()
     look(now, "songs")
     assert entries(ADA, "songs") == [("subscription_grant", 1000)]
-    assert database.fetch("SELECT count(*) FROM payment") == [(1,)]
+    assert database.read("SELECT count(*) FROM payment") == [(1,)]
 
 
 def test_a_cancellation_that_was_missed_ends_the_subscription(
@@ -183,7 +183,7 @@ def test_a_cancellation_that_was_missed_ends_the_subscription(
     subscription = provider.stripe("songs").v1.checkout.sessions.retrieve(session).subscription
     provider.control("songs", action="cancel", id=subscription)
     assert look(now, "songs") == {"missed_objects": 1}
-    assert database.fetch("SELECT status FROM subscription") == [("canceled",)]
+    assert database.read("SELECT status FROM subscription") == [("canceled",)]
     assert look(now, "songs") == {}
 
 
@@ -195,7 +195,7 @@ def test_a_credit_that_no_payment_stands_behind_is_reported_and_left_alone(provi
     assert findings(now) == [("unbacked", "pi_1")]
     assert findings(now) == [("unbacked", "pi_1")]
     assert entries(ADA) == [("purchase", 100)]
-    assert database.fetch("SELECT state FROM payment") == [("settled",)]
+    assert database.read("SELECT state FROM payment") == [("settled",)]
 
 
 def test_a_credit_whose_payment_was_never_paid_is_reported_with_its_state(provider: Provider, now: datetime) -> None:
@@ -362,12 +362,12 @@ def test_a_payment_link_on_an_account_of_its_own_is_the_apps(provider: Provider,
 
 def test_a_missed_event_that_cannot_be_applied_is_dead_and_told(provider: Provider, now: datetime) -> None:
     bought(provider, now=now)
-    database.run("DELETE FROM checkout")
+    database.write("DELETE FROM checkout")
     whole = catalog.current()
     change(APP, packs={})
     assert "dead" in {kind for kind, _ in findings(now)}
     catalog.use(whole)
-    for (event_id,) in database.fetch("SELECT id FROM inbox_event WHERE state = 'dead'"):
+    for (event_id,) in database.read("SELECT id FROM inbox_event WHERE state = 'dead'"):
         events.replay(APP, event_id, now=now)
     while events.apply_pending(now=now):
         pass
@@ -401,8 +401,8 @@ def test_what_was_paid_before_the_app_came_here_is_left_alone(
     if are_events_gone:
         without_events(monkeypatch)
     bought(provider, now=now, slug="songs", **sold)
-    database.run("DELETE FROM checkout")
-    database.run("DELETE FROM account")
+    database.write("DELETE FROM checkout")
+    database.write("DELETE FROM account")
     give(ADA, 500, now=now + timedelta(hours=1), slug="songs")
     assert look(now + timedelta(hours=2), "songs") == {}
     assert balance(ADA, "songs") == 500
@@ -448,7 +448,7 @@ def test_a_run_by_hand_tells_its_counts_and_is_for_one_app(provider: Provider, n
 def test_a_run_by_hand_names_the_credits_that_nothing_stands_behind(provider: Provider, now: datetime) -> None:
     deliver(APP, event("checkout.session.completed", paid_session(APP, ADA, "starter"), created=now), now=now)
     done = runs.run(APP, "reconcile", now=now)
-    ((payment,),) = database.fetch("SELECT id FROM payment")
+    ((payment,),) = database.read("SELECT id FROM payment")
     assert done["counts"]["unbacked"] == 1
     assert done["found"] == [
         {
@@ -488,7 +488,7 @@ def test_the_schedule_looks_back_some_hours_every_few_minutes(provider: Provider
     assert recorded.record(due, now=now) == ["reconcile-recent"]
     assert schedule.run_due(now=now) == 1
     assert balance(ADA) == 100
-    assert database.fetch("SELECT state FROM schedule_run") == [("done",)]
+    assert database.read("SELECT state FROM schedule_run") == [("done",)]
 
 
 def test_a_scheduled_run_whose_time_is_up_goes_on_where_it_was(
@@ -500,7 +500,7 @@ def test_a_scheduled_run_whose_time_is_up_goes_on_where_it_was(
     monkeypatch.setattr(schedule, "LONGEST_SECONDS", 0.0)
     recorded.record([("reconcile", timedelta(days=1))], now=now)
     rounds = 0
-    while database.fetch("SELECT 1 FROM schedule_run WHERE state = 'pending'"):
+    while database.read("SELECT 1 FROM schedule_run WHERE state = 'pending'"):
         assert schedule.run_due(now=now) == 1
         rounds += 1
         assert rounds < 200
@@ -514,7 +514,7 @@ def approved(provider: Provider, *, now: datetime, **more: Any) -> str:
     """An order at PayPal that the buyer has approved, and nobody captured; returns its id."""
     answer = begin(now=now, slug="echomind", pack="session", **more)
     requests.post(answer["url"], data={"how": "COMPLETED"}, allow_redirects=False, timeout=30)
-    ((order,),) = database.fetch("SELECT provider_id FROM checkout ORDER BY id DESC LIMIT 1")
+    ((order,),) = database.read("SELECT provider_id FROM checkout ORDER BY id DESC LIMIT 1")
     return str(order)
 
 
@@ -543,16 +543,16 @@ def test_a_capture_that_was_swallowed_is_found_by_its_order(
 
 def test_an_order_that_paypal_has_forgotten_is_expired(provider: Provider, now: datetime) -> None:
     begin(now=now, slug="echomind", pack="session")
-    database.run("UPDATE checkout SET provider_id = 'GONE'")
+    database.write("UPDATE checkout SET provider_id = 'GONE'")
     look(now, "echomind")
-    assert database.fetch("SELECT state FROM checkout") == [("expired",)]
+    assert database.read("SELECT state FROM checkout") == [("expired",)]
 
 
 def test_a_capture_that_paypal_does_not_know_is_reported(provider: Provider, now: datetime) -> None:
     order = approved(provider, now=now)
     paypal_client.client(app("echomind")).capture_order(order)
     look(now, "echomind")
-    database.run("UPDATE payment SET reference = 'FORGED', aliases = '{}', confirmed_at = NULL")
+    database.write("UPDATE payment SET reference = 'FORGED', aliases = '{}', confirmed_at = NULL")
     assert ("unbacked", "FORGED") in findings(now, "echomind")
 
 

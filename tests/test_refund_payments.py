@@ -50,7 +50,7 @@ def paid(provider: Provider, now: datetime, slug: str = APP, **more: Any) -> int
     """A paid pack or plan that we know of; returns our payment."""
     bought(provider, now=now, slug=slug, **more)
     hear(slug)
-    ((payment,),) = database.fetch("SELECT max(id) FROM payment")
+    ((payment,),) = database.read("SELECT max(id) FROM payment")
     return int(payment)
 
 
@@ -78,7 +78,7 @@ def test_a_refund_is_asked_for_and_the_units_go_back_with_its_webhook(provider: 
     assert balance(ADA) == 100, "nothing is taken back before the provider tells of it"
     hear()
     assert balance(ADA) == 0
-    assert database.fetch("SELECT state FROM payment") == [("refunded",)]
+    assert database.read("SELECT state FROM payment") == [("refunded",)]
 
 
 def test_a_part_takes_back_its_part(provider: Provider, now: datetime) -> None:
@@ -161,7 +161,7 @@ def test_beyond_what_is_left_is_a_conflict_even_if_only_the_provider_knows(provi
     ask(payment, now, amount="8.00")
     with pytest.raises(Conflict, match="Stripe"):
         ask(payment, now, id="r-2", amount="8.00")
-    assert database.fetch("SELECT external_id FROM refund_request") == [("r-1",)]
+    assert database.read("SELECT external_id FROM refund_request") == [("r-1",)]
     assert ask(payment, now, id="r-2", amount="2.00")[1] is True
 
 
@@ -169,7 +169,7 @@ def test_a_payment_that_has_not_come_is_not_refunded(provider: Provider, now: da
     session = begin(now=now)["url"].rpartition("/")[2]
     provider.pay(session, "later")
     hear()
-    ((payment,),) = database.fetch("SELECT id FROM payment")
+    ((payment,),) = database.read("SELECT id FROM payment")
     with pytest.raises(Conflict, match="pending"):
         ask(payment, now)
 
@@ -191,7 +191,7 @@ def test_another_apps_payment_does_not_exist(provider: Provider, now: datetime) 
 def test_a_plans_payment_is_found_by_its_invoice(provider: Provider, now: datetime) -> None:
     payment = paid(provider, now, slug="songs", plan="pro")
     assert balance(ADA, "songs") == 1000
-    database.run("UPDATE payment SET aliases = '{}', reference = (SELECT x FROM unnest(aliases || reference) x"
+    database.write("UPDATE payment SET aliases = '{}', reference = (SELECT x FROM unnest(aliases || reference) x"
                  " WHERE x LIKE 'in_%%')")  # fmt: skip
     ask(payment, now, slug="songs")
     assert len(refunds(provider, "songs")) == 1
@@ -203,13 +203,13 @@ def captured(provider: Provider, now: datetime) -> int:
     requests.post(answer["url"], data={"how": "COMPLETED"}, allow_redirects=False, timeout=30)
     hear("echomind")
     hear("echomind")
-    ((payment,),) = database.fetch("SELECT id FROM payment")
+    ((payment,),) = database.read("SELECT id FROM payment")
     return int(payment)
 
 
 def test_a_capture_of_paypal_is_refunded_there(provider: Provider, now: datetime) -> None:
     payment = captured(provider, now)
-    ((capture,),) = database.fetch("SELECT reference FROM payment")
+    ((capture,),) = database.read("SELECT reference FROM payment")
     told, _ = ask(payment, now, slug="echomind", amount="5.99")
     assert told["money"] == {"amount": "5.99", "currency": "usd"}
     assert paypal_client.client(app("echomind")).get_capture(capture)["status"] == "PARTIALLY_REFUNDED"

@@ -238,7 +238,7 @@ def test_a_year_paid_at_once_recurs_by_the_twelfth(db, now):
 
 def test_a_plan_that_left_the_catalog_recurs_no_more(db, now):
     subscribe(ADA, "1", now)
-    database.run("UPDATE subscription SET plan = 'ancient'")
+    database.write("UPDATE subscription SET plan = 'ancient'")
     assert revenue()["mrr"] == []
 
 
@@ -481,7 +481,7 @@ def test_groups_are_also_csv(client, now):
         "starter,usd,15.01,4.99,0.00,10.02,3",
     ]
     give(ADA, 1000, now=now, slug="songs")
-    database.run("UPDATE lot SET price_minor = NULL")
+    database.write("UPDATE lot SET price_minor = NULL")
     charge(ADA, "song_generation", 2, "c1", now)
     for path, line in (
         ("usage", "song_generation,50,1"),

@@ -38,12 +38,12 @@ def spend(units: int, now: datetime) -> None:
 def payment(number: str = "1") -> tuple[int, int, str]:
     """(refunded, disputed, state)"""
     sql = "SELECT refunded_minor, disputed_minor, state FROM payment WHERE reference = %s"
-    return database.fetch(sql, [f"pi_{number}"])[0]  # type: ignore[return-value]
+    return database.read(sql, [f"pi_{number}"])[0]  # type: ignore[return-value]
 
 
 def clawed() -> int:
     sql = "SELECT coalesce(-sum(amount), 0)::bigint FROM entry WHERE type IN ('clawback', 'reinstatement')"
-    return int(database.fetch(sql)[0][0])
+    return int(database.read(sql)[0][0])
 
 
 def clean(now: datetime) -> bool:
@@ -99,7 +99,7 @@ def test_units_that_are_spent_already_become_debt(now: datetime) -> None:
     buy(now)
     spend(80, now)
     tell(now, "charge.refunded", charge(refunded=1000))
-    assert database.fetch("SELECT balance, debt FROM account") == [(-80, 80)]
+    assert database.read("SELECT balance, debt FROM account") == [(-80, 80)]
     buy(now, number="2")
     assert balance(ADA) == 20
     assert clean(now)

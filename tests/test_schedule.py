@@ -34,7 +34,7 @@ def test_five_schedulers_at_once_record_a_period_once(now: datetime) -> None:
 
     with ThreadPoolExecutor(5) as pool:
         assert sum(pool.map(tick, range(25))) == 1
-    assert database.fetch("SELECT count(*) FROM schedule_run") == [(1,)]
+    assert database.read("SELECT count(*) FROM schedule_run") == [(1,)]
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_one_run_after_downtime_does_all_that_is_due(now: datetime) -> None:
     while running.run_due(now=later):
         pass
     assert balance(ADA) == 0
-    assert database.fetch("SELECT DISTINCT state FROM schedule_run") == [("done",)]
+    assert database.read("SELECT DISTINCT state FROM schedule_run") == [("done",)]
 
 
 def test_a_failing_job_backs_off_and_does_not_stop_the_others(now: datetime, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,7 +65,7 @@ def test_a_failing_job_backs_off_and_does_not_stop_the_others(now: datetime, mon
     schedule.record([*HOURLY, ("prune", timedelta(hours=1))], now=now)
     while running.run_due(now=now):
         pass
-    rows = database.fetch("SELECT job, state, attempts, error FROM schedule_run ORDER BY job")
+    rows = database.read("SELECT job, state, attempts, error FROM schedule_run ORDER BY job")
     told = "Internal error: no. See the worker log for the traceback. It is retried automatically."
     assert rows == [("expire", "pending", 1, told), ("prune", "done", 0, None)]
 
@@ -80,7 +80,7 @@ def test_a_job_that_fails_time_and_again_is_dead_and_says_that_the_next_one_does
     schedule.record(HOURLY, now=now)
     for attempt in range(running.ATTEMPTS):
         running.run_due(now=now + timedelta(hours=2 * attempt))
-    ((state, error),) = database.fetch("SELECT state, error FROM schedule_run")
+    ((state, error),) = database.read("SELECT state, error FROM schedule_run")
     assert state == "dead"
     assert error.startswith("Internal error: no. See the worker log for the traceback. ")
     assert error.endswith("The next run of the job does the work of this one.")

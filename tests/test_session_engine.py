@@ -183,7 +183,7 @@ def test_an_account_that_somebody_has_is_left_for_later(now: datetime) -> None:
         other.execute("SELECT FROM account WHERE app = %s AND customer = %s FOR UPDATE", [ECHO, ADA])
         assert engine.run_due(now=then) == 1
         assert (state("next-ada"), state("next-bo")) == ("waiting", "active")
-    assert database.fetch("SELECT attempts FROM session WHERE external_id = 'next-ada'") == [(0,)]
+    assert database.read("SELECT attempts FROM session WHERE external_id = 'next-ada'") == [(0,)]
     assert engine.run_due(now=then) == 1
 
 
@@ -191,9 +191,9 @@ def test_a_failure_puts_off_only_what_is_still_due(now: datetime) -> None:
     """What a client did to the session meanwhile stands."""
     then = wait(now, credit=1)
     start(then, id="next-ada")
-    (before,) = database.fetch("SELECT due_at FROM session WHERE external_id = 'next-ada'")
+    (before,) = database.read("SELECT due_at FROM session WHERE external_id = 'next-ada'")
     stored.put_off(ECHO, "next-ada", now=then, wait=lambda attempts: timedelta(seconds=10))
-    assert database.fetch("SELECT due_at FROM session WHERE external_id = 'next-ada'") == [before]
+    assert database.read("SELECT due_at FROM session WHERE external_id = 'next-ada'") == [before]
 
 
 def test_a_session_is_settled_when_it_is_due_whatever_its_row_says(now: datetime) -> None:
@@ -220,7 +220,7 @@ def test_one_that_makes_trouble_does_not_hold_up_the_others(now: datetime) -> No
     finally:
         database.connection().execute("DROP TRIGGER break_one ON session; DROP FUNCTION break_one")
     assert (state("next-ada"), state("next-bo")) == ("waiting", "active")
-    ((operation, id_, error),) = database.fetch(
+    ((operation, id_, error),) = database.read(
         "SELECT operation, details ->> 'id', error ->> 'message' FROM operation_error"
     )
     assert (operation, id_) == ("SESSION", "next-ada")

@@ -116,9 +116,9 @@ def test_all_reasons_are_named_and_the_first_decides(now: datetime) -> None:
 def test_a_refused_start_stores_nothing_but_its_line_in_the_log(now: datetime) -> None:
     with pytest.raises(Forbidden):
         start(now, VOICE)
-    assert database.fetch("SELECT count(*) FROM account") == [(0,)]
+    assert database.read("SELECT count(*) FROM account") == [(0,)]
     assert states(VOICE) == []
-    assert database.fetch("SELECT operation, customer, error ->> 'type' FROM operation_error") == [
+    assert database.read("SELECT operation, customer, error ->> 'type' FROM operation_error") == [
         ("SESSION", ADA, "TierRequired")
     ]
 
@@ -285,7 +285,7 @@ def test_minutes_come_from_the_largest_lot_first_across_several(now: datetime) -
         give(ADA, units, now=now, slug=VOICE)
     start(now, VOICE, id="v1")
     end("v1", now, VOICE, seconds=12 * 60)
-    assert database.fetch("SELECT granted, remaining FROM lot ORDER BY id") == [(3, 3), (10, 0), (5, 3)]
+    assert database.read("SELECT granted, remaining FROM lot ORDER BY id") == [(3, 3), (10, 0), (5, 3)]
 
 
 def test_the_session_keeps_its_units_when_their_lot_expires(now: datetime) -> None:
@@ -454,4 +454,4 @@ def test_a_heartbeat_by_a_clock_that_is_behind_takes_nothing_back(now: datetime)
     start(now, VOICE, id="v1")
     beat("v1", now + 10 * MINUTE)
     beat("v1", now + 7 * MINUTE)
-    assert database.fetch("SELECT heartbeat_at FROM session") == [(now + 10 * MINUTE,)]
+    assert database.read("SELECT heartbeat_at FROM session") == [(now + 10 * MINUTE,)]

@@ -181,7 +181,7 @@ def real(provider: Provider, monkeypatch: pytest.MonkeyPatch) -> Iterator[Provid
 
 def test_an_event_is_applied_with_the_object_as_it_is_now(real: Provider, now: datetime) -> None:
     session = bought(real, now=now, quantity=3)
-    database.run("DELETE FROM checkout")
+    database.write("DELETE FROM checkout")
     old = paid_session(APP, ADA, "starter", id=session, payment_status="unpaid")
     deliver(APP, event("checkout.session.completed", old, created=now), now=now)
     assert entries(ADA) == [("purchase", 300)], "paid meanwhile, and three of them, as its line items say"

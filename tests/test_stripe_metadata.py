@@ -23,7 +23,7 @@ def eligibility(type_: str, thing: dict[str, Any], now: datetime) -> tuple[str, 
     told = event(type_, thing, created=now)
     events.receive(APP, "stripe", told["id"], type_, json.dumps(told), now=now)
     events.apply_pending(now=now)
-    ((state, error),) = database.fetch("SELECT state, error FROM inbox_event ORDER BY id DESC LIMIT 1")
+    ((state, error),) = database.read("SELECT state, error FROM inbox_event ORDER BY id DESC LIMIT 1")
     return state, error
 
 

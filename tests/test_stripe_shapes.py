@@ -72,7 +72,7 @@ def story(now: datetime, old: bool) -> tuple[list[Any], list[Any]]:
     for at, type_, thing in told:
         deliver("songs", event(type_, thing, created=at), now=at)
     assert {state for state, _ in event_states("songs")} == {"done"}
-    return database.fetch(LEDGER), database.fetch(PAYMENTS)
+    return database.read(LEDGER), database.read(PAYMENTS)
 
 
 def test_both_shapes_of_a_story_give_the_same_ledger(now: datetime) -> None:
@@ -140,7 +140,7 @@ def test_an_upgrade_to_a_price_that_the_catalog_does_not_know_is_noted_and_the_r
     told = event("customer.subscription.updated", changed, created=now + timedelta(days=3))
     told["data"]["previous_attributes"] = before if named is None else before | {"metadata": {"plan": named}}
     deliver("songs", told, now=now + timedelta(days=3))
-    assert database.fetch("SELECT plan, status FROM subscription") == [("pro", "past_due")]
+    assert database.read("SELECT plan, status FROM subscription") == [("pro", "past_due")]
     state, note = event_states("songs")[-1]
     assert state == "done"
     assert ("price_unheard_of" in str(note)) is (named is None)

@@ -10,15 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import peewee
-import psycopg
 import pytest
 from click.testing import CliRunner
 
 from commands import er_diagram
 from models import database, tables
+from models.database import Connection
 from models.tables.base import CustomerField, ReferenceField
 
-Connection = psycopg.Connection[tuple[Any, ...]]
 Facts = dict[tuple[str, str], str]
 ROOT = Path(__file__).resolve().parent.parent
 

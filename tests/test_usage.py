@@ -38,7 +38,7 @@ def test_a_call_of_123_seconds_takes_three_minutes(now: datetime) -> None:
     assert entries(ADA) == [("bonus", 100), ("deduction", -3)]
     shown = stored.get("ai-services", "call-1")
     assert (shown["state"], shown["units"], shown["shortfall"]) == ("settled", 3, 0)
-    assert [(shown["entry"],)] == database.fetch("SELECT id FROM entry WHERE key = 'usage:call-1'")
+    assert [(shown["entry"],)] == database.read("SELECT id FROM entry WHERE key = 'usage:call-1'")
 
 
 def test_the_same_report_again_is_a_duplicate(now: datetime) -> None:
@@ -75,14 +75,14 @@ def test_an_id_with_other_content_is_refused_and_nothing_of_the_batch_is_stored(
 def test_an_id_with_two_contents_in_one_batch_is_refused(now: datetime) -> None:
     with pytest.raises(Conflict, match="twice in the batch"):
         accept(report(1), report(1, quantity=7), now=now)
-    assert database.fetch("SELECT count(*) FROM usage_report") == [(0,)]
+    assert database.read("SELECT count(*) FROM usage_report") == [(0,)]
 
 
 def test_an_unknown_rate_is_named_with_its_place_and_nothing_is_stored(now: datetime) -> None:
     with pytest.raises(Invalid) as refused:
         accept(report(1), report(2, rate="fax"), now=now)
     assert [name for name, _ in refused.value.errors] == ["reports[1].rate"]
-    assert database.fetch("SELECT count(*) FROM usage_report") == [(0,)]
+    assert database.read("SELECT count(*) FROM usage_report") == [(0,)]
 
 
 def test_the_same_id_in_two_apps_is_two_reports(now: datetime) -> None:
@@ -151,11 +151,11 @@ def test_one_poisoned_report_among_a_thousand_dies_alone(now: datetime, monkeypa
     for _ in range(12):
         settle_all(now=later)
         later += timedelta(hours=2)
-    states = dict(database.fetch("SELECT state, count(*) FROM usage_report GROUP BY state"))
+    states = dict(database.read("SELECT state, count(*) FROM usage_report GROUP BY state"))
     assert states == {"settled": 999, "dead": 1}
     told = stored.get("ai-services", "call-500")["error"]
     assert told.startswith("Internal error: poison. See the worker log for the traceback")
-    assert database.fetch("SELECT attempts FROM usage_queue") == [(8,)]
+    assert database.read("SELECT attempts FROM usage_queue") == [(8,)]
     assert balance(ADA) == 10_000 - 998 * 3 - 123
 
 
@@ -201,34 +201,34 @@ def test_drains_at_once_settle_each_report_once(now: datetime) -> None:
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(drain, range(8)))
     settle_all(now=now)
-    assert database.fetch("SELECT count(*), sum(units) FROM usage_report WHERE state = 'settled'") == [(1000, 3000)]
+    assert database.read("SELECT count(*), sum(units) FROM usage_report WHERE state = 'settled'") == [(1000, 3000)]
     assert sum(balance(customer) for customer in customers) == 50_000 - 3000
 
 
 def test_rows_under_the_marker_of_a_dead_worker_are_tried_alone(now: datetime) -> None:
     give(ADA, 100, now=now)
     accept(*[report(n) for n in range(3)], now=now)
-    ids = [id_ for (id_,) in database.fetch("SELECT report_id FROM usage_queue ORDER BY 1")]
+    ids = [id_ for (id_,) in database.read("SELECT report_id FROM usage_queue ORDER BY 1")]
     _leave_a_marker(ids)
     assert usage.settle(now=now) == 1
     assert usage.settle(now=now) == 1
     assert settle_all(now=now) == 1
-    assert database.fetch("SELECT count(*) FROM drain_marker") == [(0,)]
+    assert database.read("SELECT count(*) FROM drain_marker") == [(0,)]
 
 
 def test_only_a_death_alone_counts_against_a_report(now: datetime) -> None:
     accept(report(), now=now)
-    ((report_id,),) = database.fetch("SELECT report_id FROM usage_queue")
+    ((report_id,),) = database.read("SELECT report_id FROM usage_queue")
     _leave_a_marker([report_id])
     assert usage.settle(now=now) == 0
-    ((attempts, error),) = database.fetch("SELECT attempts, error FROM usage_queue")
+    ((attempts, error),) = database.read("SELECT attempts, error FROM usage_queue")
     assert (attempts, error) == (1, dead_letters.DIED)
     assert settle_all(now=now + timedelta(minutes=1)) == 1
 
 
 def _leave_a_marker(ids: list[int]) -> None:
     """What a worker leaves behind that dies in a drain: a marker whose connection is gone."""
-    database.run(
+    database.write(
         """INSERT INTO drain_marker (queue, ids, backend_pid, backend_start)
         VALUES ('usage', %s, 1, now() - interval '1 day')""",
         [ids],
@@ -238,7 +238,7 @@ def _leave_a_marker(ids: list[int]) -> None:
 def test_a_report_in_a_lane_that_is_just_being_let_go_is_not_left_to_the_sweep(now: datetime) -> None:
     give(ADA, 100, now=now)
     accept(report(), now=now)
-    ((lane,),) = database.fetch("SELECT lane FROM usage_queue")
+    ((lane,),) = database.read("SELECT lane FROM usage_queue")
     held, let_go = threading.Event(), threading.Event()
 
     def hold_the_lane() -> None:
@@ -247,7 +247,7 @@ def test_a_report_in_a_lane_that_is_just_being_let_go_is_not_left_to_the_sweep(n
             held.set()
             let_go.wait(10)
 
-        database.transact(work)
+        database.transaction(work)
         database.release()
 
     other = threading.Thread(target=hold_the_lane)
@@ -255,7 +255,7 @@ def test_a_report_in_a_lane_that_is_just_being_let_go_is_not_left_to_the_sweep(n
     held.wait(10)
     with ThreadPoolExecutor(1) as pool:
         settling = pool.submit(lambda: (usage.settle(now=now), database.release())[0])
-        until(lambda: database.fetch("SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"))
+        until(lambda: database.read("SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"))
         let_go.set()
         assert settling.result() == 1
     other.join()
@@ -264,7 +264,7 @@ def test_a_report_in_a_lane_that_is_just_being_let_go_is_not_left_to_the_sweep(n
 def test_a_lane_that_is_not_let_go_is_passed_over(now: datetime, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stored, "LONGEST_WAIT", "50ms")
     accept(report(), now=now)
-    ((lane,),) = database.fetch("SELECT lane FROM usage_queue")
+    ((lane,),) = database.read("SELECT lane FROM usage_queue")
     with psycopg.connect(settings.database_url) as stopped:
         assert stored.lock_lane(stopped, lane)
         assert usage.settle(now=now) == 0

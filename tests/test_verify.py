@@ -86,7 +86,7 @@ def by_hand(sql: str, *values: Any) -> None:
 
 
 def one(sql: str, *values: Any) -> int:
-    return int(database.fetch(sql, list(values))[0][0])
+    return int(database.read(sql, list(values))[0][0])
 
 
 def entry(key: str) -> int:
@@ -154,7 +154,7 @@ def test_an_account_that_vanished_is_named(books: str) -> None:
 
 
 def test_units_moved_from_lot_to_lot_are_named(books: str) -> None:
-    first, second = (lot for (lot,) in database.fetch("SELECT id FROM lot WHERE remaining > 1 ORDER BY id LIMIT 2"))
+    first, second = (lot for (lot,) in database.read("SELECT id FROM lot WHERE remaining > 1 ORDER BY id LIMIT 2"))
     by_hand("UPDATE lot SET remaining = remaining + 1 WHERE id = %s", first)
     by_hand("UPDATE lot SET remaining = remaining - 1 WHERE id = %s", second)
     found = wrong()
@@ -372,7 +372,7 @@ def test_a_history_told_in_another_order_is_named_by_the_replay_only(books: str)
 def swap(first: int, second: int) -> None:
     """Two entries of an account, one right after the other, as if they had been posted the other way round."""
     (seq, before, gave), (_, _, took) = (
-        database.fetch("SELECT seq, balance_before, amount FROM entry WHERE id = %s", [entry])[0]
+        database.read("SELECT seq, balance_before, amount FROM entry WHERE id = %s", [entry])[0]
         for entry in (first, second)
     )
     change = "UPDATE entry SET seq = %s, balance_before = %s, balance_after = %s WHERE id = %s"
@@ -438,9 +438,9 @@ def test_twenty_failures_are_named_and_all_are_counted(kernel: str) -> None:
 
 
 def test_verify_leaves_the_connection_as_it_was(books: str) -> None:
-    before = database.fetch("SELECT name, setting FROM pg_settings")
+    before = database.read("SELECT name, setting FROM pg_settings")
     checks()
-    assert database.fetch("SELECT name, setting FROM pg_settings") == before
+    assert database.read("SELECT name, setting FROM pg_settings") == before
 
 
 def test_nothing_can_be_written_during_the_checks(books: str) -> None:

@@ -89,7 +89,7 @@ def test_a_key_does_what_its_scope_allows_and_nothing_else(client, scope, method
 def test_only_the_hash_of_a_key_is_stored(db):
     text = keys.create(APP, ["read"], "ci", now=NOW)
     assert len(text) > 40
-    (stored,) = database.fetch("SELECT row_to_json(api_key)::text FROM api_key")
+    (stored,) = database.read("SELECT row_to_json(api_key)::text FROM api_key")
     assert text not in stored[0]
     assert keys.find(text) == keys.Key(1, APP, frozenset({"read"}), None, "ci")
     (shown,) = keys.list_page(APP)
@@ -258,7 +258,7 @@ def test_a_token_is_read_only_as_we_write_it(db):
 
 
 def test_all_processes_sign_with_the_same_secret(db):
-    database.run("DELETE FROM secret")
+    database.write("DELETE FROM secret")
     first = tokens.signing_secret()
     assert len(first) == 32
     assert tokens.signing_secret() == first

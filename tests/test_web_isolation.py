@@ -27,7 +27,7 @@ def named(route: Route) -> str:
 def path(route: Route) -> str:
     """The route's path, with Ada and with what `fill` made."""
     noun = route.path.split("/")[2]
-    (entry,) = database.fetch("SELECT coalesce(max(id), 1) FROM entry")[0]
+    (entry,) = database.read("SELECT coalesce(max(id), 1) FROM entry")[0]
     return route.path.format(customer=ADA, id=IDS.get(noun, 1), entry=entry, job="expire")
 
 

@@ -31,7 +31,7 @@ def test_events_are_listed_newest_first_by_app_state_provider_and_type(client):
         deliver(client, number)
     deliver(client, 4, type_="invoice.paid")
     deliver(client, 5, app="songs")
-    database.run("UPDATE inbox_event SET state = 'dead' WHERE event_id = 'evt_2'")
+    database.write("UPDATE inbox_event SET state = 'dead' WHERE event_id = 'evt_2'")
     assert listed(client) == ["evt_4", "evt_3", "evt_2", "evt_1"]
     assert listed(client, key=OTHER_KEY) == ["evt_5"]
     assert listed(client, "?state=dead") == ["evt_2"]
@@ -73,7 +73,7 @@ def test_an_event_that_is_not_there_is_404(client, id):
 
 def test_a_dead_event_can_be_replayed(client):
     deliver(client, 1)
-    database.run("UPDATE inbox_event SET state = 'dead', attempts = 8, error = 'boom'")
+    database.write("UPDATE inbox_event SET state = 'dead', attempts = 8, error = 'boom'")
     answer = send(client, "/v1/events/1/replay", b"")
     assert (answer.status_code, answer.json["state"], answer.json["error"]) == (202, "pending", None)
     assert problem(send(client, "/v1/events/2/replay", b""), 404) == "not-found"
@@ -88,7 +88,7 @@ def test_a_run_is_for_the_keys_app_and_as_if_it_were_now(client):
     answer = send(client, "/v1/runs/expire", {"now": later})
     assert (answer.status_code, answer.json["job"]) == (200, "expire")
     assert answer.json["counts"]
-    assert database.fetch("SELECT app FROM entry WHERE type = 'expiry'") == [("ai-services",)]
+    assert database.read("SELECT app FROM entry WHERE type = 'expiry'") == [("ai-services",)]
     assert clock.offset() == timedelta(0)
 
 
@@ -165,16 +165,16 @@ def test_not_ready_without_a_database(client, without_database):
 def test_not_ready_when_a_queue_does_not_move(client):
     send(client, "/v1/usage", REPORT)
     assert client.get("/readyz").status_code == 200
-    database.run("UPDATE usage_queue SET next_attempt_at = next_attempt_at - interval '10 minutes'")
+    database.write("UPDATE usage_queue SET next_attempt_at = next_attempt_at - interval '10 minutes'")
     assert "usage" in reasons(client)
 
 
 def test_a_row_that_waits_for_its_next_attempt_and_a_dead_one_are_in_nobodys_way(client):
     for number in (1, 2):
         deliver(client, number)
-    database.run("UPDATE inbox_event SET received_at = received_at - interval '1 day'")
-    database.run("UPDATE inbox_event SET next_attempt_at = now() + interval '1 hour' WHERE event_id = 'evt_1'")
-    database.run("UPDATE inbox_event SET state = 'dead' WHERE event_id = 'evt_2'")
+    database.write("UPDATE inbox_event SET received_at = received_at - interval '1 day'")
+    database.write("UPDATE inbox_event SET next_attempt_at = now() + interval '1 hour' WHERE event_id = 'evt_1'")
+    database.write("UPDATE inbox_event SET state = 'dead' WHERE event_id = 'evt_2'")
     assert client.get("/readyz").status_code == 200
 
 
@@ -204,8 +204,8 @@ def metric(client: Any, name: str, *labels: str) -> float:
 def test_metrics_tell_how_the_queues_stand(client):
     send(client, "/v1/usage", {"reports": [REPORT, {**REPORT, "id": "call-2"}]})
     deliver(client, 1)
-    database.run("UPDATE usage_queue SET dead = true WHERE report_id = (SELECT min(report_id) FROM usage_queue)")
-    database.run("UPDATE inbox_event SET received_at = received_at - interval '1 hour'")
+    database.write("UPDATE usage_queue SET dead = true WHERE report_id = (SELECT min(report_id) FROM usage_queue)")
+    database.write("UPDATE inbox_event SET received_at = received_at - interval '1 hour'")
     assert metric(client, "scrip_database_up") == 1
     assert metric(client, "scrip_queue_pending_rows", 'queue="usage"') == 1
     assert metric(client, "scrip_queue_dead_rows", 'queue="usage"') == 1

@@ -66,7 +66,7 @@ def outside_the_sandbox(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_the_sandbox_signed_is_stored_as_it_came(client):
     answer = post(client, RAW)
     assert (answer.status_code, answer.json) == (200, {"received": True})
-    stored = database.fetch("SELECT app, provider, event_id, type, payload, state FROM inbox_event")
+    stored = database.read("SELECT app, provider, event_id, type, payload, state FROM inbox_event")
     assert stored == [("ai-services", "paypal", "WH-1", "PAYMENT.ORDER.CREATED", RAW.decode(), "pending")]
 
 

@@ -233,7 +233,7 @@ def test_a_customer_is_made_changed_found_and_shown(client):
 )
 def test_a_bad_patch_names_the_field_and_makes_no_customer(client, body, field):
     assert patch(client, "ada", body, 422)["errors"][0]["field"] == field
-    assert database.fetch("SELECT count(*) FROM account") == [(0,)]
+    assert database.read("SELECT count(*) FROM account") == [(0,)]
 
 
 def test_the_operation_log_is_read_with_filters(client, history):

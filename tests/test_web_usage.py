@@ -200,7 +200,7 @@ def test_escapes_of_good_characters_are_good(client):
     assert fields(send(client, "/v1/usage", data)) == ["id"], "a backslash is none of an id's characters"
     data = b'{"id":"\\ud83d\\ude00","customer":"ada","rate":"sms","quantity":1,"metadata":{"k":"\\\\u0000"}}'
     assert send(client, "/v1/usage", data).status_code == 202
-    assert database.fetch("SELECT external_id, metadata FROM usage_report") == [("😀", {"k": "\\u0000"})]
+    assert database.read("SELECT external_id, metadata FROM usage_report") == [("😀", {"k": "\\u0000"})]
 
 
 def test_a_body_of_a_mebibyte_is_read_and_one_byte_more_is_not(client):
@@ -302,8 +302,8 @@ def test_a_report_that_is_pending_cannot_be_replayed(client):
 
 def test_a_dead_report_can_be_replayed(client):
     send(client, "/v1/usage", REPORT)
-    database.run("UPDATE usage_report SET state = 'dead'")
-    database.run("UPDATE usage_queue SET dead = true, error = 'boom'")
+    database.write("UPDATE usage_report SET state = 'dead'")
+    database.write("UPDATE usage_queue SET dead = true, error = 'boom'")
     assert client.get("/v1/usage/call-1", headers=KEY).json["error"] == "boom"
     answer = send(client, "/v1/usage/call-1/replay", b"")
     assert (answer.status_code, answer.json["state"], answer.json["error"]) == (202, "pending", None)

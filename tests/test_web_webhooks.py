@@ -27,7 +27,7 @@ def post(client: Any, raw: bytes, header: str | None = None, path: str = PATH) -
 def test_a_signed_event_is_stored_as_it_came(client):
     answer = post(client, RAW)
     assert (answer.status_code, answer.json) == (200, {"received": True})
-    stored = database.fetch("SELECT app, provider, event_id, type, payload, state FROM inbox_event")
+    stored = database.read("SELECT app, provider, event_id, type, payload, state FROM inbox_event")
     assert stored == [("ai-services", "stripe", "evt_1", "customer.created", RAW.decode(), "pending")]
 
 
@@ -130,7 +130,7 @@ def test_what_is_signed_and_no_event_is_400(client, raw):
 def test_text_that_looks_odd_is_kept_as_it_was_signed(client):
     raw = '{ "type":"x","id":"evt_ü", "n": 1.10, "t": "\\u0000 \\u00e9 ☎" }'.encode()
     assert post(client, raw).status_code == 200
-    assert database.fetch("SELECT payload FROM inbox_event") == [(raw.decode(),)]
+    assert database.read("SELECT payload FROM inbox_event") == [(raw.decode(),)]
 
 
 def test_a_body_over_a_mebibyte_is_413(client):

@@ -48,7 +48,7 @@ def problem(response: Any, status: int) -> str:
 
 
 def rows(table: str) -> int:
-    return int(database.fetch(f"SELECT count(*) FROM {table}")[0][0])
+    return int(database.read(f"SELECT count(*) FROM {table}")[0][0])
 
 
 def signature(raw: bytes, secrets: Sequence[str] = ("whsec_sandbox",), *, age_seconds: int = 0) -> str:

@@ -66,7 +66,7 @@ def show_metrics(call: Call) -> Response:
 def database_is_there(now: datetime, ages: dict[str, float]) -> Iterator[str]:
     """The database answers, has the tables this code wants, and its queues move."""
     try:
-        database.fetch("SELECT 1")  # replaces a connection that the server ended while it idled
+        database.read("SELECT 1")  # replaces a connection that the server ended while it idled
         missing = database.pending_migrations()
         if missing:
             yield f"migrations are missing: {', '.join(missing)}"

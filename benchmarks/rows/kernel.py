@@ -105,7 +105,7 @@ def _post(accounts: range, number: int) -> int:
         )
         for index in range(BATCH)
     ]
-    outcomes = database.transact(lambda conn: post(conn, takes, now=now))
+    outcomes = database.transaction(lambda conn: post(conn, takes, now=now))
     applied = sum(outcome.status == "applied" and outcome.units == 1 for outcome in outcomes)
     assert applied == BATCH, "a deduction was not applied"
     return applied

@@ -13,17 +13,16 @@ from datetime import datetime
 from typing import Any
 
 import orjson
-import psycopg
 
 from jobs.imports.files import Bad, Row, parse
 from models import database, imports
 from models.catalog.apps import App
+from models.database import Connection
 from models.imports import Gate, Stored
 from models.ledger.post import post
 from models.planning.movements import Grant, Outcome
 from runtime.crashpoints import crashpoint
 
-Connection = psycopg.Connection[tuple[Any, ...]]
 CHUNK = 2000
 
 
@@ -82,7 +81,7 @@ def import_balances(
         report.stored = True
 
     try:
-        database.transact(work)
+        database.transaction(work)
     except _Refused:
         if not dry_run:
             report.imported = report.units = 0

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Protocol
 
-import psycopg
 import structlog
 
 from jobs import dead_letters
@@ -23,6 +22,7 @@ from jobs.providers.stripe import events as stripe
 from models import database
 from models.catalog import catalog
 from models.catalog.apps import App
+from models.database import Connection
 from models.errors import NotOurs
 from models.inbox import events
 from models.inbox.events import Event
@@ -30,7 +30,6 @@ from runtime.crashpoints import crashpoint
 
 log = structlog.get_logger()
 BATCH = 50
-Connection = psycopg.Connection[tuple[Any, ...]]
 
 
 class Provider(Protocol):
@@ -92,7 +91,7 @@ def apply_pending(*, now: datetime, limit: int = BATCH) -> int:
     ids = events.due_ids(now, limit)
     if not ids:
         return 0
-    attempt_id = database.transact(lambda conn: dead_letters.begin_attempt(conn, "webhooks", ids))
+    attempt_id = database.transaction(lambda conn: dead_letters.begin_attempt(conn, "webhooks", ids))
     waiting = events.read(ids, now=now)
     asked = {event.id: event for event in waiting if _asks(event)}
     applied = sum(_try(event, event, now) for event in waiting if event.id not in asked)
@@ -120,7 +119,7 @@ def _try(event: Event, prepared: Event | Exception, now: datetime) -> int:
         if isinstance(prepared, Exception):
             raise prepared
         crashpoint("event-after-prepare")
-        done.append(database.transact(lambda conn: _apply(conn, prepared, known, now)))
+        done.append(database.transaction(lambda conn: _apply(conn, prepared, known, now)))
         crashpoint("event-after-commit")
         events.wake(event.app, event.provider, known, now=now)
 

@@ -5,15 +5,12 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
-import psycopg
-
 from jobs import idempotency
 from models import durations
 from models.catalog.apps import App
+from models.database import Connection
 from models.ledger.post import post
 from models.planning.movements import Grant, Movement, Take
-
-Connection = psycopg.Connection[tuple[Any, ...]]
 
 
 def adjust(app: App, body: dict[str, Any], *, now: datetime) -> tuple[dict[str, Any], bool]:

@@ -5,15 +5,12 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-import psycopg
-
 from jobs import idempotency
 from jobs.ledger import pricing
 from models.catalog.apps import App
+from models.database import Connection
 from models.ledger.post import post
 from models.planning.movements import Take
-
-Connection = psycopg.Connection[tuple[Any, ...]]
 
 
 def charge(app: App, body: dict[str, Any], *, now: datetime) -> tuple[dict[str, Any], bool]:

@@ -5,14 +5,12 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-import psycopg
-
 from jobs.chunks import Chunk
 from models import database
+from models.database import Connection
 from models.ledger.post import post
 from models.planning.movements import Expire
 
-Connection = psycopg.Connection[tuple[Any, ...]]
 CHUNK = 1000
 EXPIRED = """
 SELECT l.expires_at, l.id, a.app, a.customer FROM lot l JOIN account a ON a.id = l.account_id
@@ -29,7 +27,7 @@ def expire(*, now: datetime, app: str | None = None, after: tuple[Any, int] | No
 
     A lot that a report received in time may still be paid from is passed over until that report is settled.
     """
-    return database.transact(lambda conn: _chunk(conn, now, app, after or LONG_AGO))
+    return database.transaction(lambda conn: _chunk(conn, now, app, after or LONG_AGO))
 
 
 def _chunk(conn: Connection, now: datetime, app: str | None, after: tuple[Any, int]) -> Chunk:

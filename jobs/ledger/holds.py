@@ -5,19 +5,17 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
-import psycopg
-
 from jobs import idempotency
 from jobs.chunks import Chunk
 from jobs.ledger import pricing
 from models import database, times
 from models.access import idempotency as answers
 from models.catalog.apps import App
+from models.database import Connection
 from models.errors import Conflict, NotFound, ScripError
 from models.ledger.post import post
 from models.planning.movements import Capture, Hold, Movement, Outcome, Release
 
-Connection = psycopg.Connection[tuple[Any, ...]]
 DEFAULT_EXPIRY_SECONDS = 3600
 CHUNK = 500
 HOLD = """
@@ -90,7 +88,7 @@ def release(app: App, hold_id: str, *, now: datetime) -> dict[str, Any]:
 def _close(app: App, hold_id: str, state: str, units: int | None, now: datetime) -> dict[str, Any]:
     details = {"key": _key(hold_id), "id": hold_id, "state": state, "units": units}
     try:
-        return database.transact(lambda conn: _close_once(conn, app, hold_id, state, units, now))
+        return database.transaction(lambda conn: _close_once(conn, app, hold_id, state, units, now))
     except ScripError as refusal:
         idempotency.log_refusal(app.slug, "HOLD", None, details, refusal, now)
         raise
@@ -143,7 +141,7 @@ def _answer(
 
 def release_expired(*, now: datetime, app: str | None = None, after: Any = None) -> Chunk:
     """Release one chunk of holds whose time has come."""
-    return database.transact(lambda conn: _expire_chunk(conn, now, app))
+    return database.transaction(lambda conn: _expire_chunk(conn, now, app))
 
 
 def _expire_chunk(conn: Connection, now: datetime, app: str | None) -> Chunk:

@@ -5,16 +5,14 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-import psycopg
-
 from jobs import idempotency
 from models import database
 from models.catalog.apps import App
+from models.database import Connection
 from models.errors import Conflict, Invalid, NotFound
 from models.ledger.post import post
 from models.planning.movements import Reverse
 
-Connection = psycopg.Connection[tuple[Any, ...]]
 ENTRY = """
 SELECT a.customer, e.type FROM entry e JOIN account a ON a.id = e.account_id WHERE e.app = %s AND e.id = %s
 """
@@ -52,7 +50,7 @@ def refund(app: App, body: dict[str, Any], *, now: datetime) -> tuple[dict[str, 
 
 
 def _customer(app: App, entry_id: int) -> str:
-    rows = database.fetch(ENTRY, [app.slug, entry_id])
+    rows = database.read(ENTRY, [app.slug, entry_id])
     if not rows:
         raise NotFound(f"no entry {entry_id}")
     customer, type_ = rows[0]

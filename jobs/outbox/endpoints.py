@@ -7,18 +7,16 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
-import psycopg
-
 from jobs.outbox import signing
 from jobs.outbox.addresses import check_url
 from models import database
 from models.catalog.apps import App
+from models.database import Connection
 from models.errors import Conflict, Invalid
 from models.outbox import deliveries, endpoints
 from models.outbox.endpoints import Endpoint
 from models.outbox.messages import EVENT_TYPES
 
-Connection = psycopg.Connection[tuple[Any, ...]]
 OLD_SECRET_LIVES = timedelta(hours=24)
 
 
@@ -43,7 +41,7 @@ def create(app: App, body: dict[str, Any], *, now: datetime) -> tuple[dict[str, 
             raise Conflict(f"endpoint {endpoint_id!r} is stored with other content", id=endpoint_id)
         return _with_secret(it), made is not None
 
-    return database.transact(work)
+    return database.transaction(work)
 
 
 def _check(url: str, events: list[str]) -> None:
@@ -120,12 +118,12 @@ def replay(app: App, delivery_id: int, *, now: datetime) -> dict[str, Any]:
     Raises:
         NotFound: the app has no such delivery. Conflict: its endpoint is disabled or deleted.
     """
-    database.transact(lambda conn: deliveries.replay(conn, app.slug, delivery_id, now=now))
+    database.transaction(lambda conn: deliveries.replay(conn, app.slug, delivery_id, now=now))
     return deliveries.get(app.slug, delivery_id)
 
 
 def _with(app: App, endpoint_id: str, work: Callable[[Connection, Endpoint], Any]) -> Any:
-    return database.transact(lambda conn: work(conn, endpoints.lock(conn, app.slug, endpoint_id)))
+    return database.transaction(lambda conn: work(conn, endpoints.lock(conn, app.slug, endpoint_id)))
 
 
 def _with_secret(endpoint: Endpoint) -> dict[str, Any]:

@@ -5,15 +5,13 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-import psycopg
-
 from jobs.chunks import Chunk
 from models import database, times
 from models.catalog import catalog
+from models.database import Connection
 from models.outbox import messages
 from models.outbox.messages import Message
 
-Connection = psycopg.Connection[tuple[Any, ...]]
 CHUNK = 1000
 TYPE = "lot.expiring"
 # Only apps that somebody listens for: of the others nothing would be stored, and all their lots looked at each time.
@@ -36,7 +34,7 @@ def emit_expiring(*, now: datetime, app: str | None = None, after: tuple[Any, in
 
     The key of the message makes it unique for as long as the lot exists (models/outbox/deliveries.py).
     """
-    return database.transact(lambda conn: _chunk(conn, now, app, after))
+    return database.transaction(lambda conn: _chunk(conn, now, app, after))
 
 
 def _chunk(conn: Connection, now: datetime, app: str | None, after: tuple[Any, int] | None) -> Chunk:

@@ -13,19 +13,16 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 import orjson
-import psycopg
 
 from jobs.dead_letters import log_error
 from jobs.outbox import http, signing
 from models import database, times
+from models.database import Connection
 from models.outbox import deliveries, endpoints
 from models.outbox.deliveries import Delivery, Outcome
 from runtime.crashpoints import crashpoint
-
-Connection = psycopg.Connection[tuple[Any, ...]]
 
 PLACES = 16
 PLACES_OF_FAILING = 8
@@ -143,7 +140,7 @@ class _Round:
             crashpoint("outbox-before-record")
             now = self._now()
             outcomes = [classify(self._flights[future].delivery, *future.result(), now=now) for future in done]
-            database.transact(lambda conn: _record(conn, outcomes, now))
+            database.transaction(lambda conn: _record(conn, outcomes, now))
             for future in done:
                 del self._flights[future]
 

@@ -113,7 +113,7 @@ def _promise(app: App, checkout_id: str, content: dict[str, Any], now: datetime)
         accounts.ensure(conn, app.slug, content["customer"], now=now)
         checkouts.insert(conn, values)
 
-    database.transact(work)
+    database.transaction(work)
     crashpoint("checkout-promised")
     stored = _stored(app, checkout_id, content)  # another request may have been first, with other content
     assert stored is not None

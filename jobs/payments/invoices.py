@@ -8,8 +8,6 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-import psycopg
-
 from jobs.payments import reversals
 from jobs.payments.purchases import emit_payment_settled
 from jobs.plans import grants, steps
@@ -17,14 +15,13 @@ from jobs.plans import reversals as plan_reversals
 from jobs.providers.facts import PeriodPaid, PlanLine
 from models.catalog.apps import App
 from models.cycles import SLACK
+from models.database import Connection
 from models.errors import TooEarly, Unprocessable
 from models.payments import payments
 from models.payments import reversals as payment_reversals
 from models.payments.payments import Payment
 from models.plans import activation, subscriptions
 from models.plans.subscription import INCOMPLETE, PAYING, Period, Subscription
-
-Connection = psycopg.Connection[tuple[Any, ...]]
 
 
 def pay_period(conn: Connection, app: App, fact: PeriodPaid, *, now: datetime) -> str:

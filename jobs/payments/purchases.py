@@ -6,13 +6,12 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-import psycopg
-
 from jobs.payments import reversals
 from jobs.providers.facts import CheckoutEnded, PaymentSettled, PeriodPaid
 from models import money
 from models.catalog import prices
 from models.catalog.apps import App, Pack
+from models.database import Connection
 from models.errors import NotOurs, Unprocessable
 from models.inbox.events import MEND
 from models.ledger import accounts
@@ -26,7 +25,6 @@ from models.payments.checkouts import Checkout
 from models.payments.payments import Payment
 from models.planning.movements import Grant
 
-Connection = psycopg.Connection[tuple[Any, ...]]
 MOST_UNITS = 10**12
 
 

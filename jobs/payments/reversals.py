@@ -14,11 +14,10 @@ from datetime import datetime
 from operator import attrgetter
 from typing import Any
 
-import psycopg
-
 from jobs.plans import grants, reversals, steps
 from jobs.providers.facts import Dispute, PaymentKnownAs, PaymentReversed
 from models.catalog.apps import App
+from models.database import Connection
 from models.errors import Unprocessable
 from models.ledger import accounts
 from models.ledger.post import post
@@ -31,8 +30,6 @@ from models.payments.reversals import PaymentReversals
 from models.planning.movements import Clawback, Freeze
 from models.plans import shares, subscriptions
 from models.plans.subscription import Subscription
-
-Connection = psycopg.Connection[tuple[Any, ...]]
 
 
 def reverse(conn: Connection, app: App, fact: PaymentReversed, *, now: datetime) -> str | None:

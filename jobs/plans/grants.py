@@ -11,14 +11,13 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-import psycopg
-
 from jobs.chunks import Chunk
 from jobs.plans import reversals
 from models import database
 from models.catalog import catalog
 from models.catalog.apps import App
 from models.cycles import SLACK
+from models.database import Connection
 from models.ledger.post import post
 from models.outbox import messages
 from models.outbox.messages import Message
@@ -26,7 +25,6 @@ from models.planning.movements import Grant, Outcome
 from models.plans import subscriptions
 from models.plans.subscription import Subscription
 
-Connection = psycopg.Connection[tuple[Any, ...]]
 CHUNK = 500
 MOST_CYCLES_A_PASS = 24
 CYCLE_GRACE = timedelta(days=3)
@@ -35,7 +33,7 @@ NOTHING: tuple[int, list[str]] = (0, [])
 
 def grant_monthly(*, now: datetime, app: str | None = None, after: Any = None) -> Chunk:
     """One chunk of the schedule: what is due to the subscriptions that have waited longest."""
-    return database.transact(lambda conn: _chunk(conn, now, app))
+    return database.transaction(lambda conn: _chunk(conn, now, app))
 
 
 def _chunk(conn: Connection, now: datetime, app: str | None) -> Chunk:
@@ -49,7 +47,7 @@ def _chunk(conn: Connection, now: datetime, app: str | None) -> Chunk:
 
 def grant_owed(app: App, customer: str, *, now: datetime) -> int:
     """Grant what plans owe this customer now, as on login. Returns the units."""
-    return database.transact(
+    return database.transaction(
         lambda conn: grant_due(conn, app, subscriptions.lock_of_account(conn, app.slug, customer), now=now)
     )
 

@@ -10,16 +10,13 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-import psycopg
-
 from models.catalog.apps import App
+from models.database import Connection
 from models.ledger.post import post
 from models.planning.movements import Clawback, Freeze, Movement
 from models.plans import shares
 from models.plans.shares import Target
 from models.plans.subscription import Subscription
-
-Connection = psycopg.Connection[tuple[Any, ...]]
 
 
 def follow(

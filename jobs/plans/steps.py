@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
-
-import psycopg
 
 from jobs.providers.facts import PeriodPaid, SubscriptionChanged
 from models import cycles
 from models.catalog.apps import App
 from models.cycles import SLACK
+from models.database import Connection
 from models.errors import TooEarly
 from models.inbox.events import MEND
 from models.ledger import accounts
@@ -19,7 +17,6 @@ from models.plans import subscriptions
 from models.plans.subscription import INCOMPLETE, Period, Subscription, merged
 
 RETURNED = "returned:"
-Connection = psycopg.Connection[tuple[Any, ...]]
 
 
 def new(

@@ -7,20 +7,16 @@ is owed after each event is granted in the same commit.
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
-
-import psycopg
 
 from jobs.plans import grants, steps
 from jobs.providers.facts import CustomerKnown, SubscriptionChanged
 from models.catalog.apps import App
+from models.database import Connection
 from models.errors import Unprocessable
 from models.ledger import accounts
 from models.payments import payments
 from models.plans import activation, subscriptions
 from models.plans.subscription import ENDED, PAUSED, PAYING, Period, Subscription
-
-Connection = psycopg.Connection[tuple[Any, ...]]
 
 
 def know_customer(conn: Connection, app: App, fact: CustomerKnown, *, now: datetime) -> str:

@@ -11,20 +11,18 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any
 
-import psycopg
-
 from jobs import dead_letters
 from jobs.chunks import Chunk
 from jobs.sessions import gate, lifecycle
 from models import database
 from models.catalog import catalog
 from models.catalog.apps import App
+from models.database import Connection
 from models.errors import Unavailable
 from models.sessions import sessions
 from models.sessions.sessions import Owner, Session
 from runtime.crashpoints import crashpoint
 
-Connection = psycopg.Connection[tuple[Any, ...]]
 CHUNK = 100
 Work = Callable[[Connection, App, Session, Owner, datetime], str | None]
 
@@ -73,7 +71,7 @@ def _try(app: str, session_id: str, work: Work, now: datetime) -> str | None:
         return done
 
     try:
-        done = database.transact(attempt)
+        done = database.transaction(attempt)
         crashpoint("session-after-commit")
         return done
     except Unavailable:
@@ -88,7 +86,7 @@ def _put_off(app: str, session_id: str, error: Exception, now: datetime) -> None
     text = dead_letters.operator_message(error, "It is retried automatically.")
     attempts = sessions.put_off(app, session_id, now=now, wait=dead_letters.backoff)
     details = {"id": session_id, "attempts": attempts}
-    database.transact(lambda conn: dead_letters.log_error(conn, app, "SESSION", None, details, text, now))
+    database.transaction(lambda conn: dead_letters.log_error(conn, app, "SESSION", None, details, text, now))
 
 
 def _start(conn: Connection, app: App, session: Session, owner: Owner, now: datetime) -> str | None:

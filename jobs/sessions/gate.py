@@ -11,16 +11,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-import psycopg
-
 from models import customers, database
 from models.catalog.apps import App, Sessions
+from models.database import Connection
 from models.errors import ActiveSession, CoolingDown, InsufficientBalance, Invalid, ScripError, TierRequired
 from models.ledger import balances
 from models.sessions import sessions
 from models.sessions.sessions import Owner
 
-Connection = psycopg.Connection[tuple[Any, ...]]
 # What a session may wait for.
 WAITED_FOR = frozenset({"cooldown", "balance"})
 
@@ -117,7 +115,7 @@ def eligibility(app: App, customer: str, *, now: datetime) -> dict[str, Any]:
         Invalid: the app has no sessions.
     """
     of(app)
-    database.fetch("SELECT 1")  # a connection that was lost while it idled is replaced before it is used
+    database.read("SELECT 1")  # a connection that was lost while it idled is replaced before it is used
     conn = database.connection()
     found = check(conn, app, customer, sessions.owner(conn, app.slug, customer), now=now)
     missing = {"tier", "balance"} & set(found.reasons)

@@ -9,13 +9,13 @@ from __future__ import annotations
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-import psycopg
 from psycopg.errors import SerializationFailure
 
 from jobs.ledger.pricing import MOST_UNITS
 from jobs.sessions import gate
 from models import times
 from models.catalog.apps import App, Rate, Sessions
+from models.database import Connection
 from models.errors import Invalid
 from models.ledger import balances
 from models.ledger.post import post
@@ -25,7 +25,6 @@ from models.planning.movements import Capture, Extend, Hold, Outcome, Take
 from models.sessions import sessions
 from models.sessions.sessions import Owner, Session
 
-Connection = psycopg.Connection[tuple[Any, ...]]
 # A session's hold ends with the session, never by itself.
 NEVER = datetime(9999, 12, 31, tzinfo=timezone.utc)
 

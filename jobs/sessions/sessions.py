@@ -11,19 +11,17 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-import psycopg
-
 from jobs import idempotency
 from jobs.sessions import gate, lifecycle
 from jobs.sessions.gate import Eligibility
 from models import database, times
 from models.access import idempotency as answers
 from models.catalog.apps import App
+from models.database import Connection
 from models.errors import Conflict, ScripError
 from models.sessions import sessions
 from models.sessions.sessions import Owner, Session
 
-Connection = psycopg.Connection[tuple[Any, ...]]
 Answer = dict[str, Any]
 
 
@@ -41,7 +39,7 @@ def start(app: App, body: dict[str, Any], *, now: datetime) -> tuple[Answer, int
     gate.of(app)
     session_id = body.get("id") or uuid.uuid4().hex
     try:
-        return database.transact(lambda conn: _start(conn, app, session_id, body, now))
+        return database.transaction(lambda conn: _start(conn, app, session_id, body, now))
     except ScripError as refusal:
         details = {"key": f"session:{session_id}", "id": session_id, "wait": body.get("wait", False)}
         idempotency.log_refusal(app.slug, "SESSION", body["customer"], details, refusal, now)
@@ -185,7 +183,7 @@ def _logged(
 ) -> Answer:
     """The work in a transaction; its refusal is a line of the operation log."""
     try:
-        return database.transact(work)
+        return database.transaction(work)
     except ScripError as refusal:
         details = {"key": f"session:{session_id}", "id": session_id, **body}
         idempotency.log_refusal(app.slug, "SESSION", None, details, refusal, now)

@@ -10,12 +10,10 @@ from datetime import datetime
 from typing import Any
 
 import orjson
-import psycopg
 from psycopg.errors import SerializationFailure
 
+from models.database import Connection
 from models.errors import Conflict
-
-Connection = psycopg.Connection[tuple[Any, ...]]
 
 
 def recall(

@@ -48,7 +48,7 @@ def create(
     if rate_limit_per_minute is not None and rate_limit_per_minute < 1:
         raise Invalid([("rate_limit_per_minute", "must be at least 1")])
     text = PREFIX + secrets.token_urlsafe(32)
-    database.run(
+    database.write(
         "INSERT INTO api_key (app, name, prefix, hash, scopes, rate_limit_per_minute, created_at)"
         " VALUES (%s, %s, %s, %s, %s, %s, %s)",
         [app, name, text[:SHOWN_CHARACTERS], _hash(text), wanted, rate_limit_per_minute, now],
@@ -58,7 +58,7 @@ def create(
 
 def find(text: str) -> Key | None:
     """The key with this text; None if there is none, or it was revoked."""
-    rows = database.fetch(
+    rows = database.read(
         "SELECT id, app, scopes, rate_limit_per_minute, name FROM api_key WHERE hash = %s AND revoked_at IS NULL",
         [_hash(text)],
     )
@@ -75,14 +75,14 @@ def revoke(key_id: int, *, now: datetime) -> None:
         NotFound: there is no such key.
     """
     sql = "UPDATE api_key SET revoked_at = coalesce(revoked_at, %s) WHERE id = %s"
-    if database.run(sql, [now, key_id]).rowcount == 0:
+    if database.write(sql, [now, key_id]).rowcount == 0:
         raise NotFound(f"there is no key {key_id}")
 
 
 def list_page(app: str | None = None) -> list[dict[str, Any]]:
     """All keys of the app, or of all apps, newest first, without their secrets."""
     names = ("id", "app", "name", "prefix", "scopes", "rate_limit_per_minute", "created_at", "revoked_at")
-    rows = database.fetch(
+    rows = database.read(
         f"SELECT {', '.join(names)} FROM api_key WHERE %s::text IS NULL OR app = %s ORDER BY id DESC", [app, app]
     )
     return [dict(zip(names, row, strict=True)) for row in rows]

@@ -62,11 +62,11 @@ def read(text: str, *, now: datetime) -> Token | None:
 def signing_secret() -> bytes:
     """The secret of all nodes, made by whoever asks first."""
     sql = "SELECT value FROM secret WHERE name = %s"
-    rows = database.fetch(sql, [SECRET_NAME])
+    rows = database.read(sql, [SECRET_NAME])
     if not rows:
-        database.run(
+        database.write(
             "INSERT INTO secret (name, value) VALUES (%s, %s) ON CONFLICT DO NOTHING",
             [SECRET_NAME, secrets.token_bytes(32)],
         )
-        rows = database.fetch(sql, [SECRET_NAME])
+        rows = database.read(sql, [SECRET_NAME])
     return bytes(rows[0][0])

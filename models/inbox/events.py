@@ -8,12 +8,10 @@ from datetime import datetime
 from typing import Any
 
 import orjson
-import psycopg
 
 from models import database, pagination
+from models.database import Connection
 from models.errors import NotFound
-
-Connection = psycopg.Connection[tuple[Any, ...]]
 
 # The next step where it is the catalog's fault that an event is dead.
 MEND = "mend the catalog, restart, and replay the event (POST /v1/events/{id}/replay)"
@@ -74,13 +72,13 @@ class Event:
 
 def store(app: str, provider: str, event_id: str, type_: str, payload: str, *, now: datetime) -> bool:
     """Store the event in one commit; False if the provider's id is known already."""
-    return database.run(STORE, [app, provider, event_id, type_, payload, now, now]).rowcount == 1
+    return database.write(STORE, [app, provider, event_id, type_, payload, now, now]).rowcount == 1
 
 
 def due_ids(now: datetime, limit: int) -> list[int]:
     """The oldest pending events, up to one that has to be tried alone; that one alone when it is the first."""
     ids: list[int] = []
-    for event_id, solo in database.fetch(DUE, [now, limit]):
+    for event_id, solo in database.read(DUE, [now, limit]):
         if solo and ids:
             break
         ids.append(event_id)
@@ -93,13 +91,13 @@ def read(ids: list[int], *, now: datetime) -> list[Event]:
     """Those of the events that are due still, oldest first; nothing is locked."""
     return [
         Event(id_, app, provider, provider_id, type_, orjson.loads(payload), received_at, attempts)
-        for id_, app, provider, provider_id, type_, payload, received_at, attempts in database.fetch(READ, [ids, now])
+        for id_, app, provider, provider_id, type_, payload, received_at, attempts in database.read(READ, [ids, now])
     ]
 
 
 def lease(ids: list[int], *, now: datetime, until: datetime) -> set[int]:
     """Keep the events from other drains until then. Returns those that no other drain took before."""
-    taken = database.run(LEASE, [until, ids, now]).fetchall()
+    taken = database.write(LEASE, [until, ids, now]).fetchall()
     return {id_ for (id_,) in taken}
 
 
@@ -112,12 +110,12 @@ def claim(conn: Connection, event: Event) -> bool:
 def wake(app: str, provider: str, known: Collection[str], *, now: datetime) -> None:
     """What waits for one of these ids of the provider's, or died of waiting, is due at once: they are known now."""
     if known:
-        database.run(WAKE, {"app": app, "provider": provider, "known": sorted(known), "now": now})
+        database.write(WAKE, {"app": app, "provider": provider, "known": sorted(known), "now": now})
 
 
 def wake_late(event_id: int, *, now: datetime) -> None:
     """The event is due at once where what it waits for became known while its failure was being counted."""
-    database.run(WAKE_LATE, [now, event_id])
+    database.write(WAKE_LATE, [now, event_id])
 
 
 def finish(
@@ -151,11 +149,11 @@ def get(app: str, event_id: int) -> dict[str, Any]:
     Raises:
         NotFound: the app has no such event.
     """
-    rows = database.fetch(GET, [app, event_id])
+    rows = database.read(GET, [app, event_id])
     if not rows:
         raise NotFound(f"no event {event_id}")
     to_json = _to_json(rows[0][:10])
-    entries = database.fetch(ENTRIES, [app, to_json["event_id"]])
+    entries = database.read(ENTRIES, [app, to_json["event_id"]])
     to_json["payload"] = orjson.Fragment(rows[0][10])  # as it came: reading it would round numbers beyond 64 bits
     to_json["entries"] = [
         dict(zip(("id", "amount", "type", "key", "created_at"), entry, strict=True)) for entry in entries
@@ -183,7 +181,7 @@ def replay(app: str, event_id: int, *, now: datetime) -> None:
     Raises:
         NotFound: the app has no such event.
     """
-    if database.run(REPLAY, [now, app, event_id]).rowcount == 0:
+    if database.write(REPLAY, [now, app, event_id]).rowcount == 0:
         raise NotFound(f"no event {event_id}")
 
 

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
-from typing import Any
 
-import psycopg
-
+from models.database import Connection
 from models.errors import Unprocessable
 
-Connection = psycopg.Connection[tuple[Any, ...]]
 # The next step where nobody can tell whose payment it is.
 BY_HAND = "refund the payment, or give its units by hand (POST /v1/adjustments)"
 # Why a payment that says not how many were sold is nothing without a promise of ours.

@@ -76,7 +76,7 @@ LEFT JOIN held h ON h.lot_id = l.id
 
 def current(app: App, customer: str, *, now: datetime) -> dict[str, Any]:
     """The balance as it is. A customer that Scrip does not know has zeros."""
-    return _to_json(app, customer, database.fetch(CURRENT, [app.slug, customer]), now)
+    return _to_json(app, customer, database.read(CURRENT, [app.slug, customer]), now)
 
 
 def as_of(app: App, customer: str, at: datetime, *, now: datetime) -> dict[str, Any]:
@@ -89,13 +89,13 @@ def as_of(app: App, customer: str, at: datetime, *, now: datetime) -> dict[str, 
     """
     if at > now:
         raise Invalid([("as_of", "is in the future")])
-    rows = database.fetch(AS_OF, {"app": app.slug, "customer": customer, "at": at})
+    rows = database.read(AS_OF, {"app": app.slug, "customer": customer, "at": at})
     return _to_json(app, customer, rows, at)
 
 
 def available(app: App, customer: str, *, now: datetime) -> int:
     """How many units the customer can spend at `now`."""
-    rows = database.fetch(CURRENT, [app.slug, customer])
+    rows = database.read(CURRENT, [app.slug, customer])
     return _available(_lots(app, rows), rows[0][1] if rows else 0, now)
 
 

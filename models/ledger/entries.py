@@ -90,10 +90,10 @@ def get(app: str, entry_id: int) -> dict[str, Any]:
     Raises:
         NotFound: the app has no such entry.
     """
-    rows = database.fetch(ONE, [app, entry_id]) if 0 < entry_id <= pagination.LARGEST_POSITION else []
+    rows = database.read(ONE, [app, entry_id]) if 0 < entry_id <= pagination.LARGEST_POSITION else []
     if not rows:
         raise NotFound(f"no entry {entry_id}")
-    parts = database.fetch(ALLOCATIONS, [entry_id])
+    parts = database.read(ALLOCATIONS, [entry_id])
     return {**to_json(rows[0]), "allocations": [{"lot": lot_id, "amount": amount} for lot_id, amount in parts]}
 
 
@@ -139,7 +139,7 @@ def _rows(selection: Selection, below: int, limit: int) -> list[tuple[Any, ...]]
         "below": below,
         "limit": limit,
     }
-    return database.fetch(statement.format(filters=_filters(selection)), values)
+    return database.read(statement.format(filters=_filters(selection)), values)
 
 
 def _filters(selection: Selection) -> str:

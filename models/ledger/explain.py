@@ -50,7 +50,7 @@ def for_customer(app: App, customer: str, *, now: datetime) -> dict[str, Any]:
     A lot past its expiry that is not swept yet shows its rest as taken by an `expiry` without an entry; so does the
     sum of a very long history.
     """
-    rows = database.fetch(LOTS, [app.slug, customer])
+    rows = database.read(LOTS, [app.slug, customer])
     account_id, seq, held, debt = rows[0][:4] if rows else (0, 0, 0, 0)
     lots = [row[4:] for row in rows if row[4] is not None]
     took = _took(lots, _parts(account_id, seq), now)
@@ -67,7 +67,7 @@ def _parts(account_id: int, seq: int) -> list[Row]:
     """What entries did to lots, in order: (lot, entry or None for a sum, type, reason, amount, at)."""
     after = max(0, seq - TOLD_ONE_BY_ONE)
     values = {"account": account_id, "after": after, "seq": seq}
-    return (database.fetch(EARLIER, values) if after else []) + database.fetch(PARTS, values)
+    return (database.read(EARLIER, values) if after else []) + database.read(PARTS, values)
 
 
 def _lot(lot: Row, took: list[dict[str, Any]], now: datetime) -> dict[str, Any]:

@@ -6,13 +6,10 @@ The entries' ids come along with what is loaded anyway, so a batch of charges co
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
-import psycopg
-
+from models.database import Connection
 from models.planning.movements import Grant, Hold, Movement, Reverse
 
-Connection = psycopg.Connection[tuple[Any, ...]]
 # Sources of ids for new entries, lots and holds.
 IdSources = tuple[Callable[[], int], Callable[[], int], Callable[[], int]]
 

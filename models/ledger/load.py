@@ -10,14 +10,11 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-import psycopg
-
 from models import arrays
+from models.database import Connection
 from models.ledger.ids import NEXT_IDS, IdSources, id_sources
 from models.planning.movements import Capture, Clawback, Extend, Freeze, Grant, Hold, Movement, Release, Reverse, Take
 from models.planning.state import NEVER, Account, Lot, OpenHold, Posted, State
-
-Connection = psycopg.Connection[tuple[Any, ...]]
 
 EXISTING = """
 SELECT e.app, e.key, e.id, e.amount FROM entry e JOIN unnest(%s::text[], %s::text[]) AS named(app, key)

@@ -13,13 +13,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any
 
-import psycopg
 from psycopg.errors import SerializationFailure, UniqueViolation
 
 from models import database
 from models.catalog import catalog
+from models.database import Connection
 from models.ledger import alerts
 from models.ledger.load import key_columns, load
 from models.ledger.write import write
@@ -28,7 +27,6 @@ from models.planning.movements import Movement, Outcome
 from models.planning.plan import plan
 from models.planning.state import Account, Policy, State
 
-Connection = psycopg.Connection[tuple[Any, ...]]
 Key = tuple[str, str]
 
 LOCK = """

@@ -30,8 +30,8 @@ def for_customer(app: App, customer: str, *, now: datetime) -> dict[str, Any]:
     `total_granted` is all that came other than by purchase; what a refund gives back or a won dispute
     reinstates had come before. `total_spent` is deductions less what was refunded of them.
     """
-    rows = database.fetch(ACCOUNT, [app.slug, customer])
-    sums = database.fetch(SUMS, {"account": rows[0][0], "month": _month_start(now)}) if rows else []
+    rows = database.read(ACCOUNT, [app.slug, customer])
+    sums = database.read(SUMS, {"account": rows[0][0], "month": _month_start(now)}) if rows else []
     spent = [(rate, this_month, -amount) for type_, rate, this_month, amount, _ in sums if type_ in SPENT]
     return {
         "balance": balances.current(app, customer, now=now)["balance"],

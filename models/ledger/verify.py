@@ -11,12 +11,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-import psycopg
-
 from models import arrays
+from models.database import Connection
 from models.ledger.checks import CHECKS
 
-Connection = psycopg.Connection[tuple[Any, ...]]
 PlanUnits = Mapping[str, Mapping[str, int]]
 NAMED_FAILURES = 20
 ALARM_AGE = timedelta(minutes=15)

@@ -18,9 +18,8 @@ import psycopg
 from psycopg.errors import SerializationFailure
 
 from models import arrays
+from models.database import Connection
 from models.planning.state import NEVER, Account, Lot, OpenHold, Plan
-
-Connection = psycopg.Connection[tuple[Any, ...]]
 
 INSERT_ENTRIES = """
 INSERT INTO entry (id, app, account_id, seq, amount, type, reason, key, balance_before, balance_after,

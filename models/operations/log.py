@@ -70,7 +70,7 @@ def _read(filters: Mapping[str, Any], reached: Sequence[int], window: int, limit
     ]
     bounds = {f"bound_{index}": position for index, position in enumerate(reached)}
     values = {**filters, **bounds, "window": window, "limit": limit}
-    return database.fetch(" UNION ALL ".join(arms), values) if arms else []
+    return database.read(" UNION ALL ".join(arms), values) if arms else []
 
 
 def _can_have(source: Source, operation: str | None, status: str | None) -> bool:

@@ -66,12 +66,12 @@ def standing(*, now: datetime) -> list[Queue]:
 
 
 def _overdue(name: str, now: datetime) -> float:
-    return _age(now, database.fetch(OVERDUE[name], [now]))
+    return _age(now, database.read(OVERDUE[name], [now]))
 
 
 def _queue(name: str, now: datetime) -> Queue:
-    ((pending, oldest),) = database.fetch(PENDING[name])
-    ((dead,),) = database.fetch(DEAD[name])
+    ((pending, oldest),) = database.read(PENDING[name])
+    ((dead,),) = database.read(DEAD[name])
     return Queue(name, pending, dead, _age(now, [(oldest,)]), _overdue(name, now))
 
 

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-import psycopg
 from psycopg.types.json import Jsonb
 
 from models import database
+from models.database import Connection
 
-Connection = psycopg.Connection[tuple[Any, ...]]
 TICK_LOCK = 7_265_910_442
 EPOCH = datetime(2020, 1, 1, tzinfo=timezone.utc)
 
@@ -39,7 +38,7 @@ def record(jobs: Iterable[tuple[str, timedelta]], *, now: datetime) -> list[str]
     The lock only saves work where several nodes tick at once; the unique row is the guarantee. A job's missed periods
     need no rows: every job does all that is due by now.
     """
-    return database.transact(lambda conn: _record(conn, list(jobs), now))
+    return database.transaction(lambda conn: _record(conn, list(jobs), now))
 
 
 def _record(conn: Connection, jobs: list[tuple[str, timedelta]], now: datetime) -> list[str]:
@@ -58,7 +57,7 @@ def _record(conn: Connection, jobs: list[tuple[str, timedelta]], now: datetime) 
 
 def next_run(*, now: datetime, last: Collection[str] = ()) -> Run | None:
     """The oldest run that is due and not finished; those of the jobs in `last` only when nothing else is due."""
-    rows = database.fetch(
+    rows = database.read(
         """SELECT job, period, attempts, reached, counts FROM schedule_run
         WHERE state = 'pending' AND next_attempt_at <= %s ORDER BY job = ANY(%s::text[]), period, job LIMIT 1""",
         [now, list(last)],
@@ -68,7 +67,7 @@ def next_run(*, now: datetime, last: Collection[str] = ()) -> Run | None:
 
 def lease(run: Run, until: datetime) -> None:
     """Leave the run to this worker until then, or until it is finished, paused or has failed."""
-    database.run(
+    database.write(
         "UPDATE schedule_run SET next_attempt_at = %s WHERE job = %s AND period = %s AND state = 'pending'",
         [until, run.job, run.period],
     )
@@ -76,7 +75,7 @@ def lease(run: Run, until: datetime) -> None:
 
 def finish(run: Run, counts: dict[str, int], *, now: datetime) -> None:
     """The run is done; so are earlier ones of the same job, whose work it did."""
-    database.run(
+    database.write(
         """UPDATE schedule_run SET state = 'done', counts = CASE WHEN period = %s THEN %s ELSE counts END,
             finished_at = %s
         WHERE job = %s AND period <= %s AND state = 'pending'""",
@@ -86,7 +85,7 @@ def finish(run: Run, counts: dict[str, int], *, now: datetime) -> None:
 
 def pause(run: Run, after: Any, counts: dict[str, int], *, now: datetime) -> None:
     """The run's time was up: note where it goes on."""
-    database.run(
+    database.write(
         """UPDATE schedule_run SET reached = %s, counts = %s, next_attempt_at = %s
         WHERE job = %s AND period = %s AND state = 'pending'""",
         [Jsonb(after), Jsonb(counts), now, run.job, run.period],
@@ -95,7 +94,7 @@ def pause(run: Run, after: Any, counts: dict[str, int], *, now: datetime) -> Non
 
 def fail(run: Run, error: str, next_attempt_at: datetime, *, dead: bool) -> None:
     """The run failed; it is tried again later, or is dead and visible."""
-    database.run(
+    database.write(
         """UPDATE schedule_run SET attempts = attempts + 1, error = %s, next_attempt_at = %s, state = %s
         WHERE job = %s AND period = %s""",
         [error, next_attempt_at, "dead" if dead else "pending", run.job, run.period],

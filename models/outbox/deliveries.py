@@ -9,13 +9,12 @@ from datetime import datetime
 from typing import Any
 
 import orjson
-import psycopg
 
 from models import arrays, database, pagination
+from models.database import Connection
 from models.errors import Conflict, NotFound
 from models.outbox.messages import TEST_TYPE
 
-Connection = psycopg.Connection[tuple[Any, ...]]
 NOBODY = "the endpoint was disabled or deleted"
 
 # An endpoint gets as many at once as it may have in flight, and those with the fewest in flight come first: neither a
@@ -129,7 +128,7 @@ def claim(*, now: datetime, until: datetime, failing: bool, each: int, limit: in
     each: how many one endpoint may have in flight; two senders that claim at the same moment may give it twice that.
     """
     values = {"now": now, "until": until, "failing": failing, "each": each, "limit": limit}
-    return [Delivery(*row) for row in database.run(CLAIM, values).fetchall()]
+    return [Delivery(*row) for row in database.write(CLAIM, values).fetchall()]
 
 
 def record(conn: Connection, outcomes: Sequence[Outcome], *, now: datetime) -> None:
@@ -151,7 +150,7 @@ def record(conn: Connection, outcomes: Sequence[Outcome], *, now: datetime) -> N
 
 def abandon(*, now: datetime) -> int:
     """Give up what is due to endpoints that were disabled or deleted at the moment it was told. Returns how many."""
-    return database.run(ABANDON, [NOBODY, now]).rowcount
+    return database.write(ABANDON, [NOBODY, now]).rowcount
 
 
 def add_test(conn: Connection, app: str, endpoint: int, data: dict[str, Any], *, now: datetime) -> int:
@@ -183,7 +182,7 @@ def get(app: str, delivery_id: int) -> dict[str, Any]:
     Raises:
         NotFound: the app has no such delivery.
     """
-    rows = database.fetch(f"{SHOWN} WHERE d.app = %s AND d.id = %s", [app, delivery_id])
+    rows = database.read(f"{SHOWN} WHERE d.app = %s AND d.id = %s", [app, delivery_id])
     if not rows:
         raise NotFound(f"no delivery {delivery_id}")
     return _to_json(rows[0])

@@ -11,12 +11,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-import psycopg
-
 from models import database, pagination
+from models.database import Connection
 from models.errors import NotFound
-
-Connection = psycopg.Connection[tuple[Any, ...]]
 
 COLUMNS = """id, external_id, url, events, state, disabled_reason, failing_since, created_at, updated_at, secret,
 old_secret_until"""

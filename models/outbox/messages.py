@@ -16,8 +16,6 @@ import psycopg
 
 from models import arrays, database
 
-Connection = psycopg.Connection[tuple[Any, ...]]
-
 EVENT_TYPES = (
     "balance.low",
     "balance.exhausted",
@@ -88,4 +86,4 @@ def emit(conn: psycopg.Connection[Any], messages: Sequence[Message], *, now: dat
 
 def is_due(*, now: datetime) -> bool:
     """Whether a delivery waits to be sent."""
-    return bool(database.fetch(IS_DUE, [now])[0][0])
+    return bool(database.read(IS_DUE, [now])[0][0])

@@ -8,12 +8,10 @@ from datetime import datetime
 from typing import Any
 
 import orjson
-import psycopg
 
 from models import database, durations
 from models.catalog.apps import Pack
-
-Connection = psycopg.Connection[tuple[Any, ...]]
+from models.database import Connection
 
 COLUMNS = (
     "id, external_id, customer, content, pack, plan, quantity, units, price_minor, currency, expires_after, refundable,"
@@ -103,7 +101,7 @@ def insert(conn: Connection, values: dict[str, Any]) -> bool:
 
 def find(app: str, checkout_id: str) -> Checkout | None:
     """The checkout that its client named so."""
-    rows = database.fetch(f"SELECT {COLUMNS} FROM checkout WHERE app = %s AND external_id = %s", [app, checkout_id])
+    rows = database.read(f"SELECT {COLUMNS} FROM checkout WHERE app = %s AND external_id = %s", [app, checkout_id])
     return Checkout(*rows[0]) if rows else None
 
 
@@ -121,7 +119,7 @@ def promised(conn: Connection, app: str, provider: str, checkout_id: str | None,
 def named(app: str, provider: str, checkout_id: str | None, ids: Sequence[str]) -> Checkout | None:
     """The same before there is a payment, outside of any transaction."""
     values = {"app": app, "id": checkout_id or "", "provider": provider, "ids": list(ids)}
-    rows = database.fetch(PROMISED, values)
+    rows = database.read(PROMISED, values)
     return Checkout(*rows[0]) if rows else None
 
 
@@ -133,18 +131,18 @@ def is_news(app: str, checkout_id: str, state: str) -> bool:
 
 def of_payment(payment_id: int) -> Checkout | None:
     """The checkout that a payment paid."""
-    rows = database.fetch(f"SELECT {COLUMNS} FROM checkout WHERE payment_id = %s ORDER BY id LIMIT 1", [payment_id])
+    rows = database.read(f"SELECT {COLUMNS} FROM checkout WHERE payment_id = %s ORDER BY id LIMIT 1", [payment_id])
     return Checkout(*rows[0]) if rows else None
 
 
 def complete(app: str, checkout_id: str, provider_id: str, url: str, *, now: datetime) -> bool:
     """Write down where the customer pays; False if another request did so first, or the payment came already."""
-    return database.run(OPEN, [provider_id, url, now, app, checkout_id]).rowcount == 1
+    return database.write(OPEN, [provider_id, url, now, app, checkout_id]).rowcount == 1
 
 
 def forget(app: str, checkout_id: str) -> None:
     """Drop a checkout that its provider refused to open: a refusal stores nothing."""
-    database.run("DELETE FROM checkout WHERE app = %s AND external_id = %s AND state = 'new'", [app, checkout_id])
+    database.write("DELETE FROM checkout WHERE app = %s AND external_id = %s AND state = 'new'", [app, checkout_id])
 
 
 def mark_paid(conn: Connection, row_id: int, payment_id: int | None, *, now: datetime) -> None:
@@ -159,7 +157,7 @@ def advance(conn: Connection, row_id: int, state: str, *, now: datetime) -> None
 
 def open_at(app: str, provider: str, *, since: datetime, after: int, limit: int) -> list[Checkout]:
     """Checkouts that were opened since then and are not decided as far as we know, beyond the row `after`."""
-    rows = database.fetch(
+    rows = database.read(
         f"SELECT {COLUMNS} FROM checkout WHERE app = %s AND provider = %s AND state IN ('open', 'pending')"
         " AND created_at >= %s AND id > %s ORDER BY id LIMIT %s",
         [app, provider, since, after, limit],
@@ -169,7 +167,7 @@ def open_at(app: str, provider: str, *, since: datetime, after: int, limit: int)
 
 def expire(app: str, provider: str, provider_id: str, *, now: datetime) -> None:
     """The provider has no such checkout any more: nobody can pay it."""
-    database.run(
+    database.write(
         "UPDATE checkout SET state = 'expired', updated_at = %s"
         " WHERE app = %s AND provider = %s AND provider_id = %s AND state = 'open'",
         [now, app, provider, provider_id],

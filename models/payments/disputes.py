@@ -7,13 +7,9 @@ too, though that may not name it again.
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
-
-import psycopg
 
 from models import database
-
-Connection = psycopg.Connection[tuple[Any, ...]]
+from models.database import Connection
 
 # References are ordered by their bytes, in which ';' comes right after ':'. A part of older versions is named as the
 # dispute itself.

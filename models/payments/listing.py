@@ -116,7 +116,7 @@ def credit(
 
 
 def _fetch(payments: str, values: dict[str, Any]) -> list[tuple[Any, ...]]:
-    return database.fetch(WITH_CREDIT.format(payments=payments, lots=LOTS, clawed=CLAWED), values)
+    return database.read(WITH_CREDIT.format(payments=payments, lots=LOTS, clawed=CLAWED), values)
 
 
 def _to_json(row: Sequence[Any]) -> dict[str, Any]:

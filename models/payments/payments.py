@@ -5,14 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
-
-import psycopg
 
 from models import database
 from models.cycles import SLACK
-
-Connection = psycopg.Connection[tuple[Any, ...]]
+from models.database import Connection
 
 RECORD = """
 INSERT INTO payment (app, account_id, provider, reference, aliases, order_id, pack, plan, quantity, amount_minor,

@@ -75,7 +75,7 @@ class Unconfirmed:
 
 def known_events(app: str, provider: str, ids: Sequence[str]) -> set[str]:
     """Those of the provider's event ids that are stored."""
-    return {event_id for (event_id,) in database.fetch(KNOWN_EVENTS, [app, provider, list(ids)])}
+    return {event_id for (event_id,) in database.read(KNOWN_EVENTS, [app, provider, list(ids)])}
 
 
 def first_trace(app: str) -> datetime | None:
@@ -83,65 +83,65 @@ def first_trace(app: str) -> datetime | None:
 
     What was paid before is in no balance of ours, or came with the import.
     """
-    return database.fetch(FIRST_TRACE, {"app": app})[0][0]
+    return database.read(FIRST_TRACE, {"app": app})[0][0]
 
 
 def payment_state(app: str, provider: str, ids: Iterable[str]) -> str | None:
     """The state of the payment that goes by one of these ids; None where there is none."""
-    rows = database.fetch(PAYMENT_STATES, {"app": app, "provider": provider, "ids": list(ids)})
+    rows = database.read(PAYMENT_STATES, {"app": app, "provider": provider, "ids": list(ids)})
     states = [state for (state,) in rows]
     return next((state for state in states if state not in ("pending", "failed")), states[0] if states else None)
 
 
 def knows_refund(app: str, provider: str, reference: str, *, failed: bool) -> bool:
     """Whether the refund is stored, and, if it failed, that too."""
-    rows = database.fetch(REFUND, [app, provider, reference])
+    rows = database.read(REFUND, [app, provider, reference])
     return bool(rows) and (rows[0][0] or not failed)
 
 
 def knows_dispute(app: str, provider: str, reference: str, stage: int, moves: Iterable[str]) -> bool:
     """Whether the dispute is stored, as far along as `stage` and with all these moves of money."""
-    rows = database.fetch(DISPUTE, [app, provider, reference])
+    rows = database.read(DISPUTE, [app, provider, reference])
     return bool(rows) and rows[0][0] >= stage and set(moves) <= set(rows[0][1])
 
 
 def subscription(app: str, provider: str, reference: str) -> tuple[Any, ...] | None:
     """(plan, status, current period's end) as stored."""
-    rows = database.fetch(SUBSCRIPTION, [app, provider, reference])
+    rows = database.read(SUBSCRIPTION, [app, provider, reference])
     return rows[0] if rows else None
 
 
 def knows_customer(app: str, provider: str, provider_customer: str) -> bool:
     """Whether we know whom the provider means."""
-    return bool(database.fetch(PROVIDER_CUSTOMER, [app, provider, provider_customer]))
+    return bool(database.read(PROVIDER_CUSTOMER, [app, provider, provider_customer]))
 
 
 def confirm(app: str, provider: str, ids: Iterable[str], *, now: datetime) -> None:
     """The provider shows the payments of these ids as paid."""
     wanted = list(ids)
     if wanted:
-        database.run(CONFIRM, {"app": app, "provider": provider, "ids": wanted, "now": now})
+        database.write(CONFIRM, {"app": app, "provider": provider, "ids": wanted, "now": now})
 
 
 def unconfirmed(app: str, provider: str, *, since: datetime, after: int, limit: int) -> list[Unconfirmed]:
     """Credited payments since then that the provider has not shown, beyond the row `after`."""
-    rows = database.fetch(UNCONFIRMED, [app, provider, since, after, limit])
+    rows = database.read(UNCONFIRMED, [app, provider, since, after, limit])
     return [Unconfirmed(*row) for row in rows]
 
 
 def dead_events(app: str, provider: str, ids: Sequence[str]) -> list[tuple[str, str | None]]:
     """(event id, why) of those of these events that ended dead."""
-    return [(event_id, error) for event_id, error in database.fetch(DEAD_EVENTS, [app, provider, list(ids)])]
+    return [(event_id, error) for event_id, error in database.read(DEAD_EVENTS, [app, provider, list(ids)])]
 
 
 def dead_since(
     app: str, provider: str, *, since: datetime, after: int, limit: int
 ) -> list[tuple[int, str, str | None]]:
     """(row, event id, why) of the events that came since then and are dead, beyond the row `after`."""
-    rows = database.fetch(DEAD_SINCE, [app, provider, since, after, limit])
+    rows = database.read(DEAD_SINCE, [app, provider, since, after, limit])
     return [(row, event_id, error) for row, event_id, error in rows]
 
 
 def has_dead_event_about(app: str, provider: str, reference: str, *, since: datetime) -> bool:
     """Whether an event that came since then and is dead names the object."""
-    return bool(database.fetch(DEAD_ABOUT, [app, provider, since, reference]))
+    return bool(database.read(DEAD_ABOUT, [app, provider, since, reference]))

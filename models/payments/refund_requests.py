@@ -64,7 +64,7 @@ def payment(app: str, payment_id: int) -> Payment:
     Raises:
         NotFound: the app has no such payment.
     """
-    rows = database.fetch(PAYMENT, [app, payment_id])
+    rows = database.read(PAYMENT, [app, payment_id])
     if not rows:
         raise NotFound(f"no payment {payment_id}")
     return Payment(*rows[0])
@@ -72,7 +72,7 @@ def payment(app: str, payment_id: int) -> Payment:
 
 def find(app: str, request_id: str) -> Request | None:
     """The request of this id."""
-    rows = database.fetch(
+    rows = database.read(
         "SELECT external_id, payment_id, amount_minor, reason, answer FROM refund_request"
         " WHERE app = %s AND external_id = %s",
         [app, request_id],
@@ -83,13 +83,13 @@ def find(app: str, request_id: str) -> Request | None:
 def store(app: str, request: Request, *, customer: str, actor: str, now: datetime) -> None:
     """Store a request before its provider is asked, unless its id is taken. `actor` asked for it, for the log."""
     values = [app, request.id, request.payment_id, customer, request.amount_minor, request.reason, actor, now]
-    database.run(STORE, values)
+    database.write(STORE, values)
 
 
 def answered(app: str, request_id: str, answer: dict[str, Any], *, now: datetime) -> bool:
     """Keep the provider's answer; False if there is one."""
     return (
-        database.run(
+        database.write(
             "UPDATE refund_request SET answer = %s::json, answered_at = %s"
             " WHERE app = %s AND external_id = %s AND answer IS NULL",
             [orjson.dumps(answer).decode(), now, app, request_id],
@@ -100,4 +100,7 @@ def answered(app: str, request_id: str, answer: dict[str, Any], *, now: datetime
 
 def forget(app: str, request_id: str) -> None:
     """Drop a request that the provider refused: a refusal stores nothing."""
-    database.run("DELETE FROM refund_request WHERE app = %s AND external_id = %s AND answer IS NULL", [app, request_id])
+    database.write(
+        "DELETE FROM refund_request WHERE app = %s AND external_id = %s AND answer IS NULL",
+        [app, request_id],
+    )

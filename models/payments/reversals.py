@@ -16,8 +16,8 @@ import orjson
 import psycopg
 
 from models import database
+from models.database import Connection
 
-Connection = psycopg.Connection[tuple[Any, ...]]
 STAGES = ("inquiry", "inquiry_closed", "open", "closed")
 
 STORE = """

@@ -12,13 +12,11 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-import psycopg
-
 from models import database
 from models.catalog.apps import App
+from models.database import Connection
 from models.plans.subscription import PAYING, Subscription
 
-Connection = psycopg.Connection[tuple[Any, ...]]
 ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 GROUPS = 5
 GROUP_CHARACTERS = 5
@@ -66,7 +64,7 @@ def check(app: App, key: str) -> dict[str, Any]:
     Case, spaces and dashes do not matter, and O is read as 0, I and L as 1. A key is valid while its subscription is
     active or trialing and its plan has activation keys: the rule of the plan's tier.
     """
-    rows = database.fetch(CHECK, [app.slug, digest(key)])
+    rows = database.read(CHECK, [app.slug, digest(key)])
     if not rows:
         return UNKNOWN
     customer, plan, status = rows[0]
@@ -77,7 +75,7 @@ def check(app: App, key: str) -> dict[str, Any]:
 
 def of_accounts(ids: Sequence[int]) -> dict[int, str]:
     """The key to show, by account; accounts that never had one are missing."""
-    return dict(database.fetch(NEWEST, [list(ids), list(PAYING)])) if ids else {}
+    return dict(database.read(NEWEST, [list(ids), list(PAYING)])) if ids else {}
 
 
 def digest(key: str) -> bytes:

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
-
-import psycopg
 
 from models import arrays
-
-Connection = psycopg.Connection[tuple[Any, ...]]
+from models.database import Connection
 
 RETURNED = """
 SELECT DISTINCT subscription_id FROM payment

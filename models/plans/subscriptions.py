@@ -7,12 +7,10 @@ from datetime import datetime
 from typing import Any
 
 import orjson
-import psycopg
 
 from models import arrays, database
+from models.database import Connection
 from models.plans.subscription import Period, Subscription
-
-Connection = psycopg.Connection[tuple[Any, ...]]
 
 COLUMNS = """s.id, s.app, a.customer, s.account_id, s.provider, s.provider_id, s.plan, s.status, s.anchor,
 s.current_period_end, s.paid_until, s.paid, s.withheld, s.cycle_base, s.next_cycle, s.next_cycle_at, s.granted_at,

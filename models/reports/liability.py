@@ -32,7 +32,7 @@ def outstanding(app: App, *, now: datetime) -> dict[str, Any]:
     """`{"units", "cost_basis": [money], "customers"}`, as of `now`; `cost_basis` is the unspent share of the prices."""
     units = customers = 0
     basis: dict[str, Fraction] = {}
-    for is_whole, currency, price_minor, granted, part, owners in database.fetch(
+    for is_whole, currency, price_minor, granted, part, owners in database.read(
         OUTSTANDING, {"app": app.slug, "now": now}
     ):
         if is_whole:

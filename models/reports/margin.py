@@ -65,7 +65,7 @@ def rates(app: App, span: Span) -> list[dict[str, Any]]:
     """
     span.check()
     deductions = DEDUCTIONS.format(share=SHARE_CAPTURED, within=span.within("e.created_at"))
-    lines = _lines(app, database.fetch(PAID.format(deductions=deductions), span.values()))
+    lines = _lines(app, database.read(PAID.format(deductions=deductions), span.values()))
     ordered = sorted(lines.items(), key=lambda item: (-item[1].units, item[0][0], item[0][1] or ""))
     return [_to_json(app, rate, currency, line) for (rate, currency), line in ordered]
 

@@ -78,7 +78,7 @@ def _is_zone(name: str) -> bool:
     if name not in available_timezones():
         return False
     try:
-        database.fetch("SELECT now() AT TIME ZONE %s", [name])
+        database.read("SELECT now() AT TIME ZONE %s", [name])
     except InvalidParameterValue:
         return False
     return True

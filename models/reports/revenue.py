@@ -65,8 +65,8 @@ def summary(app: App, span: Span) -> dict[str, Any]:
         Invalid: a bad span.
     """
     span.check()
-    totals = database.fetch(TOTALS.format(within=span.within("p.created_at")), span.values())
-    popular = database.fetch(MOST_POPULAR.format(within=span.within("p.created_at")), span.values())
+    totals = database.read(TOTALS.format(within=span.within("p.created_at")), span.values())
+    popular = database.read(MOST_POPULAR.format(within=span.within("p.created_at")), span.values())
     return {
         "currencies": {currency: _total(currency, *map(int, sums)) for currency, *sums in totals},
         "most_popular_pack": popular[0][0] if popular else None,
@@ -84,7 +84,7 @@ def groups(span: Span, group: Group, *, limit: int | None = None) -> list[dict[s
     """
     span.check()
     statement = GROUPS.format(key=KEYS[group], within=span.within("p.created_at"), order=ORDERS[group])
-    rows = database.fetch(f"{statement} LIMIT %(limit)s", {**span.values(), "limit": limit})
+    rows = database.read(f"{statement} LIMIT %(limit)s", {**span.values(), "limit": limit})
     return [{"key": key, "currency": currency, **_sums(currency, *map(int, sums))} for key, currency, *sums in rows]
 
 
@@ -109,7 +109,7 @@ def _total(currency: str, gross: int, refunded: int, disputed: int, payments: in
 def _recurring(app: App) -> Iterator[dict[str, str]]:
     """Money a month by currency: plans at the catalog's price, longer periods at what was paid for them."""
     totals: dict[str, Fraction] = {}
-    for plan, months, paid, currency, count in database.fetch(
+    for plan, months, paid, currency, count in database.read(
         RECURRING_NOW, {"app": app.slug, "statuses": list(RECURRING)}
     ):
         known = app.plans.get(plan or "")

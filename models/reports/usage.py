@@ -48,5 +48,5 @@ def groups(span: Span, group: Group, *, limit: int | None = None) -> list[dict[s
     """
     span.check()
     spent = SPENT.format(key=KEYS[group], within_entry=span.within("e.created_at"))
-    rows = database.fetch(GROUPED[group].format(spent=spent), {**span.values(), "limit": limit})
+    rows = database.read(GROUPED[group].format(spent=spent), {**span.values(), "limit": limit})
     return [{"key": key, "units": units, "reports": reports} for key, units, reports in rows]

@@ -29,7 +29,7 @@ def get(app: str, session_id: str) -> dict[str, Any]:
     Raises:
         NotFound: the app has no such session.
     """
-    rows = database.fetch(ONE, [app, session_id])
+    rows = database.read(ONE, [app, session_id])
     if not rows:
         raise NotFound(f"no session {session_id!r}")
     return _to_json(rows[0])
@@ -45,7 +45,7 @@ def list_page(
     """
     (below,) = pagination.decode("sessions", cursor)
     values = {"app": app, "customer": customer, "state": state, "below": below, "limit": limit + 1}
-    rows, following = pagination.cut("sessions", database.fetch(MANY, values), limit, itemgetter(-1))
+    rows, following = pagination.cut("sessions", database.read(MANY, values), limit, itemgetter(-1))
     return [_to_json(row) for row in rows], following
 
 

@@ -12,14 +12,13 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import orjson
-import psycopg
 from psycopg.errors import SerializationFailure
 
 from models import database
+from models.database import Connection
 from models.errors import NotFound
 from models.ledger import accounts
 
-Connection = psycopg.Connection[tuple[Any, ...]]
 # How often the engine looks again at a session that could not start, and for how long after news of its account it
 # looks each time: a transaction may commit some seconds after the time that it wrote down.
 LOOK_AGAIN = timedelta(seconds=10)
@@ -188,10 +187,10 @@ def put_off(app: str, session_id: str, *, now: datetime, wait: Callable[[int], t
 
     No lock is held: what somebody has done to the session meanwhile stands, and only what is still due is put off.
     """
-    rows = database.fetch("SELECT attempts FROM session WHERE app = %s AND external_id = %s", [app, session_id])
+    rows = database.read("SELECT attempts FROM session WHERE app = %s AND external_id = %s", [app, session_id])
     attempts = rows[0][0] + 1
     until = now + wait(attempts)
-    database.run(
+    database.write(
         """UPDATE session SET attempts = %(attempts)s,
         due_at = CASE WHEN state = 'active' AND due_at <= %(now)s THEN %(until)s ELSE due_at END,
         starts_at = CASE WHEN state = 'waiting' AND starts_at <= %(now)s THEN %(until)s ELSE starts_at END
@@ -203,13 +202,13 @@ def put_off(app: str, session_id: str, *, now: datetime, wait: Callable[[int], t
 
 def due(*, now: datetime, app: str | None = None, limit: int = 100) -> list[tuple[str, str]]:
     """(app, id) of active sessions whose time may be up or whose heartbeat may be lost."""
-    return database.fetch(DUE, {"now": now, "app": app, "limit": limit})
+    return database.read(DUE, {"now": now, "app": app, "limit": limit})
 
 
 def startable(*, now: datetime, app: str | None = None, limit: int = 100) -> list[tuple[str, str]]:
     """(app, id) of waiting sessions that may start now, or that have waited long enough."""
     values = {"now": now, "app": app, "limit": limit, "look_again": now - LOOK_AGAIN, "news_since": now - NEWS_LASTS}
-    return database.fetch(STARTABLE, values)
+    return database.read(STARTABLE, values)
 
 
 def is_due(*, now: datetime) -> bool:

@@ -125,7 +125,7 @@ class Kernel(RuleBasedStateMachine):
         received = self.now - timedelta(hours=hours_ago)
         report(received, of=self.names[who], app=self.apps[who])
         self.plain[who].waiting.append(received)
-        self.queued[who].append(database.fetch("SELECT max(report_id) FROM usage_queue")[0][0])
+        self.queued[who].append(database.read("SELECT max(report_id) FROM usage_queue")[0][0])
 
     def wait(self, pause: int | str) -> None:
         """So many hours, or until the next lot expires."""
@@ -183,7 +183,7 @@ class Kernel(RuleBasedStateMachine):
             conn.execute("DELETE FROM usage_report WHERE id = ANY(%s)", [self.settled])
             return ledger.post(conn, movements, now=self.now)
 
-        outcomes = database.transact(work)
+        outcomes = database.transaction(work)
         for plain, queued in zip(self.plain, self.queued, strict=True):
             for hold in reversed([n for n, it in enumerate(queued) if it in self.settled]):
                 del queued[hold], plain.waiting[hold]
@@ -329,20 +329,20 @@ class Kernel(RuleBasedStateMachine):
 
     def compare_tables(self) -> None:
         for who, plain in enumerate(self.plain):
-            rows = database.fetch(ACCOUNT, [self.apps[who], self.names[who]])
+            rows = database.read(ACCOUNT, [self.apps[who], self.names[who]])
             if rows:
                 self.compare_account(who, plain, *rows[0])
             else:
                 assert not plain.entries
 
     def compare_account(self, who: int, plain: PlainAccount, id: int, *row: int) -> None:
-        lots = database.fetch(LOTS, [id])
+        lots = database.read(LOTS, [id])
         assert [lot[1:] for lot in lots] == [
             (lot.granted, lot.remaining, lot.held, lot.expired, lot.frozen, bool(lot.remaining or lot.held), ends(lot))
             for lot in plain.lots
         ]
         position = {lot[0]: n for n, lot in enumerate(lots)} | {None: None}
-        entries = database.fetch(ENTRIES, [id])
+        entries = database.read(ENTRIES, [id])
         found = [(type, amount, parts_of(parts, position)) for _, type, amount, parts in entries]
         assert found == [(it.type, it.amount, sorted(it.parts, key=by_lot)) for it in plain.entries]
         self.ids[who] = [entry for entry, *_ in entries]
