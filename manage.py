@@ -22,7 +22,7 @@ COMMANDS = {
     "verify": "commands.verify",
     "replay": "commands.replay",
     "reconcile": "commands.reconcile",
-    "import": "commands.import_",
+    "import": "commands.import_balances",
     "run": "commands.run",
     "call": "commands.call",
     "sandbox": "commands.sandbox",
@@ -55,7 +55,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    from commands.errors import exit_code_of
+    from commands.support.errors import exit_code_of
 
     try:
         code = main.main(standalone_mode=False)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from commands import http
-from commands.options import known_app
+from commands.support import http
+from commands.support.options import known_app
 from settings import settings
 
 

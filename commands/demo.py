@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import click
 
-from commands import http
+from commands.support import http
 from models.catalog import catalog
 from sandbox import signing
 from sandbox.control import purchases

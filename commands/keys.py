@@ -5,8 +5,8 @@ from __future__ import annotations
 import click
 import orjson
 
-from commands import servers
-from commands.options import known_app
+from commands.support import servers
+from commands.support.options import known_app
 from models import clock
 from models.access import keys
 from models.access.keys import SCOPES

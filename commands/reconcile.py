@@ -12,8 +12,8 @@ import orjson
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from commands import servers
-from commands.options import known_app
+from commands.support import servers
+from commands.support.options import known_app
 
 if TYPE_CHECKING:
     from jobs.reconciliation.run import Finding

@@ -6,8 +6,8 @@ import click
 import orjson
 from rich.progress import track
 
-from commands import servers
-from commands.options import known_app
+from commands.support import servers
+from commands.support.options import known_app
 
 
 @click.command("replay", short_help="Retry dead events and usage reports.")

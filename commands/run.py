@@ -8,8 +8,8 @@ import click
 import orjson
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from commands import servers
-from commands.options import known_app
+from commands.support import servers
+from commands.support.options import known_app
 
 JOBS = (
     "expire",

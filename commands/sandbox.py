@@ -12,8 +12,8 @@ from typing import Any
 
 import click
 
-from commands import http
-from commands.options import known_app
+from commands.support import http
+from commands.support.options import known_app
 from models import durations
 from models.catalog import catalog
 from sandbox import address, signing

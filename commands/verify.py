@@ -8,8 +8,8 @@ import click
 import orjson
 from rich.progress import Progress
 
-from commands import servers
-from commands.options import known_app
+from commands.support import servers
+from commands.support.options import known_app
 
 
 @click.command("verify", short_help="Check the invariants of the ledger.")

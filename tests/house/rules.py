@@ -93,7 +93,9 @@ def queues_without_a_noun(sources: Sources, queues: tuple[str, ...]) -> list[str
 
 def foreign_nouns(sources: Sources, known: frozenset[str], floor: str) -> list[str]:
     """Rule 2: a package on a floor is one of the nouns, so that a second name for one is noticed."""
-    packages = {PurePosixPath(path).parts[1] for path in sources if path.startswith(f"{floor}/") and path.count("/") > 1}
+    packages = {
+        PurePosixPath(path).parts[1] for path in sources if path.startswith(f"{floor}/") and path.count("/") > 1
+    }
     return [f"{floor}/{package} is not one of the nouns" for package in sorted(packages - known)]
 
 
