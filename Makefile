@@ -1,7 +1,7 @@
 # `make` lists the commands. Each command creates or updates .venv if the requirements have changed.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench bench-quick clean setup
+.PHONY: help run test lint coverage bench bench-quick clean setup
 
 SHELL := /bin/sh
 PYTHON ?= $(shell command -v python3 || command -v python)
@@ -24,6 +24,9 @@ lint: setup ## check style, types and layers
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
+
+coverage: setup ## run the tests and report the lines that they do not reach (htmlcov/index.html)
+	@$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --cov --cov-report=term:skip-covered --cov-report=html $(ARGS)
 
 bench: setup ## run all benchmarks, with the limits of this machine (20 minutes)
 	@exec $(BIN)/python -m benchmarks $(ARGS)
