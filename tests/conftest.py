@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from flask import Flask
     from flask.testing import FlaskClient
 
+    from inside import Insides
     from running import Running
     from web.auth import Auth
 
@@ -109,6 +111,16 @@ def application() -> tuple[Flask, Auth]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(app, "Auth", lambda: auth)
         return app.create_app(), auth
+
+
+@pytest.fixture(scope="module")
+def inside(application: tuple[Flask, Auth]) -> Insides:
+    """Makes a Scrip in this process that has the named apps of the stories: `with inside("packs") as scrip`."""
+    from inside import stories_inside
+
+    app, auth = application
+    vars(auth).update(vars(type(auth)()))
+    return functools.partial(stories_inside, app)
 
 
 @pytest.fixture

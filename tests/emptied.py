@@ -32,7 +32,7 @@ BLOCK = "DO $$ BEGIN SET LOCAL session_replication_role = replica; {0} END $$"
 
 def empty() -> None:
     """Delete all rows but those of the tables `schema_migration` and `secret`; identities start at 1 again."""
-    database.connection().execute(_block())
+    database.run(_block())
 
 
 @functools.cache
