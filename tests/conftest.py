@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -13,7 +14,12 @@ import pytest
 from folders import data_folder
 
 if TYPE_CHECKING:
+    from flask import Flask
+    from flask.testing import FlaskClient
+
+    from inside import Insides
     from running import Running
+    from web.http.auth import Auth
 
 SERVERS = ExitStack()
 NOW = datetime(2026, 3, 10, 12, 0, tzinfo=timezone.utc)
@@ -78,23 +84,16 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 @pytest.fixture
 def db() -> Iterator[str]:
     """An empty database, bound to `models.database`; yields its URL."""
-    from models import database
+    import emptied
     from models.catalog import catalog
     from settings import settings
 
-    tables = [name for (name,) in database.read(TABLES)]
-    database.connection().execute(f"TRUNCATE {', '.join(tables)} RESTART IDENTITY")
+    emptied.empty()
     catalog.use(None)
     (settings.data_dir / "clock").unlink(missing_ok=True)
     assert settings.database_url
     yield settings.database_url
     catalog.use(None)
-
-
-TABLES = """
-SELECT quote_ident(tablename) FROM pg_tables
-WHERE schemaname = 'public' AND tablename NOT IN ('schema_migration', 'secret')
-"""
 
 
 @pytest.fixture
@@ -103,12 +102,33 @@ def now() -> datetime:
     return NOW
 
 
-@pytest.fixture
-def client(db: str):  # type: ignore[no-untyped-def]
-    """Flask's test client over the whole web application, in the sandbox, on an empty database."""
-    from web.app import create_app
+@pytest.fixture(scope="session")
+def application() -> tuple[Flask, Auth]:
+    """The whole web application, made once: its routes take a hundred times as long as a request."""
+    from web import app
 
-    return create_app().test_client()
+    auth = app.Auth()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(app, "Auth", lambda: auth)
+        return app.create_app(), auth
+
+
+@pytest.fixture(scope="module")
+def inside(application: tuple[Flask, Auth]) -> Insides:
+    """Makes a Scrip in this process that has the named apps of the stories: `with inside("packs") as scrip`."""
+    from inside import stories_inside
+
+    app, auth = application
+    vars(auth).update(vars(type(auth)()))
+    return functools.partial(stories_inside, app)
+
+
+@pytest.fixture
+def client(db: str, application: tuple[Flask, Auth]) -> FlaskClient:
+    """Flask's test client over the whole web application, in the sandbox, on an empty database; no key is known yet."""
+    app, auth = application
+    vars(auth).update(vars(type(auth)()))
+    return app.test_client()
 
 
 @pytest.fixture(scope="session")

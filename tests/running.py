@@ -16,7 +16,7 @@ import psutil
 import requests
 
 from folders import data_folder
-from sandbox import signing
+from scrip_api import Scrip
 from until import until
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -24,7 +24,7 @@ PATIENCE_SECONDS = 60.0
 STOP_SECONDS = 30.0
 
 
-class Running:
+class Running(Scrip):
     """One running instance. `env` are settings beyond the port and the data folder."""
 
     def __init__(self, **env: str) -> None:
@@ -81,28 +81,12 @@ class Running:
         headers = {"Authorization": f"Bearer sk_sandbox_{app}", **options.pop("headers", {})}
         return self.http.request(method, self.url + path, json=body, headers=headers, timeout=60, **options)
 
-    def get(self, path: str, *, app: str = "ai-services") -> Any:
-        """The JSON that a GET is answered with."""
-        answer = self.call("GET", path, app=app)
-        assert answer.status_code == 200, answer.text
-        return answer.json()
+    def send_event(self, path: str, raw: bytes, headers: dict[str, str], patience_seconds: float) -> int:
+        """Send an event to a receiver; returns the status."""
+        return self.http.post(self.url + path, data=raw, headers=headers, timeout=patience_seconds).status_code
 
-    def post(self, path: str, body: Any = None, *, app: str = "ai-services", status: int = 201) -> Any:
-        """The JSON that a POST is answered with."""
-        answer = self.call("POST", path, body, app=app)
-        assert answer.status_code == status, answer.text
-        return answer.json()
-
-    def webhook(self, event: dict[str, Any], *, app: str = "ai-services", patience_seconds: float = 60) -> int:
-        """Send an event signed as Stripe signs it; returns the status."""
-        body = json.dumps(event).encode()
-        headers = signing.stripe_headers(body, "whsec_sandbox")
-        url = f"{self.url}/webhooks/stripe/{app}"
-        return self.http.post(url, data=body, headers=headers, timeout=patience_seconds).status_code
-
-    def balance(self, customer: str, *, app: str = "ai-services") -> int:
-        """What the API shows as the customer's balance."""
-        return int(self.get(f"/v1/customers/{customer}/balance", app=app)["balance"])
+    def work(self) -> None:
+        """Its processes do what is due by themselves."""
 
     def manage(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run a command of manage.py beside it."""

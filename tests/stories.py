@@ -20,16 +20,16 @@ PLANS = (("basic", 100, "10.00"), ("large", 250, "25.00"))
 CURRENCIES = (("yen", "1000", "jpy"), ("dinar", "12.340", "kwd"), ("krona", "500.00", "isk"), ("forint", "990", "huf"))
 
 
-def write_catalog(folder: Path) -> None:
-    """The apps of the stories: `money` sells in four currencies, the others packs and plans for dollars."""
-    for app in ("packs", "plans", "returns", "upgrades", "events", "modes", "orders"):
+def write_catalog(folder: Path, *apps: str) -> None:
+    """Apps of the stories: `money` sells in four currencies, every other one packs and plans for dollars."""
+    for app in apps:
         sold = [PACK.format(key="starter", units=100, price="10.00", currency="usd", app=app)]
         sold += [PLAN.format(key=key, units=units, price=price, app=app) for key, units, price in PLANS]
+        if app == "money":
+            sold = [
+                PACK.format(key=key, units=100, price=price, currency=code, app=app) for key, price, code in CURRENCIES
+            ]
         (folder / f"{app}.toml").write_text("\n".join([HEAD.format(name=app), *sold]))
-    packs = [
-        PACK.format(key=key, units=100, price=price, currency=code, app="money") for key, price, code in CURRENCIES
-    ]
-    (folder / "money.toml").write_text("\n".join([HEAD.format(name="money"), *packs]))
 
 
 def catalog_folder(system: Running) -> Path:
@@ -41,7 +41,7 @@ def catalog_folder(system: Running) -> Path:
 def running_stories() -> Iterator[Running]:
     """A running Scrip with that catalog, for the time of the block."""
     with data_folder() as folder:
-        write_catalog(folder)
+        write_catalog(folder, "packs", "events", "modes", "orders")
         instance = Running(SCRIP_CATALOG_DIR=str(folder))
         try:
             yield instance.start()

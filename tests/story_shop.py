@@ -12,15 +12,15 @@ from types import SimpleNamespace
 from typing import Any
 
 import journey
-from running import Running
 from sandboxes import Provider
+from scrip_api import Scrip
 from until import until
 
 IDS = re.compile(r"(_[0-9a-f]{24})\b")
 
 
 @contextmanager
-def a_shop(system: Running, app: str) -> Iterator[Shop]:
+def a_shop(system: Scrip, app: str) -> Iterator[Shop]:
     """The stories of an app, after which the books add up."""
     shop = Shop(system, app)
     yield shop
@@ -46,9 +46,9 @@ def _period_end(subscription: dict[str, Any]) -> int:
 
 
 class Shop:
-    """One app of a running Scrip, and its customers at the provider."""
+    """One app of a Scrip, and its customers at the provider."""
 
-    def __init__(self, system: Running, app: str) -> None:
+    def __init__(self, system: Scrip, app: str) -> None:
         self.system, self.app = system, app
         self.provider = Provider(SimpleNamespace(url=system.sandbox_url()))  # the one that runs there
         self.v1 = self.provider.stripe(app).v1
@@ -163,6 +163,7 @@ class Shop:
         self.quiet()
 
     def _is_up_to_date(self) -> bool:
+        self.system.work()
         now = self.now().timestamp()
         running = [it.to_dict() for it in self.v1.subscriptions.list({"limit": 100}).auto_paging_iter()]
         ends = [_period_end(it) for it in running if it["status"] != "canceled"]
@@ -178,6 +179,7 @@ class Shop:
         until(self._is_quiet)
 
     def _is_quiet(self) -> bool:
+        self.system.work()
         with closing(sqlite3.connect(self.system.folder / "sandbox.db")) as known:
             unsent = "SELECT 1 FROM event WHERE account = ? AND state = 'waiting' LIMIT 1"
             if known.execute(unsent, [self.app]).fetchall():

@@ -10,15 +10,15 @@ from typing import Any
 import pytest
 import requests
 
-from running import Running
+from inside import Insides
 from shop import PAGES
 from story_shop import Shop, a_shop
 from until import until
 
 
 @pytest.fixture(scope="module")
-def shop(stories: Running) -> Iterator[Shop]:
-    with a_shop(stories, "money") as shop:
+def shop(inside: Insides) -> Iterator[Shop]:
+    with inside("money") as scrip, a_shop(scrip, "money") as shop:
         yield shop
 
 
@@ -86,6 +86,7 @@ def test_a_purchase_and_its_refunds_at_paypal(shop: Shop, pack: str) -> None:
     customer = f"{pack}-paypal"
     page = shop.open(customer, pack=pack, provider="paypal")["url"]
     assert requests.post(page, {"how": "COMPLETED"}, allow_redirects=False, timeout=9).status_code == 303
+    shop.quiet()
     until(lambda: shop.balance(customer) == 100)
     assert on_the_wire(shop, page) == {"value": value, "currency_code": code}
     payment = shop.payment(customer)

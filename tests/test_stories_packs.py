@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from running import Running
+from inside import Insides
 from story_shop import Shop, a_shop
 from until import until
 
 
 @pytest.fixture(scope="module")
-def shop(stories: Running) -> Iterator[Shop]:
-    with a_shop(stories, "packs") as shop:
+def shop(inside: Insides) -> Iterator[Shop]:
+    with inside("packs") as scrip, a_shop(scrip, "packs") as shop:
         yield shop
 
 

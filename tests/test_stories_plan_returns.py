@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from running import Running
+from inside import Insides
 from story_shop import Shop, a_shop
 from until import until
 
@@ -14,8 +14,8 @@ MONTH = "31d"
 
 
 @pytest.fixture(scope="module")
-def shop(stories: Running) -> Iterator[Shop]:
-    with a_shop(stories, "returns") as shop:
+def shop(inside: Insides) -> Iterator[Shop]:
+    with inside("returns") as scrip, a_shop(scrip, "returns") as shop:
         yield shop
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from running import Running
+from inside import Insides
 from story_shop import Shop, a_shop, about
 from until import until
 
@@ -16,8 +16,8 @@ SWITCH = ("customer.subscription.created", "invoice.paid", "invoice.payment_fail
 
 
 @pytest.fixture(scope="module")
-def shop(stories: Running) -> Iterator[Shop]:
-    with a_shop(stories, "plans") as shop:
+def shop(inside: Insides) -> Iterator[Shop]:
+    with inside("plans") as scrip, a_shop(scrip, "plans") as shop:
         yield shop
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from inside import Insides
 from running import Running
 from stories import PACK, catalog_folder
 from story_shop import Shop, a_shop
@@ -17,7 +18,14 @@ APP = "events"
 
 
 @pytest.fixture(scope="module")
-def shop(stories: Running) -> Iterator[Shop]:
+def shop(inside: Insides) -> Iterator[Shop]:
+    with inside(APP, "packs") as scrip, a_shop(scrip, APP) as shop:
+        yield shop
+
+
+@pytest.fixture
+def running_shop(stories: Running) -> Iterator[Shop]:
+    """One that can be stopped and started."""
     with a_shop(stories, APP) as shop:
         yield shop
 
@@ -121,7 +129,7 @@ def test_the_dead_are_counted_listed_and_told(shop: Shop) -> None:
     told = completed(shop, sold("counted", "vanished"))
     dead_because(shop, told, "'vanished'")
     assert told["id"] in [it["event_id"] for it in shop.get("/v1/events?state=dead&limit=200")["events"]]
-    metrics = shop.system.http.get(f"{shop.system.url}/metrics", timeout=9).text
+    metrics = shop.system.call("GET", "/metrics", app=APP).text
     (dead,) = [line for line in metrics.splitlines() if line.startswith('scrip_queue_dead_rows{queue="webhooks"}')]
     assert float(dead.rpartition(" ")[2]) >= 1
 
@@ -129,7 +137,8 @@ def test_the_dead_are_counted_listed_and_told(shop: Shop) -> None:
 # --- used after all
 
 
-def test_replayed_after_the_catalog_was_mended_it_credits_once(shop: Shop) -> None:
+def test_replayed_after_the_catalog_was_mended_it_credits_once(running_shop: Shop) -> None:
+    shop = running_shop
     told = completed(shop, sold("patient", "summer"))
     dead_because(shop, told, "'summer'")
     number = seen(shop, told["id"])["id"]
@@ -152,6 +161,7 @@ def replay(shop: Shop, number: int) -> None:
 
 def mend(shop: Shop, pack: str) -> None:
     """Add a pack to the catalog, and start anew."""
+    assert isinstance(shop.system, Running)
     shop.system.stop()
     with open(catalog_folder(shop.system) / f"{APP}.toml", "a") as catalog:
         catalog.write(f"\n{pack}")

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from running import Running
+from inside import Insides
 from story_shop import Shop, a_shop, about
 
 
 @pytest.fixture(scope="module")
-def shop(stories: Running) -> Iterator[Shop]:
-    with a_shop(stories, "upgrades") as shop:
+def shop(inside: Insides) -> Iterator[Shop]:
+    with inside("upgrades") as scrip, a_shop(scrip, "upgrades") as shop:
         yield shop
 
 
