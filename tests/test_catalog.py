@@ -458,7 +458,7 @@ def test_a_wrong_value_is_refused_with_file_key_and_reason(refusal, was, became,
         ('[alerts]\nexpiring_within = "0s"', 'alerts.expiring_within: must be at least 1s, got "0s"'),
         (
             '[alerts]\nexpiring_within = "3 days"',
-            'alerts.expiring_within: must be a whole number and one of d, h, m, s, such as "30d", got "3 days"',
+            'alerts.expiring_within: must be a whole number followed by d, h, m or s, such as "30d", got "3 days"',
         ),
         (
             "[sessions]",
