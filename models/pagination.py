@@ -22,13 +22,13 @@ LONGEST_CURSOR = 1000
 LARGEST_POSITION = 2**63 - 1
 
 
-def encode(of: str, positions: Sequence[int]) -> str:
-    """The cursor for these positions in the list `of`, safe in a URL."""
-    return base64.urlsafe_b64encode(orjson.dumps([of, *positions])).rstrip(b"=").decode()
+def encode(name: str, positions: Sequence[int]) -> str:
+    """The cursor for these positions in the list `name`, safe in a URL."""
+    return base64.urlsafe_b64encode(orjson.dumps([name, *positions])).rstrip(b"=").decode()
 
 
-def decode(of: str, cursor: str | None, count: int = 1) -> list[int]:
-    """The `count` positions of a cursor of the list `of`; without a cursor, positions above every row.
+def decode(name: str, cursor: str | None, count: int = 1) -> list[int]:
+    """The `count` positions of a cursor of the list `name`; without a cursor, positions above every row.
 
     Raises:
         Invalid: the cursor was not made by `encode` for this list.
@@ -36,23 +36,23 @@ def decode(of: str, cursor: str | None, count: int = 1) -> list[int]:
     if cursor is None:
         return [LARGEST_POSITION] * count
     values = _read(cursor) if len(cursor) <= LONGEST_CURSOR else None
-    if not isinstance(values, list) or len(values) != count + 1 or values[0] != of or not all(map(_fits, values[1:])):
+    if not isinstance(values, list) or len(values) != count + 1 or values[0] != name or not all(map(_fits, values[1:])):
         raise Invalid([("cursor", "is not a cursor of this list")])
     return values[1:]
 
 
-def cut(of: str, rows: Sequence[T], limit: int, position: Callable[[T], int]) -> tuple[Sequence[T], str | None]:
+def cut(name: str, rows: Sequence[T], limit: int, position: Callable[[T], int]) -> tuple[Sequence[T], str | None]:
     """The first `limit` of `rows`, and the cursor of the next page. `rows` must be queried with a limit one higher.
 
     The cursor is None on the last page.
     """
     if len(rows) <= limit:
         return rows, None
-    return rows[:limit], encode(of, [position(rows[limit - 1])])
+    return rows[:limit], encode(name, [position(rows[limit - 1])])
 
 
 def by_id(
-    of: str,
+    name: str,
     select: str,
     id_column: str,
     filters: Mapping[str, Any],
@@ -60,7 +60,7 @@ def by_id(
     cursor: str | None,
     show: Callable[[tuple[Any, ...]], dict[str, Any]],
 ) -> tuple[list[dict[str, Any]], str | None]:
-    """A page of the list `of`, newest first, each row as `show` returns it, and the cursor of the next page.
+    """A page of the list `name`, newest first, each row as `show` returns it, and the cursor of the next page.
 
     `select` must have the id as its first column. `filters`: conditions with their values, such as
     `{"app = %s": "songs"}`; a condition whose value is None is omitted.
@@ -68,11 +68,11 @@ def by_id(
     Raises:
         Invalid: the cursor is invalid or belongs to another list.
     """
-    (below,) = decode(of, cursor)
+    (below,) = decode(name, cursor)
     applied = {condition: value for condition, value in filters.items() if value is not None}
     conditions = " AND ".join([*applied, f"{id_column} < %s"])
     sql = f"{select} WHERE {conditions} ORDER BY {id_column} DESC LIMIT %s"
-    rows, next_cursor = cut(of, database.read(sql, [*applied.values(), below, limit + 1]), limit, itemgetter(0))
+    rows, next_cursor = cut(name, database.read(sql, [*applied.values(), below, limit + 1]), limit, itemgetter(0))
     return [show(row) for row in rows], next_cursor
 
 

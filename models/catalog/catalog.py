@@ -89,5 +89,5 @@ def use(catalog: Catalog | None) -> None:
 
 def _display_path(path: Path) -> str:
     """The path for messages: relative to the working directory if it is inside it."""
-    here = Path.cwd()
-    return str(path.relative_to(here) if path.is_relative_to(here) else path)
+    cwd = Path.cwd()
+    return str(path.relative_to(cwd) if path.is_relative_to(cwd) else path)

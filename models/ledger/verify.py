@@ -81,10 +81,10 @@ def _check(
     (checked,) = conn.execute(f"SELECT count(*) FROM {counted}".format(**tables), values).fetchone() or (0,)
     failed, failures = 0, []
     for finder in finders:
-        named = f"SELECT what, count(*) OVER () FROM ({finder}) AS found(what) ORDER BY what LIMIT {NAMED_FAILURES}"
-        rows = conn.execute(named.format(**tables), values).fetchall()
+        sample = f"SELECT text, count(*) OVER () FROM ({finder}) AS f(text) ORDER BY text LIMIT {NAMED_FAILURES}"
+        rows = conn.execute(sample.format(**tables), values).fetchall()
         failed += rows[0][1] if rows else 0
-        failures += [what for what, _ in rows]
+        failures += [text for text, _ in rows]
     return Check(number, name, not failed, checked, failed, failures[:NAMED_FAILURES])
 
 
