@@ -1,8 +1,8 @@
-"""PostgreSQL array literals, made fast.
+"""Fast PostgreSQL array literals.
 
-A batch of 500 movements sends some 10,000 values. psycopg adapts list items one by one, which took longer than the
-planning of the batch. Here the loops run in C: a JSON list of numbers, booleans or times is a PostgreSQL array but for
-its brackets, and texts are joined and escaped as one.
+A batch of 500 movements sends about 10,000 values. psycopg adapts list items one by one, which took longer than
+planning the batch. Here the loops run in C: a JSON list of numbers, booleans or times is a PostgreSQL array apart from
+its brackets, and texts are joined and escaped as one string.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import orjson
 
 
 def ints(values: Iterable[int | None]) -> str:
-    """A literal for `bigint[]` (or any number of at most 64 bits)."""
+    """A literal for `bigint[]`, or an array of smaller integers."""
     return _from_json(values)
 
 
@@ -25,29 +25,30 @@ def bools(values: Iterable[bool]) -> str:
 
 
 def times(values: Iterable[datetime | None]) -> str:
-    """A literal for `timestamptz[]`. The values are aware."""
+    """A literal for `timestamptz[]`. The values must have a time zone."""
     return _from_json(values)
 
 
 def texts(values: Iterable[str | None]) -> str:
     """A literal for `text[]`.
 
-    Raises ValueError for a text with a NUL in it, which PostgreSQL cannot store.
+    Raises:
+        ValueError: a text contains NUL, which PostgreSQL cannot store.
     """
     parts = list(values)
     if not parts:
         return "{}"
     try:
         joined = "\0".join(parts)  # type: ignore[arg-type]
-    except TypeError:  # there is a None among them
+    except TypeError:  # a value is None
         return "{" + ",".join(["NULL" if part is None else f'"{_escaped(part)}"' for part in parts]) + "}"
     if joined.count("\0") != len(parts) - 1:
-        raise ValueError("a text with a NUL in it cannot be stored")
+        raise ValueError("a text contains NUL, which PostgreSQL cannot store")
     return '{"' + _escaped(joined).replace("\0", '","') + '"}'
 
 
 def jsons(values: Iterable[Any]) -> str:
-    """A literal for `jsonb[]`; None becomes SQL's NULL."""
+    """A literal for `jsonb[]`. None becomes NULL."""
     return texts([None if value is None else orjson.dumps(value).decode() for value in values])
 
 

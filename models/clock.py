@@ -1,7 +1,7 @@
-"""The time. In a sandbox it can be moved; everywhere else it is the wall clock.
+"""The clock: the wall clock, or in a sandbox the wall clock plus an offset that can be advanced.
 
-The sandbox's offset lies in a file of the data directory, so that every process of the node follows at once and a
-restart keeps it. Jobs read no clock: they are given `now`.
+The offset is stored in a file of the data directory, so that all processes of the node follow at once and a restart
+keeps it (docs/decisions/0004-the-sandbox-clock-is-a-file.md). Jobs read no clock: they receive `now`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from settings import settings
 
 
 def now() -> datetime:
-    """The current time, aware, in UTC; in a sandbox with its offset."""
+    """The current time, aware, in UTC. In a sandbox it includes the offset."""
     wall = datetime.now(timezone.utc)
     return wall + offset() if settings.sandbox else wall
 
@@ -31,9 +31,9 @@ def advance(by: timedelta) -> datetime:
     """Move the sandbox's clock forward and return the new time."""
     path = _path()
     path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_suffix(f".{os.getpid()}")
-    fresh.write_text(str((offset() + by).total_seconds()))
-    fresh.replace(path)
+    temporary = path.with_suffix(f".{os.getpid()}")
+    temporary.write_text(str((offset() + by).total_seconds()))
+    temporary.replace(path)
     return now()
 
 

@@ -1,16 +1,17 @@
-"""The connection to PostgreSQL, transactions that are safe to repeat, and migrations.
+"""Connections to PostgreSQL, transactions that are safe to retry, and migrations.
 
-One peewee pool per process. A request or a message takes a connection at its first statement and returns it at its end
-(`release`), so that an idle process holds as many as it ever needed at once. peewee and SQL share the connection and
-its transaction; a peewee query uses the thread's connection whatever `conn` it is given beside.
+Each process has one peewee pool. A request or a message takes a connection at its first statement and returns it at its
+end (`release`), so a process opens no more connections than it needs at the same time. peewee and SQL share the
+connection and its transaction. A peewee query always uses the thread's connection, even inside a function that is
+given a `conn`.
 
-peewee queries over `models.tables` are for everything off the hot paths: what operators and apps configure (keys,
-endpoints, customers' fields), checkouts, refund requests, activation keys, idempotency keys, schedule runs, lists.
+Use peewee queries over `models.tables` off the hot paths: what operators and apps configure (keys, endpoints,
+customers' fields), checkouts, refund requests, activation keys, idempotency keys, schedule runs, lists.
 
-SQL over sets of rows is for the hot paths, where building a peewee query and its rows costs 200-400 microseconds of CPU
-for each small statement: the ledger's load, write and ids; recording and finding payments; plans' feeds; accepting and
-settling usage; sessions; claims (events, deliveries, due subscriptions) and sweeps. It is also for single large
-statements: verify, explain, balances, reports and the operation log.
+Use set-based SQL on the hot paths, where building a peewee query and its rows costs 200-400 microseconds of CPU per
+small statement: the ledger's load, write and ids; recording and finding payments; plans' feeds; accepting and settling
+usage; sessions; claims (events, deliveries, due subscriptions) and sweeps. Use it for large single statements, too:
+verify, explain, balances, reports and the operation log.
 """
 
 from __future__ import annotations
@@ -33,8 +34,8 @@ from psycopg.types.json import set_json_loads
 
 from models.errors import Unavailable
 
-# jsonb keeps whole numbers of any size. orjson reads those beyond 64 bits as floats, which it can also write: what was
-# stored can be answered.
+# jsonb stores whole numbers of any size. orjson reads those beyond 64 bits as floats, which it can write again, so that
+# every stored value can be returned.
 set_json_loads(orjson.loads)
 
 T = TypeVar("T")
@@ -43,7 +44,7 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 MIGRATION_LOCK = 7_265_910_441
 ATTEMPTS = 6
 REPEATABLE = (SerializationFailure, DeadlockDetected)
-# The server ends a connection that idles in the pool; whoever takes it next finds out and takes a fresh one.
+# The server closes connections that idle in the pool. The next statement on one fails and is retried on a new one.
 TIMEOUTS = (
     "-c statement_timeout=30s -c lock_timeout=20s -c idle_in_transaction_session_timeout=30s"
     " -c idle_session_timeout=60s"
@@ -51,16 +52,16 @@ TIMEOUTS = (
 
 
 class _Pool(PooledPostgresqlDatabase):
-    """A pool that hands out connections unchecked: a lost one is replaced when a statement fails on it."""
+    """A pool that does not check connections on checkout: a lost one is replaced when a statement fails on it."""
 
     def _is_closed(self, conn: Connection) -> bool:
         return bool(conn.closed)
 
     def execute(self, query: Any, **options: Any) -> Any:
-        """Run a model's query on the thread's connection, opened when it has none. Returns the cursor.
+        """Run a model's query on the thread's connection, opening one if needed. Returns the cursor.
 
-        Outside a transaction, a SELECT on a lost connection is run again on a fresh one, as `read` does. A write is
-        not, because it may have been committed: a write that may be repeated belongs in `transaction`.
+        Outside a transaction, a SELECT on a lost connection is retried once on a new one, as in `read`. A write is not
+        retried, because it may have been committed: put writes that are safe to repeat in `transaction`.
 
         Raises:
             Unavailable: outside a transaction, the database cannot be reached or the connection was lost.
@@ -75,7 +76,7 @@ class _Pool(PooledPostgresqlDatabase):
         """Open a transaction for peewee's `atomic`.
 
         Raises:
-            RuntimeError: a transaction is open already; the COMMIT of `atomic` would end it.
+            RuntimeError: a transaction is open already, which the COMMIT of `atomic` would end.
         """
         if in_transaction():
             raise RuntimeError("atomic() inside transaction() would commit too early: use conn.transaction() instead")
@@ -86,7 +87,7 @@ database = _Pool(None, prefer_psycopg3=True, autoconnect=False)
 
 
 def bind(url: str, *, max_connections: int = 32, application_name: str = "scrip") -> None:
-    """Point this process at the database at `url`. Connects at the first use."""
+    """Configure this process to use the database at `url`. Connects at the first use."""
     if not database.deferred:
         database.close_all()
     database.init(
@@ -102,7 +103,7 @@ def bind(url: str, *, max_connections: int = 32, application_name: str = "scrip"
 
 
 def connection() -> Connection:
-    """The calling thread's connection, opened when it has none.
+    """The calling thread's connection; opens one if needed.
 
     Raises:
         Unavailable: the database cannot be reached, or all connections are in use.
@@ -116,13 +117,13 @@ def connection() -> Connection:
 
 
 def release() -> None:
-    """Give the thread's connection back to the pool: at the end of a request or a message."""
+    """Return the thread's connection to the pool, at the end of a request or a message."""
     if not database.is_closed():
         database.close()
 
 
 def discard() -> None:
-    """Close the thread's connection for good: its state is not known. What lost it may have lost the idle ones too."""
+    """Close the thread's connection, whose state is unknown, and the idle ones, which may be lost as well."""
     if database.is_closed():
         return
     try:
@@ -135,12 +136,12 @@ def discard() -> None:
 def transaction(work: Callable[[Connection], T]) -> T:
     """Run `work` in one transaction and return what it returns.
 
-    A serialization failure, a deadlock and a lost connection run it again, whole. A connection that is lost at COMMIT
-    leaves open whether it was committed: `work` must be idempotent by its keys, so that the second run finds out.
+    After a serialization failure, a deadlock or a lost connection, the whole transaction is retried. If the connection
+    is lost at COMMIT, the transaction may have been committed, so `work` must be idempotent by its keys.
 
     Raises:
-        Unavailable: the database stayed away.
-        psycopg.Error: a statement failed, whether peewee ran it or not.
+        Unavailable: the database is unavailable, or the connection was lost on every attempt.
+        psycopg.Error: a statement failed, whether run by peewee or by SQL.
     """
     return _persist(lambda conn: _in_transaction(conn, work))
 
@@ -151,7 +152,7 @@ def _in_transaction(conn: Connection, work: Callable[[Connection], T]) -> T:
 
 
 def _persist(work: Callable[[Connection], T], *, connections: int = 3) -> T:
-    """What `work` returns, on at most so many connections, of which all but the last were lost."""
+    """Run `work`, retrying conflicts, and lost connections up to a total of `connections`. Returns its result."""
     for attempt in range(ATTEMPTS):
         try:
             return work(connection())
@@ -160,7 +161,7 @@ def _persist(work: Callable[[Connection], T], *, connections: int = 3) -> T:
             if is_lost(cause):
                 discard()
                 if attempt >= connections - 1:
-                    raise Unavailable("the database went away") from error
+                    raise Unavailable("the connection to the database was lost") from error
             elif isinstance(cause, REPEATABLE) and attempt < ATTEMPTS - 1 and not in_transaction():
                 time.sleep(random.uniform(0, 0.02 * 2**attempt))
             elif cause is error:
@@ -171,16 +172,16 @@ def _persist(work: Callable[[Connection], T], *, connections: int = 3) -> T:
 
 
 def original(error: BaseException) -> BaseException:
-    """The driver's error inside one of peewee's; any other error itself."""
+    """The psycopg error that a peewee error wraps; any other error itself."""
     cause: BaseException = getattr(error, "orig", error)
     return cause
 
 
 def is_lost(error: BaseException) -> bool:
-    """Whether the error means that the connection is gone, rather than that a statement failed."""
+    """Whether the error means that the connection is lost, not that a statement failed."""
     cause = original(error)
     state = getattr(cause, "sqlstate", None)
-    if state is None:  # it does not come from the server
+    if state is None:  # the error does not come from the server
         return isinstance(cause, (psycopg.OperationalError, psycopg.InterfaceError, OperationalError, InterfaceError))
     return bool(state.startswith(("08", "57P", "25P03")))
 
@@ -191,35 +192,35 @@ def in_transaction() -> bool:
 
 
 def require_transaction(conn: Connection) -> None:
-    """Check that a lock taken now is kept: every function that locks calls this first. Runs no query.
+    """Check that a transaction is open. Every function that locks rows calls this first. Runs no query.
 
     Raises:
-        RuntimeError: the connection is in no transaction, so that the lock would be released at once.
+        RuntimeError: the connection is not in a transaction, so the lock would be released at once.
     """
     if conn.pgconn.transaction_status == TransactionStatus.IDLE and conn.autocommit:
         raise RuntimeError("a lock outside a transaction is released at once: call this inside database.transaction()")
 
 
 def read(sql: str, params: Any = None) -> list[tuple[Any, ...]]:
-    """The rows of one read-only statement, outside of any transaction; read once more on a fresh connection if lost."""
+    """The rows of a read-only statement, run outside a transaction and retried once if the connection is lost."""
     return _persist(lambda conn: conn.execute(sql, params).fetchall(), connections=2)
 
 
 def write(sql: str, params: Any = None) -> psycopg.Cursor[tuple[Any, ...]]:
-    """One writing statement in a commit of its own, idempotent by its keys.
+    """Run and commit one writing statement. Returns its cursor.
 
-    It is run again if the connection is lost.
+    It is retried if the connection is lost, so it must be idempotent by its keys.
     """
     return _persist(lambda conn: conn.execute(sql, params, prepare=True))
 
 
 class _SqlFile(Migration):
-    """A migration that is a file of plain SQL."""
+    """A migration in a plain SQL file."""
 
     __slots__ = ()
 
     def load(self) -> SimpleNamespace:
-        """What playhouse's runner wants of a migration: an `up`, run in a transaction."""
+        """The module that playhouse's runner expects: an `up` that runs in a transaction."""
 
         def up(migrator: Any, db: Any) -> None:
             db.connection().execute(Path(self.path).read_text())
@@ -233,7 +234,7 @@ class _Runner(Runner):
 
 
 def migrate() -> list[str]:
-    """Apply what is missing, under an advisory lock so that nodes may start together. Returns the names applied."""
+    """Apply pending migrations, under an advisory lock so that nodes can start concurrently. Returns their names."""
     conn = connection()
     conn.execute("SELECT pg_advisory_lock(%s)", [MIGRATION_LOCK])
     try:
@@ -243,6 +244,6 @@ def migrate() -> list[str]:
 
 
 def pending_migrations() -> list[str]:
-    """The names of migrations that this code has and the database has not."""
+    """The names of the migrations that are not applied to the database yet."""
     connection()
     return [row.name for row in _Runner(database, str(MIGRATIONS)).status() if row.path and not row.applied]

@@ -1,4 +1,4 @@
-"""Durations as people write them in a catalog or a request: "30d", "2h", "10m", "45s"."""
+"""Durations as written in the catalog and in requests: "30d", "2h", "10m", "45s"."""
 
 import re
 from datetime import timedelta
@@ -10,13 +10,14 @@ _WRITTEN = re.compile(r"(0|[1-9][0-9]{0,9})([dhms])")
 
 
 def parse(text: str) -> timedelta:
-    """Ten minutes for "10m". Raises ValueError with the reason: no such form, or beyond a hundred years.
+    """The duration that a text such as "10m" stands for. Months and years are excluded: their length varies.
 
-    There is no month and no year: neither has a fixed length.
+    Raises:
+        ValueError: the text has another form, or exceeds `LONGEST_DAYS` (100 years); the message is the reason.
     """
     match = _WRITTEN.fullmatch(text)
     if match is None:
-        raise ValueError('must be a whole number and one of d, h, m, s, such as "30d"')
+        raise ValueError('must be a whole number followed by d, h, m or s, such as "30d"')
     seconds = int(match[1]) * _SECONDS_PER[match[2]]
     if seconds > LONGEST_DAYS * _SECONDS_PER["d"]:
         raise ValueError(f"must be at most {LONGEST_DAYS}d")
@@ -24,7 +25,7 @@ def parse(text: str) -> timedelta:
 
 
 def write(duration: timedelta) -> str:
-    """The inverse of `parse`, in the largest unit that fits: "10m" for ten minutes, "25h" for 25 hours."""
+    """The inverse of `parse`, in the largest unit that divides it: "10m" for ten minutes, "25h" for 25 hours."""
     seconds = duration // timedelta(seconds=1)
     if seconds == 0:
         return "0s"

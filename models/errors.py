@@ -1,4 +1,4 @@
-"""Every error that Scrip raises on purpose. The web maps them to answers in one table (web/http/problems.py)."""
+"""Every error that Scrip raises deliberately. web/http/problems.py maps them to responses."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 
 class ScripError(Exception):
-    """The root of the tree. `detail` is one sentence for a person; `extra` are fields of the answer."""
+    """Base class. `detail`: one sentence for the client or operator. `extra`: additional fields of the response."""
 
     def __init__(self, detail: str = "", **extra: Any) -> None:
         super().__init__(detail)
@@ -15,31 +15,31 @@ class ScripError(Exception):
 
 
 class BadRequest(ScripError):
-    """The request cannot be read at all: bad JSON, a bad signature."""
+    """The request cannot be read: malformed JSON, an invalid signature."""
 
 
 class Unauthorized(ScripError):
-    """No key, or none that is known."""
+    """The API key is missing or unknown."""
 
 
 class Forbidden(ScripError):
-    """The key is known and may not do this."""
+    """The API key is valid but lacks the permission."""
 
 
 class TierRequired(Forbidden):
-    """The customer is not of the tier that the catalog asks for; the key has nothing to do with it."""
+    """The customer does not have the tier that the catalog requires. Independent of the API key."""
 
 
 class NotFound(ScripError):
-    """It does not exist, or is another app's."""
+    """The object does not exist, or belongs to another app."""
 
 
 class UnknownApp(NotFound):
-    """The catalog has no such app."""
+    """The catalog has no app of this name."""
 
 
 class Conflict(ScripError):
-    """It contradicts what is stored: an id seen with other content, a hold that is closed."""
+    """The request conflicts with stored state: an id that was used with other content, a closed hold."""
 
 
 class ActiveSession(Conflict):
@@ -47,11 +47,11 @@ class ActiveSession(Conflict):
 
 
 class TooLarge(ScripError):
-    """The body is over 1 MiB."""
+    """The request body exceeds 1 MiB."""
 
 
 class Invalid(ScripError):
-    """The content is wrong. `errors` is a list of (field, reason)."""
+    """The content is invalid. `errors`: a list of (field, reason)."""
 
     def __init__(self, errors: list[tuple[str, str]], detail: str = "") -> None:
         super().__init__(detail or "; ".join(f"{name}: {reason}" for name, reason in errors[:3]))
@@ -59,7 +59,7 @@ class Invalid(ScripError):
 
 
 class InsufficientBalance(ScripError):
-    """Less is available than is required; nothing was taken."""
+    """Fewer units are available than required; nothing was taken."""
 
     def __init__(self, *, available: int, required: int) -> None:
         super().__init__(f"{required} required, {available} available", balance=available, required=required)
@@ -68,26 +68,26 @@ class InsufficientBalance(ScripError):
 
 
 class RateLimited(ScripError):
-    """The key has used up its requests for now. `extra["retry_after"]` is in seconds."""
+    """The API key exceeded its rate limit. `extra["retry_after"]` is in seconds."""
 
 
 class CoolingDown(ScripError):
-    """The cooldown after the last session is not over. `extra` has `eligible_at`, and `retry_after` in seconds."""
+    """The cooldown after the last session has not ended. `extra`: `eligible_at`, and `retry_after` in seconds."""
 
 
 class Unavailable(ScripError):
-    """The database is away; trying again later is right."""
+    """The database is unavailable; retry later."""
 
 
 class ProviderAway(ScripError):
-    """A payment provider cannot be reached, or asks for patience. `extra["retry_after"]` is in seconds."""
+    """A payment provider cannot be reached, fails or limits requests. `extra["retry_after"]` is in seconds."""
 
     def __init__(self, detail: str = "", *, retry_after: int = 5, **extra: Any) -> None:
         super().__init__(detail, retry_after=retry_after, **extra)
 
 
 class ProviderRefused(ScripError):
-    """A payment provider says no. `status` is its HTTP status, `code` and `param` are its words for the reason."""
+    """A payment provider rejected the request. `status`: its HTTP status. `code`, `param`: its reason."""
 
     def __init__(self, detail: str = "", *, status: int = 0, code: str = "", param: str = "") -> None:
         super().__init__(detail)
@@ -97,23 +97,23 @@ class ProviderRefused(ScripError):
 
 
 class NotConfigured(ScripError):
-    """A setting is missing without which this cannot be done; once it is there, trying again is right."""
+    """A setting that the operation requires is missing; retry after it is set."""
 
 
 class CatalogError(ScripError):
-    """A file of the catalog is wrong."""
+    """A file of the catalog is invalid."""
 
 
 class Unprocessable(ScripError):
-    """A stored event that no retry will mend until a person does something; it ends dead with this reason."""
+    """A stored event that no retry can apply until an operator acts. It is dead-lettered with this reason."""
 
 
 class TooEarly(ScripError):
-    """A stored event that builds on one that has not come yet: it waits, and is dead only if that one never comes.
+    """A stored event that depends on one not received yet. It is retried, and dead-lettered if that one never arrives.
 
-    `extra["waits_for"]` is the provider's id of what the other one will tell of.
+    `extra["waits_for"]`: the provider's id of the object that the other event reports.
     """
 
 
 class NotOurs(ScripError):
-    """A stored event that is none of this app's business; it ends ignored with this reason."""
+    """A stored event that does not concern this app. It is marked `ignored` with this reason."""

@@ -1,7 +1,7 @@
-"""Money: decimal strings outside, whole minor units inside, never a float.
+"""Money: decimal strings outside, integer minor units inside, never a float.
 
-A minor unit in Scrip is Stripe's, whoever takes the payment, so that one currency adds up in one
-column. PayPal speaks decimal strings, which `paypal_value` writes with PayPal's own decimals.
+Minor units are Stripe's for every provider, so that all amounts of one currency can be added. PayPal uses decimal
+strings, which `paypal_value` writes with PayPal's decimals.
 
 Sources: https://docs.stripe.com/currencies (zero-decimal, three-decimal, special cases) and
 https://developer.paypal.com/docs/api/reference/currency-codes/ (currencies without decimals).
@@ -17,7 +17,7 @@ ZERO_DECIMAL = frozenset(
 )
 THREE_DECIMAL = frozenset(["bhd", "jod", "kwd", "omr", "tnd"])
 
-# Two-decimal at Stripe for the sake of old callers, though fractions of them cannot be charged.
+# Stripe keeps two decimals for backward compatibility, but does not charge fractions.
 WHOLE_AT_STRIPE = frozenset({"isk", "ugx"})
 # https://developer.paypal.com/docs/reports/reference/paypal-supported-currencies/
 AT_PAYPAL = frozenset(
@@ -27,7 +27,7 @@ AT_PAYPAL = frozenset(
 )
 WHOLE_AT_PAYPAL = frozenset({"huf", "jpy", "twd"})
 
-# ISO 4217. A provider may refuse one of these; a code that is not here is a typing mistake.
+# ISO 4217. A provider may reject one of these; any other code is taken for a typing error.
 CURRENCIES = frozenset(
     """
     aed afn all amd ang aoa ars aud awg azn bam bbd bdt bgn bhd bif bmd bnd bob brl bsd btn bwp byn bzd cad
@@ -44,7 +44,7 @@ _UNIT_PRICE = Context(prec=15, rounding=ROUND_HALF_EVEN)
 
 
 def exponent(currency: str) -> int:
-    """How many decimals `currency` has in Scrip's books: 2 for usd, 0 for jpy, 3 for kwd."""
+    """The number of decimals of `currency` in Scrip: 2 for usd, 0 for jpy, 3 for kwd."""
     code = currency.lower()
     if code in ZERO_DECIMAL:
         return 0
@@ -52,7 +52,11 @@ def exponent(currency: str) -> int:
 
 
 def to_minor(amount: str, currency: str) -> int:
-    """999 for "9.99" usd. Raises ValueError with the reason: no plain decimal, or too many decimals."""
+    """The minor units of an amount: 999 for "9.99" usd.
+
+    Raises:
+        ValueError: the amount is not a plain decimal, or has too many decimals; the message is the reason.
+    """
     if _DECIMAL.fullmatch(amount) is None:
         raise ValueError('must be a plain decimal such as "9.99"')
     decimals = len(amount.partition(".")[2])
@@ -62,17 +66,17 @@ def to_minor(amount: str, currency: str) -> int:
 
 
 def to_amount(minor: int, currency: str) -> str:
-    """The inverse of `to_minor`: "9.99" for 999 usd, always with all of the currency's decimals."""
+    """The inverse of `to_minor`, always with all of the currency's decimals: "9.99" for 999 usd."""
     return _with_decimals(minor, exponent(currency))
 
 
 def as_json(minor: int, currency: str) -> dict[str, str]:
-    """Money as the HTTP contract shows it: {"amount": "9.99", "currency": "usd"}."""
+    """Money as in the API: {"amount": "9.99", "currency": "usd"}."""
     return {"amount": to_amount(minor, currency), "currency": currency.lower()}
 
 
 def price_per_unit(minor: int, units: int, currency: str) -> str:
-    """What one unit costs, exact where fifteen digits can tell it, else rounded to them."""
+    """The price of one unit as a decimal string, rounded to 15 significant digits if it has more."""
     price = Decimal(minor).scaleb(-exponent(currency))
     whole, _, decimals = f"{_UNIT_PRICE.divide(price, Decimal(units)):f}".partition(".")
     decimals = decimals.rstrip("0").ljust(exponent(currency), "0")
@@ -80,20 +84,28 @@ def price_per_unit(minor: int, units: int, currency: str) -> str:
 
 
 def check_chargeable(minor: int, currency: str, provider: str) -> None:
-    """Raises ValueError with the reason where `provider` cannot charge it: 5.50 isk, 1.234 kwd at Stripe."""
+    """Check that `provider` can charge the amount: Stripe rejects 5.50 isk and 1.234 kwd.
+
+    Raises:
+        ValueError: it cannot; the message is the reason.
+    """
     code = currency.lower()
     if provider == "paypal" and code not in AT_PAYPAL:
-        raise ValueError(f"paypal does not take {code}")
+        raise ValueError(f"paypal does not support {code}")
     whole = WHOLE_AT_PAYPAL if provider == "paypal" else WHOLE_AT_STRIPE
     if code in whole and minor % 10 ** exponent(code):
         raise ValueError(f"{provider} charges {code} in whole amounts only")
-    # Stripe's partners round the third decimal, so Stripe wants it to be 0.
+    # Stripe's partners round the third decimal, so Stripe requires it to be 0.
     if provider == "stripe" and code in THREE_DECIMAL and minor % 10:
-        raise ValueError(f"stripe wants the last decimal of {code} to be 0")
+        raise ValueError(f"stripe requires the last decimal of {code} to be 0")
 
 
 def paypal_value(minor: int, currency: str) -> str:
-    """The `value` of a PayPal amount: "9.99" for usd, "1000" for huf, where a fraction raises ValueError."""
+    """The `value` of a PayPal amount: "9.99" for usd, "1000" for huf.
+
+    Raises:
+        ValueError: PayPal cannot charge the amount, see `check_chargeable`.
+    """
     check_chargeable(minor, currency, "paypal")
     if currency.lower() in WHOLE_AT_PAYPAL:
         return str(minor // 10 ** exponent(currency))

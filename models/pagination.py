@@ -1,7 +1,7 @@
-"""Cursors: where a list goes on, as a string that nobody but Scrip needs to read.
+"""Keyset pagination: cursors are opaque strings that mark where the next page starts.
 
-A page starts below the last row that was seen, so rows that come meanwhile shift nothing. A cursor holds the name of
-its list and positions in it: it gives no right to anything, and the request's filters must be sent again with it.
+A page starts below the last row of the previous page, so that new rows do not shift it. A cursor contains the name of
+its list and positions in it. It grants no access, and the request must repeat its filters.
 """
 
 from __future__ import annotations
@@ -22,34 +22,37 @@ LONGEST_CURSOR = 1000
 LARGEST_POSITION = 2**63 - 1
 
 
-def encode(of: str, positions: Sequence[int]) -> str:
-    """The cursor that holds these positions of the list `of`, safe in a URL."""
-    return base64.urlsafe_b64encode(orjson.dumps([of, *positions])).rstrip(b"=").decode()
+def encode(name: str, positions: Sequence[int]) -> str:
+    """The cursor for these positions in the list `name`, safe in a URL."""
+    return base64.urlsafe_b64encode(orjson.dumps([name, *positions])).rstrip(b"=").decode()
 
 
-def decode(of: str, cursor: str | None, count: int = 1) -> list[int]:
-    """The `count` positions of a cursor of the list `of`; without one, positions above every row.
+def decode(name: str, cursor: str | None, count: int = 1) -> list[int]:
+    """The `count` positions of a cursor of the list `name`; without a cursor, positions above every row.
 
     Raises:
-        Invalid: it is not one that `encode` made for this list.
+        Invalid: the cursor was not made by `encode` for this list.
     """
     if cursor is None:
         return [LARGEST_POSITION] * count
     values = _read(cursor) if len(cursor) <= LONGEST_CURSOR else None
-    if not isinstance(values, list) or len(values) != count + 1 or values[0] != of or not all(map(_fits, values[1:])):
+    if not isinstance(values, list) or len(values) != count + 1 or values[0] != name or not all(map(_fits, values[1:])):
         raise Invalid([("cursor", "is not a cursor of this list")])
     return values[1:]
 
 
-def cut(of: str, rows: Sequence[T], limit: int, position: Callable[[T], int]) -> tuple[Sequence[T], str | None]:
-    """The first `limit` of `rows`, read with one to spare, and the cursor after them; None when there is no spare."""
+def cut(name: str, rows: Sequence[T], limit: int, position: Callable[[T], int]) -> tuple[Sequence[T], str | None]:
+    """The first `limit` of `rows`, and the cursor of the next page. `rows` must be queried with a limit one higher.
+
+    The cursor is None on the last page.
+    """
     if len(rows) <= limit:
         return rows, None
-    return rows[:limit], encode(of, [position(rows[limit - 1])])
+    return rows[:limit], encode(name, [position(rows[limit - 1])])
 
 
 def by_id(
-    of: str,
+    name: str,
     select: str,
     id_column: str,
     filters: Mapping[str, Any],
@@ -57,19 +60,20 @@ def by_id(
     cursor: str | None,
     show: Callable[[tuple[Any, ...]], dict[str, Any]],
 ) -> tuple[list[dict[str, Any]], str | None]:
-    """A page of the list `of`, whose `select` has the id as its first column, and the cursor of the next page.
+    """A page of the list `name`, newest first, each row as `show` returns it, and the cursor of the next page.
 
-    `filters` are conditions with their values, such as `{"app = %s": "songs"}`; None leaves a condition out.
+    `select` must have the id as its first column. `filters`: conditions with their values, such as
+    `{"app = %s": "songs"}`; a condition whose value is None is omitted.
 
     Raises:
-        Invalid: the cursor is not one of this list's.
+        Invalid: the cursor is invalid or belongs to another list.
     """
-    (below,) = decode(of, cursor)
-    given = {condition: value for condition, value in filters.items() if value is not None}
-    conditions = " AND ".join([*given, f"{id_column} < %s"])
+    (below,) = decode(name, cursor)
+    applied = {condition: value for condition, value in filters.items() if value is not None}
+    conditions = " AND ".join([*applied, f"{id_column} < %s"])
     sql = f"{select} WHERE {conditions} ORDER BY {id_column} DESC LIMIT %s"
-    rows, following = cut(of, database.read(sql, [*given.values(), below, limit + 1]), limit, itemgetter(0))
-    return [show(row) for row in rows], following
+    rows, next_cursor = cut(name, database.read(sql, [*applied.values(), below, limit + 1]), limit, itemgetter(0))
+    return [show(row) for row in rows], next_cursor
 
 
 def _read(cursor: str) -> object:
@@ -81,5 +85,5 @@ def _read(cursor: str) -> object:
 
 
 def _fits(value: object) -> bool:
-    """Whether it is a position that PostgreSQL can hold."""
+    """Whether the value is a position within PostgreSQL's `bigint`."""
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= LARGEST_POSITION

@@ -1,4 +1,4 @@
-"""Times as the API writes and reads them: RFC 3339, in UTC with `Z`; any offset is understood."""
+"""Times in the API: RFC 3339, written in UTC with `Z`, read with any offset."""
 
 from __future__ import annotations
 
@@ -12,10 +12,15 @@ _WRITTEN = re.compile(
 
 
 def parse(text: Any) -> datetime:
-    """The time in UTC, cut to microseconds. Raises ValueError or TypeError if it is none, or has no offset."""
+    """The time in UTC, truncated to microseconds.
+
+    Raises:
+        ValueError: the text is not an RFC 3339 time with an offset.
+        TypeError: the value is not a text.
+    """
     match = _WRITTEN.fullmatch(text)
     if match is None:
-        raise ValueError("no RFC 3339 time")
+        raise ValueError("must be an RFC 3339 time such as 2026-01-31T12:00:00Z")
     *date_and_time, fraction, zulu, sign, hours, minutes = match.groups()
     microsecond = int((fraction or "")[:6].ljust(6, "0"))
     year, month, day, hour, minute, second = map(int, date_and_time)
@@ -23,14 +28,14 @@ def parse(text: Any) -> datetime:
     if zulu:
         return local
     if int(hours) > 23 or int(minutes) > 59:
-        raise ValueError("no such offset")
+        raise ValueError("the offset must be at most 23:59")
     ahead = timedelta(hours=int(hours), minutes=int(minutes))
     try:
         return local - ahead if sign == "+" else local + ahead
     except OverflowError:
-        raise ValueError("beyond the calendar") from None
+        raise ValueError("the time is outside the years 1 to 9999") from None
 
 
 def write(value: datetime) -> str:
-    """`2026-01-31T12:00:00Z`, with microseconds where there are any."""
+    """The time as `2026-01-31T12:00:00Z`, with microseconds if they are not 0. `value` must have a time zone."""
     return value.astimezone(timezone.utc).replace(tzinfo=None).isoformat() + "Z"

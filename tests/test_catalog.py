@@ -372,9 +372,9 @@ def test_a_secret_in_the_file_itself_is_refused_without_repeating_it(refusal):
         (
             "units = 100",
             "units = 100\nexpires = '1d'",
-            'packs.small.expires: is not known; did you mean "expires_after"?',
+            'packs.small.expires: is not a known key; did you mean "expires_after"?',
         ),
-        ("units = 100", "units = 100\ncolour = 'red'", "packs.small.colour: is not known"),
+        ("units = 100", "units = 100\ncolour = 'red'", "packs.small.colour: is not a known key"),
         ('price = "4.99"', "", "packs.small.price: is missing"),
         (
             'price = "4.99"',
@@ -405,9 +405,9 @@ def test_a_secret_in_the_file_itself_is_refused_without_repeating_it(refusal):
         (
             "[packs.small]",
             "[packs.Small]",
-            "packs.Small: a key is 1 to 64 of a-z, 0-9, _ and -, and starts with a letter or digit",
+            "packs.Small: a key has 1 to 64 characters of a-z, 0-9, _ and -, and starts with a letter or digit",
         ),
-        ("[packs.small]", "[pack.small]", 'pack: is not known; did you mean "packs"?'),
+        ("[packs.small]", "[pack.small]", 'pack: is not a known key; did you mean "packs"?'),
         ('unit = "credit"', "unit = 7", "unit: must be text in quotes, got 7"),
         ('unit = "credit"', 'unit = " "', "unit: must not be empty"),
         ('unit = "credit"', 'unit = "a\\nb"', "unit: must be one line without control characters"),
@@ -443,22 +443,22 @@ def test_a_wrong_value_is_refused_with_file_key_and_reason(refusal, was, became,
             '[burn]\norder = "newest_first"',
             'burn.order: must be one of expiring_first, largest_first, oldest_first, got "newest_first"',
         ),
-        ('[burn]\non_shortfal = "debt"', 'burn.on_shortfal: is not known; did you mean "on_shortfall"?'),
+        ('[burn]\non_shortfal = "debt"', 'burn.on_shortfal: is not a known key; did you mean "on_shortfall"?'),
         ("[refunds]\nrefund_grace = 7", "refunds.refund_grace: must be text in quotes, got 7"),
         (
             "[alerts]\nlow_balance = [5, 20]",
-            "alerts.low_balance: must fall from each balance to the next, got [5, 20]",
+            "alerts.low_balance: must decrease from each balance to the next, got [5, 20]",
         ),
         (
             "[alerts]\nlow_balance = [5, 5]",
-            "alerts.low_balance: must fall from each balance to the next, got [5, 5]",
+            "alerts.low_balance: must decrease from each balance to the next, got [5, 5]",
         ),
         ("[alerts]\nlow_balance = [5, -1]", "alerts.low_balance: must be at least 0, got -1"),
         ("[alerts]\nlow_balance = 5", "alerts.low_balance: must be a list of at most 20 balances, got 5"),
         ('[alerts]\nexpiring_within = "0s"', 'alerts.expiring_within: must be at least 1s, got "0s"'),
         (
             '[alerts]\nexpiring_within = "3 days"',
-            'alerts.expiring_within: must be a whole number and one of d, h, m, s, such as "30d", got "3 days"',
+            'alerts.expiring_within: must be a whole number followed by d, h, m or s, such as "30d", got "3 days"',
         ),
         (
             "[sessions]",
@@ -471,11 +471,11 @@ def test_a_wrong_value_is_refused_with_file_key_and_reason(refusal, was, became,
         ('[sessions]\nrate = "cal"', 'sessions.rate: there is no rate "cal"; rates: call, sms'),
         (
             '[sessions]\nrate = "sms"',
-            'sessions.rate: must have the measure "second", and "sms" has "message"',
+            'sessions.rate: must have the measure "second", but "sms" has "message"',
         ),
         (
             '[sessions]\ncharge = 1\nreserve = "2h"',
-            "sessions.reserve: is for sessions with a rate; a charge is taken at the start",
+            "sessions.reserve: is only for sessions with a rate; a charge is taken at the start",
         ),
         (
             "[sessions]\ncharge = 2\nminimum_balance = 1",
@@ -483,7 +483,7 @@ def test_a_wrong_value_is_refused_with_file_key_and_reason(refusal, was, became,
         ),
         (
             '[sessions]\nrate = "call"\nminimum_balance = 0',
-            "sessions.minimum_balance: must be at least 1, what the first second costs",
+            "sessions.minimum_balance: must be at least 1, the price of the first second",
         ),
         (
             '[sessions]\nrate = "call"\nmax_duration = "0s"',
@@ -527,12 +527,14 @@ currency = "usd"
 stripe_price = "env:PRICE"
 """
     assert refusal(SHOP + sold_twice, {"PRICE": "price_1"}) == [
-        "catalog/shop.toml: plans.pro.stripe_price: is the price of packs.large already"
+        "catalog/shop.toml: plans.pro.stripe_price: is already the price of packs.large"
     ]
 
 
 def test_a_problem_is_one_line_whatever_stands_in_the_file(refusal):
-    assert refusal(SHOP.replace('"credit"', '"credit"\n"a\\nb" = 1')) == ["catalog/shop.toml: a\\nb: is not known"]
+    assert refusal(SHOP.replace('"credit"', '"credit"\n"a\\nb" = 1')) == [
+        "catalog/shop.toml: a\\nb: is not a known key"
+    ]
 
 
 def test_two_apps_may_share_a_price_id(load):
@@ -548,7 +550,7 @@ def test_all_problems_of_all_files_are_told_at_once(load):
         "catalog/a.toml: packs.small.units: must be at least 1, got 0",
         "catalog/b.toml: name: is missing",
         "catalog/b.toml: unit: is missing",
-        'catalog/b.toml: nam: is not known; did you mean "name"?',
+        'catalog/b.toml: nam: is not a known key; did you mean "name"?',
     ]
     first = refused.value.extra["problems"][1]
     assert (first.file, first.key, first.reason) == (
@@ -606,14 +608,14 @@ def test_a_file_that_is_no_utf_8_is_refused(refusal):
 
 @pytest.mark.parametrize("name", ["Shop", "my shop", "my_shop", "x" * 65])
 def test_the_name_of_a_file_is_the_apps_and_has_to_be_a_slug(load, name):
-    with pytest.raises(CatalogError, match="the file's name is the app's: a-z, 0-9 and - only"):
+    with pytest.raises(CatalogError, match="the file's name is the app's name: use a-z, 0-9 and - only"):
         load(**{name: SHOP})
 
 
 def test_a_folder_without_apps_is_refused(load, tmp_path):
-    with pytest.raises(CatalogError, match=r"^catalog: is no directory with \*\.toml files in it$"):
+    with pytest.raises(CatalogError, match=r"^catalog: is not a directory with \*\.toml files$"):
         load()
-    with pytest.raises(CatalogError, match="nowhere: is no directory"):
+    with pytest.raises(CatalogError, match="nowhere: is not a directory"):
         catalog.load(tmp_path / "nowhere", {})
 
 

@@ -327,7 +327,7 @@ def test_a_session_that_expired_ends_its_checkout(provider: Provider, now: datet
 
 @pytest.mark.parametrize(
     ("price_minor", "currency", "said"),
-    [(500, "inr", "paypal does not take inr"), (500, "kwd", "paypal does not take kwd"), (0, "usd", "for free")],
+    [(500, "inr", "paypal does not support inr"), (500, "kwd", "paypal does not support kwd"), (0, "usd", "for free")],
 )
 def test_what_paypal_cannot_take_is_refused_without_asking_it(
     price_minor: int, currency: str, said: str, provider: Provider, now: datetime, monkeypatch: pytest.MonkeyPatch

@@ -90,7 +90,7 @@ def test_what_expired_is_taken_by_the_expiry_before_and_after_the_sweep(db, now)
 
 
 def test_the_beginning_of_a_long_history_is_summed_up(db, now, monkeypatch):
-    monkeypatch.setattr(explain, "TOLD_ONE_BY_ONE", 2)
+    monkeypatch.setattr(explain, "LISTED_ENTRIES", 2)
     grant("ada", 100, key="bonus:1", now=now)
     for number in range(5):
         take("ada", 10 + number, key=f"usage:{number}", now=now + number * DAY)

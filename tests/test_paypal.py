@@ -136,7 +136,10 @@ def test_escapes_of_somebody_elses_are_read_over():
     ("custom_id", "reason"),
     [
         (f"checkout=gone&pack={PACK}", "no customer: customer of resource.custom_id (customer=…&pack=…) is empty"),
-        ("customer=a%2Fb&pack=x", "'a/b' in customer of resource.custom_id (customer=…&pack=…) cannot be a customer"),
+        (
+            "customer=a%2Fb&pack=x",
+            "'a/b' in customer of resource.custom_id (customer=…&pack=…) is not a valid customer name",
+        ),
         (f"customer={ADA}", "no pack named: the event has none in resource.custom_id (customer=…&pack=…)"),
         ("order 7", "no customer: resource.custom_id is not of the form customer=…&pack=…"),
     ],

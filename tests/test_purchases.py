@@ -131,7 +131,7 @@ def test_an_event_type_that_is_not_used_is_ignored(now: datetime) -> None:
     ("change", "reason"),
     [
         ({"metadata": {"pack": "starter"}, "client_reference_id": None}, "no customer"),
-        ({"metadata": {"customer": "a/b", "pack": "starter"}}, "cannot be a customer"),
+        ({"metadata": {"customer": "a/b", "pack": "starter"}}, "is not a valid customer name"),
         ({"metadata": {"customer": ADA, "pack": "gone"}}, "no pack 'gone'"),
         ({"metadata": {"customer": ADA}}, "no pack named"),
         ({"id": None, "payment_intent": None}, "malformed"),

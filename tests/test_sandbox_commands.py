@@ -37,7 +37,7 @@ def manage(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
             ("deliver", "twice", "--late-seconds", "5", "--app", "songs"),
             "--late-seconds requires the mode late, got twice",
         ),
-        (("clock", "soon"), 'must be a whole number and one of d, h, m, s, such as "30d"'),
+        (("clock", "soon"), 'must be a whole number followed by d, h, m or s, such as "30d"'),
         (("clock", "-3d"), "the clock cannot move back, got '-3d'"),
         (("clock", "++1d"), "must be a whole number"),
         (("clock", "+0s"), "the clock moves by at least 1s, got '+0s'"),

@@ -172,7 +172,7 @@ def test_a_lot_that_is_closed_with_units_in_it_is_named(books: str) -> None:
 def test_a_lapse_that_no_expiry_posted_is_named(books: str) -> None:
     lot = one("SELECT id FROM lot WHERE lapsed > 0")
     by_hand("UPDATE lot SET lapsed = 4 WHERE id = %s", lot)
-    assert wrong() == {2: [f"lot {lot}: lapsed 4, its expiries took 5"]}
+    assert wrong() == {2: [f"lot {lot}: expired 4, its expiry entries took 5"]}
 
 
 def test_an_allocation_to_no_lot_is_named(books: str) -> None:
@@ -235,11 +235,11 @@ def test_a_debt_that_no_allocation_made_is_named(books: str) -> None:
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ("refunded_minor = 300", "clawed 20, target 30, lapsed 0"),
-        ("refunded_minor = 199", "clawed 20, target 19, lapsed 0"),
-        ("disputed_minor = 100", "clawed 20, target 30, lapsed 0"),
-        ("refunded_minor = 100000", "clawed 20, target 50, lapsed 0"),
-        ("amount_minor = 0", "clawed 20, target 0, lapsed 0"),
+        ("refunded_minor = 300", "clawed back 20, target 30, expired 0"),
+        ("refunded_minor = 199", "clawed back 20, target 19, expired 0"),
+        ("disputed_minor = 100", "clawed back 20, target 30, expired 0"),
+        ("refunded_minor = 100000", "clawed back 20, target 50, expired 0"),
+        ("amount_minor = 0", "clawed back 20, target 0, expired 0"),
         ("units_granted = 51", "of 1 purchases, granted 51"),
         ("entry_id = NULL", "names entry  of 1 purchases"),
         ("entry_id = 0", "names entry 0 of 1 purchases"),
@@ -296,9 +296,9 @@ def test_units_that_lapsed_need_not_be_clawed_back(books: str) -> None:
         ("entry_id = entry_id - 1", "settled at 7 units, entry {before} has -1000"),
         ("customer = 'bo'", "settled at 7 units, entry {entry} has 7"),
         ("external_id = 'r9'", "settled at 7 units, entry {entry} has 7"),
-        ("state = 'refused'", "refused at 7 units, yet entry {entry} has 7"),
-        ("state = 'dead'", "dead at 7 units, yet entry {entry} has 7"),
-        ("units = 0, entry_id = NULL", "settled at 0 units, yet entry {entry} has 7"),
+        ("state = 'refused'", "refused at 7 units, but entry {entry} has 7"),
+        ("state = 'dead'", "dead at 7 units, but entry {entry} has 7"),
+        ("units = 0, entry_id = NULL", "settled at 0 units, but entry {entry} has 7"),
     ],
 )
 def test_a_report_that_its_entry_does_not_bear_out_is_named(books: str, change: str, says: str) -> None:
@@ -313,20 +313,20 @@ def test_a_report_that_its_entry_does_not_bear_out_is_named(books: str, change: 
 def test_a_report_lost_from_the_queue_is_named(books: str) -> None:
     report = one("SELECT report_id FROM usage_queue")
     by_hand("DELETE FROM usage_queue")
-    assert wrong() == {5: [f"usage report {report}: pending and in no queue"]}
+    assert wrong() == {5: [f"usage report {report}: pending but not queued"]}
 
 
 def test_a_settled_report_that_is_still_queued_is_named(books: str) -> None:
     report = one("SELECT report_id FROM usage_queue")
     by_hand("UPDATE usage_report SET state = 'refused' WHERE id = %s", report)
-    assert wrong() == {5: [f"usage report {report}: queued and not pending"]}
+    assert wrong() == {5: [f"usage report {report}: queued but not pending"]}
 
 
 def test_a_report_that_waits_for_too_long_is_named(books: str) -> None:
     report = one("SELECT report_id FROM usage_queue")
     found = wrong(alarm_age=timedelta(minutes=1))
     assert list(found) == [5]
-    assert found[5][0].startswith(f"usage report {report}: waiting since 2026-03-01")
+    assert found[5][0].startswith(f"usage report {report}: pending since 2026-03-01")
 
 
 def test_a_dead_report_may_lie(books: str) -> None:

@@ -1,7 +1,7 @@
-"""What an app of the catalog is made of: packs, rates, plans, the gate of its sessions, alerts.
+"""An app of the catalog: its packs, rates, plans, session rules, alerts and provider accounts.
 
-All of it is frozen: what was sold or charged keeps the terms it was sold at, whatever the file says next.
-Units are whole numbers of the app's unit; prices are minor units of their currency.
+Everything is frozen: what was sold or charged keeps its terms, whatever the file says later. Units are whole numbers of
+the app's unit; prices are in minor units of their currency.
 """
 
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ Period = Literal["period"]
 
 @dataclass(frozen=True, slots=True)
 class Pack:
-    """Units sold once. They lapse `expires_after` their posting; None: never."""
+    """Units sold once. They expire `expires_after` their posting (None: never)."""
 
     key: str
     units: int
@@ -33,10 +33,10 @@ class Pack:
     stripe_price: str | None = None
 
     def public(self) -> dict[str, Any]:
-        """The pack as buyers may see it."""
+        """The fields of the pack that buyers may see, as JSON."""
         return {
             **_offer(self.units, self.price_minor, self.currency),
-            "expires_after": _written(self.expires_after),
+            "expires_after": _lifetime(self.expires_after),
             "requires_tier": self.requires_tier,
             "refundable": self.refundable,
         }
@@ -44,9 +44,9 @@ class Pack:
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """What use costs: `units` for every `per` of `measure`, and at least `minimum`.
+    """The price of usage: `units` for each `per` of `measure`, and at least `minimum` units.
 
-    `cost` is what one `per` costs the app itself, in major units of `cost_currency`.
+    `cost`: what one `per` costs the app itself, in major units of `cost_currency`.
     """
 
     key: str
@@ -58,22 +58,23 @@ class Rate:
     cost_currency: str | None = None
 
     def price(self, quantity: int) -> int:
-        """max(minimum, ceil(quantity x units / per)): exact integers, rounded up once.
+        """The units for a quantity: max(minimum, ceil(quantity x units / per)), in exact integers, rounded up once.
 
-        Raises ValueError for a negative quantity.
+        Raises:
+            ValueError: the quantity is negative.
         """
         if quantity < 0:
             raise ValueError(f"quantity must be at least 0, got {quantity}")
         return max(self.minimum, -(-quantity * self.units // self.per))
 
     def public(self) -> dict[str, Any]:
-        """The rate as customers may see it; what it costs the app is not for them."""
+        """The fields of the rate that customers may see, as JSON: all but the app's cost."""
         return {"units": self.units, "per": self.per, "measure": self.measure, "minimum": self.minimum}
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Units granted in each monthly cycle. They lapse with it ("period"), after a time, or never (None)."""
+    """Units granted in each monthly cycle. They expire with the cycle ("period"), after a time, or never (None)."""
 
     key: str
     units: int
@@ -85,10 +86,10 @@ class Plan:
     stripe_price: str | None = None
 
     def public(self) -> dict[str, Any]:
-        """The plan as buyers may see it."""
+        """The fields of the plan that buyers may see, as JSON."""
         return {
             **_offer(self.units, self.price_minor, self.currency),
-            "expires_after": _written(self.expires_after),
+            "expires_after": _lifetime(self.expires_after),
             "tier": self.tier,
             "activation_key": self.activation_key,
         }
@@ -96,7 +97,10 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Sessions:
-    """The gate. Exactly one of `rate` (metered at the end) and `charge` (units taken at the start) is set."""
+    """The rules of an app's sessions. Exactly one of `rate` (metered at the end) and `charge` (at the start) is set.
+
+    `charge`, `minimum_balance`: units. `reserve`: how long a session the hold at its start covers.
+    """
 
     rate: str | None
     charge: int | None
@@ -113,7 +117,10 @@ class Sessions:
 
 @dataclass(frozen=True, slots=True)
 class Alerts:
-    """When a customer's balance is worth a word: on falling to each of `low_balance`, highest first."""
+    """When to emit alerts: when a balance falls to one of `low_balance` (highest first), and before a lot expires.
+
+    `expiring_within`: how long before the expiry.
+    """
 
     low_balance: tuple[int, ...] = ()
     expiring_within: timedelta = timedelta(days=3)
@@ -121,7 +128,7 @@ class Alerts:
 
 @dataclass(frozen=True, slots=True)
 class StripeAccount:
-    """The app's own Stripe account. What is None or empty comes from the settings."""
+    """The app's own Stripe account. Fields that are None or empty come from the settings."""
 
     secret_key: str | None = field(default=None, repr=False)
     webhook_secrets: tuple[str, ...] = field(default=(), repr=False)
@@ -129,7 +136,7 @@ class StripeAccount:
 
 @dataclass(frozen=True, slots=True)
 class PayPalAccount:
-    """The app's own PayPal account. What is None comes from the settings."""
+    """The app's own PayPal account. Fields that are None come from the settings."""
 
     client_id: str | None = field(default=None, repr=False)
     client_secret: str | None = field(default=None, repr=False)
@@ -139,7 +146,7 @@ class PayPalAccount:
 
 @dataclass(frozen=True, slots=True)
 class App:
-    """One app: everything its file declares. `slug` is the name of the file and of the app in every table."""
+    """An app as its file declares it. `slug`: the file's name, which identifies the app in every table."""
 
     slug: str
     name: str
@@ -157,15 +164,15 @@ class App:
     paypal: PayPalAccount
 
     def pack_by_stripe_price(self, price_id: str) -> Pack | None:
-        """The pack that Stripe knows by this price id."""
+        """The pack that is sold under this Stripe price id, or None."""
         return next((pack for pack in self.packs.values() if pack.stripe_price == price_id), None)
 
     def plan_by_stripe_price(self, price_id: str) -> Plan | None:
-        """The plan that Stripe knows by this price id."""
+        """The plan that is sold under this Stripe price id, or None."""
         return next((plan for plan in self.plans.values() if plan.stripe_price == price_id), None)
 
     def public(self) -> dict[str, Any]:
-        """The body of GET /v1/catalog: prices and terms, no secret, no cost, ready for JSON."""
+        """The body of GET /v1/catalog as JSON: prices and terms, without secrets and costs."""
         return {
             "app": self.slug,
             "name": self.name,
@@ -181,5 +188,5 @@ def _offer(units: int, price_minor: int, currency: str) -> dict[str, Any]:
     return {"units": units, "price": money.as_json(price_minor, currency), "price_per_unit": per_unit}
 
 
-def _written(lifetime: timedelta | Period | None) -> str | None:
+def _lifetime(lifetime: timedelta | Period | None) -> str | None:
     return durations.write(lifetime) if isinstance(lifetime, timedelta) else lifetime

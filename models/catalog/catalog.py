@@ -1,4 +1,4 @@
-"""The catalog: every app that `<catalog directory>/<app>.toml` declares, loaded and judged once at start."""
+"""The catalog: every app that `<catalog directory>/<app>.toml` declares, loaded and validated once at start."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -32,10 +32,7 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Catalog:
-    """The apps by slug. Iterating gives the apps themselves, in the order of their slugs.
-
-    `catalog[slug]` raises UnknownApp where there is none.
-    """
+    """The apps by slug. Iteration yields the apps, sorted by slug. `catalog[slug]` raises UnknownApp."""
 
     apps: Mapping[str, App]
 
@@ -56,15 +53,16 @@ class Catalog:
 
 
 def load(directory: Path, environ: Mapping[str, str]) -> Catalog:
-    """Read every `*.toml` of `directory`; `environ` is where "env:NAME" is looked up.
+    """The catalog of all `*.toml` files in `directory`. Values "env:NAME" are looked up in `environ`.
 
-    Raises CatalogError with every problem of every file: str() has one a line, `extra["problems"]` the parts.
+    Raises:
+        CatalogError: every problem of every file, one per line in str(), as a tuple in `extra["problems"]`.
     """
     problems: list[Problem] = []
     files = sorted(directory.glob("[!.]*.toml"))
     if not files:
-        problems.append(Problem(_shown(directory), "", "is no directory with *.toml files in it"))
-    apps = [read_app(file, _shown(file), environ, problems) for file in files]
+        problems.append(Problem(_display_path(directory), "", "is not a directory with *.toml files"))
+    apps = [read_app(file, _display_path(file), environ, problems) for file in files]
     if problems:
         raise CatalogError("\n".join(map(str, problems)), problems=tuple(problems))
     return Catalog(MappingProxyType({app.slug: app for app in apps if app}))
@@ -84,12 +82,12 @@ def current() -> Catalog:
 
 
 def use(catalog: Catalog | None) -> None:
-    """Make `catalog` the one of this process; None makes the next `current` load it again."""
+    """Set the catalog of this process. None: the next call of `current` loads it again."""
     global _current
     _current = catalog
 
 
-def _shown(path: Path) -> str:
-    """The path as one would type it here."""
-    here = Path.cwd()
-    return str(path.relative_to(here) if path.is_relative_to(here) else path)
+def _display_path(path: Path) -> str:
+    """The path for messages: relative to the working directory if it is inside it."""
+    cwd = Path.cwd()
+    return str(path.relative_to(cwd) if path.is_relative_to(cwd) else path)

@@ -1,4 +1,4 @@
-"""One file of the catalog, read into an App."""
+"""Reads one file of the catalog into an App."""
 
 import re
 import sys
@@ -25,13 +25,13 @@ _SLUG = re.compile(r"[a-z0-9-]{1,64}")
 
 
 def read_app(file: Path, shown: str, environ: Environ, problems: list[Problem]) -> App | None:
-    """The app that `file` declares; None, and the reasons added to `problems`, where it cannot stand.
+    """The app that `file` declares, or None if it has problems, which are added to `problems`.
 
-    `shown` is what the problems call the file.
+    `shown`: the file's name in the problems.
     """
     before = len(problems)
     if _SLUG.fullmatch(file.stem) is None:
-        rule = "the file's name is the app's: a-z, 0-9 and - only, at most 64 characters"
+        rule = "the file's name is the app's name: use a-z, 0-9 and - only, at most 64 characters"
         problems.append(Problem(shown, "", rule))
     values = _parse(file, shown, problems)
     if values is None:
@@ -42,33 +42,33 @@ def read_app(file: Path, shown: str, environ: Environ, problems: list[Problem]) 
 
 def _parse(file: Path, shown: str, problems: list[Problem]) -> dict[str, Any] | None:
     try:
-        written = file.read_text("utf-8-sig")
+        content = file.read_text("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         problems.append(Problem(shown, "", f"cannot be read: {error}"))
         return None
     try:
-        # Decimal keeps a float as it was written, for the error that refuses it.
-        return tomllib.loads(written, parse_float=Decimal)
+        # Decimal keeps a float as it was written, for the message of the error that refuses it.
+        return tomllib.loads(content, parse_float=Decimal)
     except (ValueError, ArithmeticError, RecursionError) as error:
-        # Beside bad TOML: a number of thousands of digits, tables nested by the hundred.
-        problems.append(_syntax_problem(shown, str(error), written))
+        # Besides bad TOML: a number with thousands of digits, hundreds of nested tables.
+        problems.append(_syntax_problem(shown, str(error), content))
         return None
 
 
-def _syntax_problem(shown: str, message: str, written: str) -> Problem:
-    """The parser says "... (at line 3, column 5)" or "... (at end of document)"."""
-    what, _, where = message.rpartition(" (at ")
-    named = re.match(r"line (\d+)", where)
-    line = int(named[1]) if named else len(written.splitlines())
-    return Problem(f"{shown}:{line}", "", f"is not valid TOML: {what or message}")
+def _syntax_problem(shown: str, message: str, content: str) -> Problem:
+    """The problem with its line. Messages of the parser end in "(at line 3, column 5)" or "(at end of document)"."""
+    reason, _, position = message.rpartition(" (at ")
+    match = re.match(r"line (\d+)", position)
+    line = int(match[1]) if match else len(content.splitlines())
+    return Problem(f"{shown}:{line}", "", f"is not valid TOML: {reason or message}")
 
 
 def _app(slug: str, root: Table, environ: Environ) -> App:
     provider: Provider = root.optional("provider", one_of(get_args(Provider)), "stripe")
     burn_order, on_shortfall = sections.burn(root.table("burn"))
     rates = _entries(root, "rates", sections.rate)
-    gate = root.table("sessions")
-    has_gate = "sessions" in root.values and root.sound("sessions")
+    sessions = root.table("sessions")
+    has_sessions = "sessions" in root.values and root.sound("sessions")
     app = App(
         slug=slug,
         name=root.required("name", text()),
@@ -79,7 +79,7 @@ def _app(slug: str, root: Table, environ: Environ) -> App:
         packs=_entries(root, "packs", lambda key, table: sections.pack(key, table, provider, environ)),
         rates=rates,
         plans=_entries(root, "plans", lambda key, table: sections.plan(key, table, provider, environ)),
-        sessions=sections.sessions(gate, rates) if has_gate else None,
+        sessions=sections.sessions(sessions, rates) if has_sessions else None,
         alerts=sections.alerts(root.table("alerts")),
         refund_grace=sections.refund_grace(root.table("refunds")),
         stripe=sections.stripe_account(root.table("stripe"), environ),
@@ -95,10 +95,10 @@ def _entries(root: Table, key: str, read: Callable[[str, Table], T]) -> Mapping[
 
 
 def _refuse_shared_prices(app: App, root: Table) -> None:
-    """A price id tells what was bought, so it may stand for one thing only."""
+    """Refuse a Stripe price id that two packs or plans share: it must identify what was bought."""
     prices = {f"packs.{pack.key}": pack.stripe_price for pack in app.packs.values()}
     prices.update({f"plans.{plan.key}": plan.stripe_price for plan in app.plans.values()})
     sold_as: dict[str, str] = {}
-    for place, price_id in prices.items():
-        if price_id and sold_as.setdefault(price_id, place) != place:
-            root.refuse(f"{place}.stripe_price", f"is the price of {sold_as[price_id]} already")
+    for path, price_id in prices.items():
+        if price_id and sold_as.setdefault(price_id, path) != path:
+            root.refuse(f"{path}.stripe_price", f"is already the price of {sold_as[price_id]}")

@@ -1,4 +1,4 @@
-"""Kinds of the catalog's own: keys, money, price ids, secrets, lifetimes."""
+"""Kinds that only the catalog has: keys, money, price ids, secrets, lifetimes. See `toml_kinds`."""
 
 import re
 from collections.abc import Mapping
@@ -26,22 +26,22 @@ _FROM_ENVIRON = re.compile(r"env:([A-Za-z_][A-Za-z0-9_]*)")
 
 
 def entry_key(value: object) -> str:
-    """A kind: the key of a pack, rate or plan."""
+    """Kind: the key of a pack, rate or plan."""
     key = string(value)
     if _KEY.fullmatch(key) is None:
-        raise ValueError("a key is 1 to 64 of a-z, 0-9, _ and -, and starts with a letter or digit")
+        raise ValueError("a key has 1 to 64 characters of a-z, 0-9, _ and -, and starts with a letter or digit")
     return key
 
 
 def decimal_text(value: object) -> str:
-    """A kind: an amount of money, in quotes, so that no float ever holds it."""
+    """Kind: an amount of money in quotes, so that it is never a float."""
     if isinstance(value, (int, Decimal)) and not isinstance(value, bool):
         raise ValueError(f'must be in quotes, "{value}": a number without them cannot hold money exactly')
     return string(value)
 
 
 def cost(value: object) -> Decimal:
-    """A kind: what one `per` costs, exact, in major units and as finely as needed."""
+    """Kind: the cost of one `per`, in major units with up to 12 decimals."""
     amount = decimal_text(value)
     if _COST.fullmatch(amount) is None:
         raise ValueError(f'must be a plain decimal such as "0.064", got {describe(amount)}')
@@ -49,7 +49,7 @@ def cost(value: object) -> Decimal:
 
 
 def currency_code(value: object) -> str:
-    """A kind: an ISO 4217 currency in lower case."""
+    """Kind: an ISO 4217 currency code in lower case."""
     code = string(value)
     if code not in money.CURRENCIES:
         hint = f'; did you mean "{code.lower()}"?' if code.lower() in money.CURRENCIES else ""
@@ -58,57 +58,57 @@ def currency_code(value: object) -> str:
 
 
 def lifetime(value: object) -> timedelta | Period:
-    """A kind: a duration, or "period" for units that lapse with their cycle."""
+    """Kind: a duration, or "period" for units that expire with their cycle."""
     return "period" if value == "period" else duration()(value)
 
 
 def falling_balances(value: object) -> tuple[int, ...]:
-    """A kind: balances to tell of, from the highest down."""
+    """Kind: alert thresholds, in strictly decreasing order."""
     if not isinstance(value, list) or len(value) > MOST_LOW_BALANCES:
         raise ValueError(f"must be a list of at most {MOST_LOW_BALANCES} balances, got {describe(value)}")
     balances = tuple(map(whole(0, MOST_UNITS), value))
     if any(lower >= higher for higher, lower in pairwise(balances)):
-        raise ValueError(f"must fall from each balance to the next, got {list(balances)}")
+        raise ValueError(f"must decrease from each balance to the next, got {list(balances)}")
     return balances
 
 
 def price_id(environ: Environ) -> Kind[str | None]:
-    """A kind: a provider's price id, or "env:NAME", which is None where NAME is not set."""
+    """Kind: a provider's price id, or "env:NAME", which is None if NAME is not set."""
 
     def read(value: object) -> str | None:
-        written = text()(value)
-        if not written.startswith("env:"):
-            return written
-        return _lookup(environ, _variable(written))
+        given = text()(value)
+        if not given.startswith("env:"):
+            return given
+        return _lookup(environ, _variable(given))
 
     return read
 
 
 def secret(environ: Environ) -> Kind[str]:
-    """A kind: "env:NAME" and nothing else: a secret in the catalog would end up in git."""
+    """Kind: "env:NAME" only, because a secret written in the catalog would end up in git."""
 
     def read(value: object) -> str:
         name = _variable(string(value))
-        held = _lookup(environ, name)
-        # No falling back to the settings: they may be another account's.
-        if held is None:
+        found = _lookup(environ, name)
+        # The settings are not a fallback: they may belong to another account.
+        if found is None:
             raise ValueError(f"the environment variable {name} is not set")
-        return held
+        return found
 
     return read
 
 
-def _variable(written: str) -> str:
-    """The NAME of "env:NAME". The error leaves out what was written: it may be a secret."""
-    match = _FROM_ENVIRON.fullmatch(written)
+def _variable(reference: str) -> str:
+    """The NAME of "env:NAME". The error does not quote the value, which may be a secret."""
+    match = _FROM_ENVIRON.fullmatch(reference)
     if match is None:
         raise ValueError('must be "env:NAME", the environment variable that holds it')
     return match[1]
 
 
 def _lookup(environ: Environ, name: str) -> str | None:
-    if held := environ.get(name, "").strip():
-        return held
+    if found := environ.get(name, "").strip():
+        return found
     file = environ.get(f"{name}_FILE")
     if not file:
         return None

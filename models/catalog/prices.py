@@ -1,4 +1,4 @@
-"""Whether what somebody offered or paid is the price: an order made in a browser says what its maker wrote there."""
+"""Checks an amount against the price of a pack. An order that was created in a browser may name any amount."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from models.catalog.apps import Pack
 
 
 def fault(pack: Pack, quantity: int, amount_minor: int, currency: str) -> str | None:
-    """What the pack costs, in words, where the amount is less than that or of another currency; None where it is not.
+    """A description of the price if the amount is lower or in another currency, else None.
 
-    Amounts of two currencies are never compared: nobody said what one is worth in the other.
+    Amounts in two currencies are never compared: the catalog has no exchange rates.
     """
     cost_minor = pack.price_minor * quantity
     if currency == pack.currency and amount_minor >= cost_minor:

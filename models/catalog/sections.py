@@ -1,6 +1,6 @@
-"""The sections of an app's file: what each key may hold, and what must fit together.
+"""The sections of an app's file: the kind of each key, and the rules between keys.
 
-A function a section. Each reads one table, leaves no key of it unjudged, and returns its part of the App.
+One function per section: it reads one table, refuses unknown keys and returns its part of the App.
 """
 
 from collections.abc import Mapping
@@ -112,38 +112,38 @@ def sessions(table: Table, rates: Mapping[str, Rate]) -> Sessions:
     )
     table.close()
     if table.sound("rate", "charge", "minimum_balance"):
-        _judge_sessions(table, sessions, rates)
+        _check_sessions(table, sessions, rates)
     return sessions
 
 
-def _judge_sessions(table: Table, sessions: Sessions, rates: Mapping[str, Rate]) -> None:
+def _check_sessions(table: Table, sessions: Sessions, rates: Mapping[str, Rate]) -> None:
     if (sessions.rate is None) == (sessions.charge is None):
         table.refuse("", "needs either rate (metered at the end) or charge (units taken at the start)")
     elif sessions.charge is None:
-        _judge_metered(table, sessions, rates)
+        _check_metered(table, sessions, rates)
     elif "reserve" in table.values:
-        table.refuse("reserve", "is for sessions with a rate; a charge is taken at the start")
+        table.refuse("reserve", "is only for sessions with a rate; a charge is taken at the start")
     elif sessions.minimum_balance < sessions.charge:
         table.refuse("minimum_balance", f"must be at least the charge, {sessions.charge}")
 
 
-def _judge_metered(table: Table, sessions: Sessions, rates: Mapping[str, Rate]) -> None:
+def _check_metered(table: Table, sessions: Sessions, rates: Mapping[str, Rate]) -> None:
     rate = sessions.rate
     metered_by = rates.get(rate or "")
     if metered_by is None:
         table.refuse("rate", f'there is no rate "{rate}"; rates: {", ".join(rates) or "none"}')
     elif metered_by.measure not in ("second", REFUSED):
-        table.refuse("rate", f'must have the measure "second", and "{rate}" has "{metered_by.measure}"')
+        table.refuse("rate", f'must have the measure "second", but "{rate}" has "{metered_by.measure}"')
     elif sessions.minimum_balance < (least := _first_second(rate, rates)):
-        table.refuse("minimum_balance", f"must be at least {least}, what the first second costs")
+        table.refuse("minimum_balance", f"must be at least {least}, the price of the first second")
 
 
 def _first_second(rate: str | None, rates: Mapping[str, Rate]) -> int:
-    """What a session costs that lasts at all. Who has less would be at the end of the balance at the start."""
+    """The price of the shortest session, at least 1 unit. With less, the balance would not suffice from the start."""
     metered_by = rates.get(rate or "")
     try:
         return max(1, metered_by.price(1)) if metered_by else 1
-    except (TypeError, ZeroDivisionError):  # a number of the rate was refused
+    except (TypeError, ZeroDivisionError):  # a value of the rate was refused
         return 1
 
 
@@ -173,7 +173,7 @@ def refund_grace(table: Table) -> timedelta:
 
 
 def stripe_account(table: Table, environ: Environ) -> StripeAccount:
-    """[stripe]; several webhook secrets, comma-separated, while one replaces another."""
+    """[stripe]. `webhook_secret` may hold several secrets, comma-separated, while one replaces another."""
     webhook_secrets = table.optional("webhook_secret", secret(environ), None) or ""
     account = StripeAccount(
         secret_key=table.optional("secret_key", secret(environ), None),
@@ -196,7 +196,7 @@ def paypal_account(table: Table, environ: Environ) -> PayPalAccount:
 
 
 def price(table: Table, provider: Provider) -> tuple[int, str]:
-    """`price` and `currency` of a pack or plan, as minor units and currency."""
+    """`price` and `currency` of a pack or plan. Returns (minor units, currency)."""
     amount, currency = table.required("price", decimal_text), table.required("currency", currency_code)
     if not table.sound("price", "currency"):
         return 0, ""

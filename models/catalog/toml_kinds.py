@@ -1,6 +1,6 @@
-"""Kinds: functions that turn one TOML value into ours, or raise ValueError with the reason.
+"""Kinds: functions that validate and convert one TOML value, or raise ValueError with the reason.
 
-These are the plain ones; a kind that knows the business is beside what it reads.
+These are the general ones; those of the catalog are in `kinds`.
 """
 
 from collections.abc import Callable
@@ -15,7 +15,7 @@ Kind = Callable[[object], T]
 
 
 def whole(minimum: int, maximum: int) -> Kind[int]:
-    """A kind: whole numbers from `minimum` to `maximum`, both included."""
+    """Kind: a whole number from `minimum` to `maximum`, both included."""
 
     def read(value: object) -> int:
         if not isinstance(value, int) or isinstance(value, bool):
@@ -30,7 +30,7 @@ def whole(minimum: int, maximum: int) -> Kind[int]:
 
 
 def text(longest: int = 120) -> Kind[str]:
-    """A kind: one line of text, not empty, at most `longest` characters."""
+    """Kind: one line of text, not empty, at most `longest` characters."""
 
     def read(value: object) -> str:
         line = string(value)
@@ -46,7 +46,7 @@ def text(longest: int = 120) -> Kind[str]:
 
 
 def one_of(choices: tuple[T, ...]) -> Kind[T]:
-    """A kind: one of a few words."""
+    """Kind: one of the choices."""
 
     def read(value: object) -> T:
         for choice in choices:
@@ -58,19 +58,19 @@ def one_of(choices: tuple[T, ...]) -> Kind[T]:
 
 
 def flag(value: object) -> bool:
-    """A kind: true or false."""
+    """Kind: true or false."""
     if not isinstance(value, bool):
         raise ValueError(f"must be true or false, got {describe(value)}")
     return value
 
 
 def duration(minimum: timedelta = timedelta(seconds=1)) -> Kind[timedelta]:
-    """A kind: a duration such as "30d", at least `minimum`."""
+    """Kind: a duration such as "30d", at least `minimum`."""
 
     def read(value: object) -> timedelta:
-        written = string(value)
+        given = string(value)
         try:
-            length = durations.parse(written)
+            length = durations.parse(given)
         except ValueError as refusal:
             raise ValueError(f"{refusal}, got {describe(value)}") from None
         if length < minimum:
@@ -81,7 +81,7 @@ def duration(minimum: timedelta = timedelta(seconds=1)) -> Kind[timedelta]:
 
 
 def describe(value: object) -> str:
-    """A TOML value as an error names it: 12, "twelve", true, a list, a table, a date."""
+    """A TOML value as error messages show it: 12, "twelve", true, a list, a table, a date or time."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str):
@@ -94,14 +94,14 @@ def describe(value: object) -> str:
 
 
 def string(value: object) -> str:
-    """A kind: any text."""
+    """Kind: any text."""
     if not isinstance(value, str):
         raise ValueError(f"must be text in quotes, got {describe(value)}")
     return value
 
 
 def mapping(value: object) -> dict[str, Any]:
-    """A kind: a table."""
+    """Kind: a table."""
     if not isinstance(value, dict):
         raise ValueError(f"must be a table, got {describe(value)}")
     return value

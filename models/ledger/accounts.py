@@ -1,4 +1,4 @@
-"""Accounts: one customer of one app. Balances are written by the ledger alone; here they only come to be."""
+"""Accounts: one per customer of an app. This module creates them; only `post` writes balances."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from datetime import datetime
 from models.database import Connection
 from models.errors import Unprocessable
 
-# The next step where nobody can tell whose payment it is.
-BY_HAND = "refund the payment, or give its units by hand (POST /v1/adjustments)"
-# Why a payment that says not how many were sold is nothing without a promise of ours.
+# The next step for an operator when the customer of a payment cannot be determined.
+BY_HAND = "refund the payment, or credit the units manually (POST /v1/adjustments)"
+# The next step when a payment alone does not say which pack, or how many, were sold.
 NOT_ALONE = (
-    "its checkout session or its invoice credits it, where it has one; what was sold without either has to be given by"
-    " hand (POST /v1/adjustments)"
+    "if it was paid through a checkout session or an invoice, that event credits it; otherwise credit it manually"
+    " (POST /v1/adjustments)"
 )
 # No slash or backslash, no control character, no lone surrogate.
 _NAME = re.compile(r"[^/\\\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,120}")
 
 
 def ensure(conn: Connection, app: str, customer: str, *, now: datetime) -> int:
-    """The id of the customer's account, which is made if it is missing."""
+    """The id of the customer's account, which is created if it does not exist."""
     conn.execute(
         "INSERT INTO account (app, customer, created_at, updated_at) VALUES (%s, %s, %s, %s) ON CONFLICT DO NOTHING",
         [app, customer, now, now],
@@ -38,20 +38,21 @@ def customer_of(conn: Connection, account_id: int) -> str:
 
 
 def is_name(text: str) -> bool:
-    """Whether the text may be a customer, or a client's id: 1 to 120 characters, none that would break a path."""
+    """Whether the text is a valid customer name or client id: 1 to 120 characters, none that would break a URL path."""
     return _NAME.fullmatch(text) is not None and text not in (".", "..")
 
 
 def known(customer: str | None, where: str) -> str:
-    """The customer that an event names.
+    """The customer that an event names, validated. `where`: the provider's field, for the error message.
 
     Raises:
-        Unprocessable: it names none, or one that cannot be; `where` says where it was looked for.
+        Unprocessable: the event names no customer, or one that is not a valid name.
     """
     if not customer:
         raise Unprocessable(f"no customer: {where} is empty; {BY_HAND}")
     if not is_name(customer):
         raise Unprocessable(
-            f"{customer[:200]!r} in {where} cannot be a customer: 1 to 120 characters without / and \\; {BY_HAND}"
+            f"{customer[:200]!r} in {where} is not a valid customer name: use 1 to 120 characters without / and \\;"
+            f" {BY_HAND}"
         )
     return customer

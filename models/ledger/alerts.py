@@ -1,9 +1,9 @@
-"""Alerts: what a planned batch is worth telling of. Pure, and next to free where there is nothing to tell.
+"""Balance alerts derived from a planned batch. Pure functions; near-zero cost when nothing crosses a threshold.
 
-A balance is told of once for each threshold that an entry brings it down to or below; up and down again is told again.
-A fall that the same batch makes good is not told: when a plan renews, the old cycle's units lapse and the new one's
-come in one commit, and nobody ever had too little. Balances are the ledger's own, in which an expired lot counts until
-its expiry is posted.
+An entry that lowers a balance to a threshold or below emits one event per threshold crossed; after a rise above it, the
+next crossing emits another. A fall that the same batch compensates emits nothing: when a plan renews, the old cycle's
+units expire and the new cycle's units are granted in one commit, so the customer never has too few. Balances are book
+balances, in which an expired lot counts until its expiry is posted.
 """
 
 from __future__ import annotations
@@ -13,24 +13,27 @@ from models.planning.state import Entry, Plan
 
 
 def messages(plan: Plan) -> list[Message]:
-    """What to tell of the plan's entries, in their order."""
-    told: list[Message] = []
-    # Only what lapses, freezes or moves its expiry alters a lot: without that there is no expiry to look for.
+    """The events to emit for the plan's entries, in their order."""
+    emitted: list[Message] = []
+    # An expiry always alters its lot: without altered lots there is no expiry entry to look for.
     lots = {entry_id: lot_id for entry_id, lot_id, _ in plan.allocations} if plan.altered_lots else None
     for entry in plan.entries:
         thresholds = entry.account.policy.low_balance
         if thresholds and entry.amount < 0 and entry.balance_before + entry.amount <= thresholds[0]:
-            told += _crossings(entry, thresholds)
+            emitted += _crossings(entry, thresholds)
         if lots is not None and entry.type == "expiry":
-            told.append(_expired(entry, lots[entry.id]))
-    return told
+            emitted.append(_expired(entry, lots[entry.id]))
+    return emitted
 
 
 def _crossings(entry: Entry, thresholds: tuple[int, ...]) -> list[Message]:
-    """One message for each threshold with before > threshold >= after, the highest first."""
+    """One message per threshold with before > threshold >= after, highest first.
+
+    `after` is the balance after the entry or at the end of the batch, whichever is higher.
+    """
     before, after = entry.balance_before, entry.balance_before + entry.amount
-    at_the_end = max(after, entry.account.balance)
-    return [_low(entry, threshold, after) for threshold in thresholds if before > threshold >= at_the_end]
+    lasting = max(after, entry.account.balance)
+    return [_low(entry, threshold, after) for threshold in thresholds if before > threshold >= lasting]
 
 
 def _low(entry: Entry, threshold: int, balance: int) -> Message:

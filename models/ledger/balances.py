@@ -1,7 +1,8 @@
-"""What a customer sees of an account: the balance, what of it is available, and the lots that make it up.
+"""Balances as customers see them: the balance, the available part, and the lots that make it up.
 
-`balance` is what remains in lots that are not past their expiry + all that is held - the debt. `available` is what
-remains in such lots that are not frozen - the debt, and never below 0. What has expired is gone at once, swept or not.
+`balance` = units that remain in lots that have not expired + held units - debt. `available` = units that remain in lots
+that have neither expired nor are frozen - debt, at least 0. A lot stops counting at its expiry, even if the expiry is
+not posted yet.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ Row = tuple[Any, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class LotSeen:
-    """A lot as it stood at some time. `expires_at` is `NEVER` for one that does not expire."""
+class LotSnapshot:
+    """The state of a lot at some time. `expires_at`: `NEVER` if it does not expire."""
 
     id: int
     source: str
@@ -34,7 +35,7 @@ class LotSeen:
     expires_at: datetime
 
 
-# A row a lot; one row without a lot for an account that has none.
+# One row per open lot; for an account without open lots, one row whose lot columns are null.
 CURRENT = """
 SELECT a.held, a.debt, a.updated_at, l.id, l.source, l.granted, l.remaining, l.held, l.frozen, l.priority,
        l.effective_at, l.expires_at
@@ -42,7 +43,7 @@ FROM account a LEFT JOIN lot l ON l.account_id = a.id AND l.open
 WHERE a.app = %s AND a.customer = %s
 """
 
-# The present, less what the entries after that time did, so that the cost is that of what happened since.
+# The current state minus the entries after that time, so the cost grows with the entries since then only.
 AS_OF = """
 WITH owner AS (
     SELECT id, debt, created_at FROM account
@@ -75,14 +76,14 @@ LEFT JOIN held h ON h.lot_id = l.id
 
 
 def current(app: App, customer: str, *, now: datetime) -> dict[str, Any]:
-    """The balance as it is. A customer that Scrip does not know has zeros."""
+    """The current balance as JSON. All zeros for an unknown customer."""
     return _to_json(app, customer, database.read(CURRENT, [app.slug, customer]), now)
 
 
 def as_of(app: App, customer: str, at: datetime, *, now: datetime) -> dict[str, Any]:
-    """The balance as it was at `at`, told from entries, allocations and holds.
+    """The balance at the time `at` as JSON, computed from entries, allocations and holds.
 
-    A freeze leaves no entry: `available` takes a lot that is frozen now as frozen then.
+    Freezing writes no entry, so `available` treats a lot that is frozen now as frozen then.
 
     Raises:
         Invalid: `at` is in the future.
@@ -94,7 +95,7 @@ def as_of(app: App, customer: str, at: datetime, *, now: datetime) -> dict[str, 
 
 
 def available(app: App, customer: str, *, now: datetime) -> int:
-    """How many units the customer can spend at `now`."""
+    """The units that the customer can spend at `now`; 0 for an unknown customer."""
     rows = database.read(CURRENT, [app.slug, customer])
     return _available(_lots(app, rows), rows[0][1] if rows else 0, now)
 
@@ -116,23 +117,23 @@ def _to_json(app: App, customer: str, rows: Sequence[Row], at: datetime) -> dict
     }
 
 
-def _lots(app: App, rows: Sequence[Row]) -> list[LotSeen]:
+def _lots(app: App, rows: Sequence[Row]) -> list[LotSnapshot]:
     """The account's lots in the app's burn order."""
     order: Callable[[Any], Any] = BURN_ORDERS[app.burn_order]
-    lots = [LotSeen(*(*row[3:11], row[11] or NEVER)) for row in rows if row[3] is not None]
+    lots = [LotSnapshot(*(*row[3:11], row[11] or NEVER)) for row in rows if row[3] is not None]
     return sorted(lots, key=order)
 
 
-def _available(lots: Sequence[LotSeen], debt: int, at: datetime) -> int:
+def _available(lots: Sequence[LotSnapshot], debt: int, at: datetime) -> int:
     return max(0, sum(_units(lot, at) for lot in lots if not lot.frozen) - debt)
 
 
-def _units(lot: LotSeen, at: datetime) -> int:
-    """What counts of the unheld rest: nothing once the lot is past its expiry."""
+def _units(lot: LotSnapshot, at: datetime) -> int:
+    """The units of the lot that count, apart from held ones: none after its expiry."""
     return lot.remaining if lot.expires_at > at else 0
 
 
-def _lot(lot: LotSeen, at: datetime) -> dict[str, Any]:
+def _lot(lot: LotSnapshot, at: datetime) -> dict[str, Any]:
     return {
         "id": lot.id,
         "source": lot.source,
@@ -144,8 +145,8 @@ def _lot(lot: LotSeen, at: datetime) -> dict[str, Any]:
     }
 
 
-def _expiring_next(lots: Sequence[LotSeen], at: datetime) -> dict[str, Any] | None:
-    """The units that lapse at the next expiry, unless they are used before."""
+def _expiring_next(lots: Sequence[LotSnapshot], at: datetime) -> dict[str, Any] | None:
+    """The next expiry and the units that expire then unless they are spent before; None if no lot expires."""
     times = [lot.expires_at for lot in lots if lot.expires_at != NEVER and _units(lot, at)]
     if not times:
         return None

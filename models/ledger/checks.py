@@ -1,7 +1,7 @@
-"""What `verify` asks the database: each invariant's name, what it counts, the statements that find failures.
+"""The SQL of `verify`: for each invariant its name, the rows that it counts, and the statements that find failures.
 
-A statement yields one text a failure. `{lot}` and the like stand for the table, or for its part of one app.
-Foreign keys are left off the hot tables, so rows that name nothing are found here: hence the full joins.
+A statement returns one text per failure. Placeholders such as `{lot}` stand for the table, or for its rows of one app.
+Hot tables have no foreign keys, so the statements also find rows whose references do not exist: hence the full joins.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ FULL JOIN (
 WHERE l.id IS NULL OR l.remaining < 0 OR l.held < 0 OR l.remaining + l.held <> coalesce(x.units, 0)
    OR l.open <> (l.remaining + l.held > 0)
 """
-LAPSED = """
-SELECT format('lot %%s: lapsed %%s, its expiries took %%s', coalesce(l.id, x.lot_id), l.lapsed, x.units)
+EXPIRED = """
+SELECT format('lot %%s: expired %%s, its expiry entries took %%s', coalesce(l.id, x.lot_id), l.lapsed, x.units)
 FROM (SELECT id, lapsed FROM {lot} AS l WHERE lapsed <> 0) AS l
 FULL JOIN (
     SELECT x.lot_id, -sum(x.amount) AS units
@@ -72,14 +72,14 @@ FULL JOIN (
 WHERE a.debt IS DISTINCT FROM -x.units
 """
 
-# The target is the part of the price that went back, of the units; at most all of them, none of what was free.
+# Target: the units in proportion to the refunded or disputed part of the price, at most all of them; 0 if it was free.
 PAYMENTS = """
-SELECT format('payment %%s (%%s): names entry %%s of %%s purchases, granted %%s; clawed %%s, target %%s, lapsed %%s;'
-              ' frozen %%s, asked about %%s',
-              id, state, entry_id, purchases, units_granted, clawed, target, lapsed, frozen, asked_about)
+SELECT format('payment %%s (%%s): names entry %%s of %%s purchases, granted %%s; clawed back %%s, target %%s,'
+              ' expired %%s; lot frozen %%s, payment frozen %%s',
+              id, state, entry_id, purchases, units_granted, clawed, target, lapsed, frozen, payment_frozen)
 FROM (
     SELECT p.id, p.state, p.entry_id, p.units_granted, coalesce(l.purchases, 0) AS purchases,
-           l.frozen, p.frozen AS asked_about, l.entry_ids, l.granted, coalesce(l.lapsed, 0) AS lapsed,
+           l.frozen, p.frozen AS payment_frozen, l.entry_ids, l.granted, coalesce(l.lapsed, 0) AS lapsed,
            coalesce(c.units, 0) AS clawed,
            CASE WHEN coalesce(p.amount_minor, 0) <= 0 THEN 0
                 ELSE least(p.units_granted, div(
@@ -101,12 +101,12 @@ FROM (
 WHERE purchases > 1
    OR (purchases = 0 AND (state = 'settled' OR entry_id IS NOT NULL))
    OR (purchases = 1 AND (entry_ids[1], granted) IS DISTINCT FROM (entry_id, units_granted))
-   OR (purchases = 1 AND (clawed NOT BETWEEN greatest(0, target - lapsed) AND target OR frozen <> asked_about))
+   OR (purchases = 1 AND (clawed NOT BETWEEN greatest(0, target - lapsed) AND target OR frozen <> payment_frozen))
 """
 
-# What a plan granted follows whoever paid for it. It can be off only where money went back, or something was undone.
+# Plan grants follow their payments (view plan_target); only refunds, disputes, clawbacks or freezes make them deviate.
 PLANS = """
-SELECT format('entry %%s of subscription %%s: clawed %%s, target %%s, lapsed %%s; frozen %%s, asked about %%s',
+SELECT format('entry %%s of subscription %%s: clawed back %%s, target %%s, expired %%s; lot frozen %%s, target %%s',
               l.entry_id, l.subscription_id, l.clawed, t.target, l.lapsed, l.frozen, t.frozen)
 FROM (
     SELECT l.id, l.entry_id, l.subscription_id, l.lapsed, l.frozen, coalesce(c.units, 0) AS clawed
@@ -134,22 +134,22 @@ WHERE e.id IS NULL OR e.amount <> -r.units OR e.key <> 'usage:' || r.external_id
    OR e.account_id IS DISTINCT FROM a.id
 """
 UNCHARGED = """
-SELECT format('usage report %%s (%%s): %%s at %%s units, yet entry %%s has %%s', r.id, r.external_id, r.state,
+SELECT format('usage report %%s (%%s): %%s at %%s units, but entry %%s has %%s', r.id, r.external_id, r.state,
               r.units, e.id, -e.amount)
 FROM (SELECT * FROM {usage_report} AS r WHERE state <> 'settled' OR (units = 0 AND entry_id IS NULL)) AS r
 JOIN entry AS e ON e.app = r.app AND e.key = 'usage:' || r.external_id
 """
 WAITING = """
 SELECT format('usage report %%s: %%s', coalesce(r.id, q.report_id), CASE
-                  WHEN q.report_id IS NULL THEN 'pending and in no queue'
-                  WHEN r.id IS NULL THEN 'queued and not pending'
-                  ELSE 'waiting since ' || q.received_at END)
+                  WHEN q.report_id IS NULL THEN 'pending but not queued'
+                  WHEN r.id IS NULL THEN 'queued but not pending'
+                  ELSE 'pending since ' || q.received_at END)
 FROM (SELECT id FROM {usage_report} AS r WHERE state = 'pending') AS r
 FULL JOIN (SELECT report_id, received_at FROM {usage_queue} AS q WHERE NOT dead) AS q ON q.report_id = r.id
 WHERE r.id IS NULL OR q.report_id IS NULL OR q.received_at < %(overdue)s
 """
 
-# A grant says how large its plan was then; the catalog may have changed since.
+# A grant's entry records the units of its plan at that time; the catalog may have changed since.
 CYCLES = """
 SELECT format('subscription %%s, cycle %%s: granted %%s, its largest plan has %%s', subscription_id, cycle,
               granted, largest)
@@ -166,7 +166,7 @@ FROM (
 WHERE granted > coalesce(largest, 0)
 """
 
-# Adds the amounts up anew, in the order in which they were written: neither lots nor entry numbers are trusted.
+# Sums the amounts again in the order in which they were written, without relying on lots or entry numbers.
 REPLAY = """
 SELECT CASE WHEN r.balance <> r.balance_after
             THEN format('entry %%s of account %%s: replayed %%s, written %%s', r.id, r.account_id, r.balance,
@@ -212,7 +212,7 @@ FULL JOIN (
 WHERE a.held IS DISTINCT FROM h.units
 """
 
-# A metered session holds while it is active; what one took is what its entry says.
+# A metered session has an open hold exactly while it is active; its units equal the amount of its entry.
 SESSIONS = """
 SELECT format('session %%s (%%s): %%s, its hold is %%s', s.id, s.external_id, s.state, coalesce(h.state, 'missing'))
 FROM (SELECT * FROM {session} AS s WHERE rate IS NOT NULL) AS s
@@ -228,22 +228,22 @@ WHERE e.id IS NULL OR -e.amount <> s.units OR e.account_id <> s.account_id OR e.
 
 CHECKS: list[tuple[str, str, list[str]]] = [
     ("balances agree with lots, debt and entries", "{account} AS a", [BALANCES]),
-    ("lots agree with their allocations", "{lot} AS l", [LOTS, LAPSED]),
+    ("lots agree with their allocations", "{lot} AS l", [LOTS, EXPIRED]),
     ("entries agree with their allocations and form a chain", "{entry} AS e", [ALLOCATED, CHAIN, DEBTS]),
     (
-        "packs were granted once, and what went back was clawed back",
+        "packs were granted once, and units of refunded or disputed payments were clawed back",
         "{payment} AS p WHERE pack IS NOT NULL",
         [PAYMENTS, PLANS],
     ),
-    ("usage reports were charged once or wait", "{usage_report} AS r", [SETTLED, UNCHARGED, WAITING]),
+    ("usage reports were charged once or are pending", "{usage_report} AS r", [SETTLED, UNCHARGED, WAITING]),
     (
         "cycles granted no more than their largest plan",
         "(SELECT DISTINCT subscription_id, cycle FROM {lot} AS l WHERE subscription_id IS NOT NULL) AS c",
         [CYCLES],
     ),
-    ("a replay of the entries gives the balances", "{entry} AS e", [REPLAY, NEVER_MOVED]),
+    ("a replay of the entries yields the balances", "{entry} AS e", [REPLAY, NEVER_MOVED]),
     (
-        "open holds and sessions agree with what is held",
+        "open holds and sessions agree with the held units",
         "{hold} AS h WHERE state = 'held'",
         [HOLDS, HELD_LOTS, HELD_ACCOUNTS, SESSIONS],
     ),

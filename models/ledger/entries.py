@@ -1,4 +1,4 @@
-"""The lines of the ledger, as the API and the CSV export show them: newest first, a page or a stream at a time."""
+"""Ledger entries as the API and the CSV export show them: newest first, as pages or as a stream."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ CHUNK = 2000
 
 COLUMNS = """e.id, {customer}, e.amount, e.type, e.reason, e.balance_before, e.balance_after, e.reverses_id,
 e.meta, e.created_at, e.occurred_at, e.key, e.actor, e.seq"""
-# By (account_id, seq) for one customer, by (app, id) for all: each index is read backwards, nothing is sorted. The
-# account is a subquery rather than a join, or the planner does not know that there is one.
+# By (account_id, seq) for one customer, by (app, id) for a whole app: the index is read backwards, nothing is sorted.
+# The account is a subquery, because with a join the planner does not know that there is just one.
 OF_CUSTOMER = f"""
 SELECT {COLUMNS.format(customer="%(customer)s::text")} FROM entry e
 WHERE e.account_id = (SELECT id FROM account WHERE app = %(app)s AND customer = %(customer)s)
@@ -45,7 +45,7 @@ ALLOCATIONS = "SELECT lot_id, amount FROM allocation WHERE entry_id = %s ORDER B
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """Which entries: of one customer, or of the whole app; `since` is inclusive, `until` exclusive."""
+    """A filter of entries: of one customer or of the whole app. `since` is inclusive, `until` exclusive."""
 
     app: str
     customer: str | None = None
@@ -57,22 +57,22 @@ class Selection:
 def list_page(
     selection: Selection, *, limit: int = 50, cursor: str | None = None
 ) -> tuple[list[dict[str, Any]], str | None]:
-    """A page of entries, newest first, and the cursor of the next one (None on the last).
+    """A page of entries, newest first, and the cursor of the next page (None on the last).
 
     Raises:
-        Invalid: the cursor is not one of ours.
+        Invalid: the cursor is invalid or belongs to another list.
     """
-    of = "entries" if selection.customer is None else "entries of a customer"
-    (below,) = pagination.decode(of, cursor)
-    read = _rows(selection, below, limit + 1)
-    rows, following = pagination.cut(of, read, limit, lambda row: _position(selection, row))
-    return [to_json(row) for row in rows], following
+    listed = "entries" if selection.customer is None else "entries of a customer"
+    (below,) = pagination.decode(listed, cursor)
+    fetched = _rows(selection, below, limit + 1)
+    rows, next_cursor = pagination.cut(listed, fetched, limit, lambda row: _position(selection, row))
+    return [to_json(row) for row in rows], next_cursor
 
 
 def stream(selection: Selection) -> Iterator[dict[str, Any]]:
-    """All the entries, newest first, read in chunks: a slow reader keeps no transaction open.
+    """All selected entries, newest first, read in chunks, so that a slow reader keeps no transaction open.
 
-    Entries are only ever added, above the first chunk, so the chunks are one consistent whole.
+    The chunks are consistent with each other: entries are never changed, and new ones sort before the first chunk.
     """
     below = pagination.LARGEST_POSITION
     while True:
@@ -85,10 +85,10 @@ def stream(selection: Selection) -> Iterator[dict[str, Any]]:
 
 
 def get(app: str, entry_id: int) -> dict[str, Any]:
-    """One entry, with the lots (None: the debt) that it went into or came out of.
+    """One entry as JSON, with its allocations to lots (`lot` None: the debt).
 
     Raises:
-        NotFound: the app has no such entry.
+        NotFound: the app has no entry of this id.
     """
     rows = database.read(ONE, [app, entry_id]) if 0 < entry_id <= pagination.LARGEST_POSITION else []
     if not rows:
@@ -98,13 +98,13 @@ def get(app: str, entry_id: int) -> dict[str, Any]:
 
 
 def newest(app: str, customer: str) -> dict[str, Any] | None:
-    """The last entry of a customer, if there is one."""
+    """The newest entry of a customer as JSON, or None."""
     rows = _rows(Selection(app=app, customer=customer), pagination.LARGEST_POSITION, 1)
     return to_json(rows[0]) if rows else None
 
 
 def to_json(row: tuple[Any, ...]) -> dict[str, Any]:
-    """An entry as JSON. `metadata` is what the client sent along, and what the engine noted beside it."""
+    """An entry as JSON. `metadata`: the client's metadata together with what the engine recorded."""
     id_, customer, amount, type_, reason, before, after, reverses_id, meta, created_at, *more = row
     return {
         "id": id_,
@@ -122,10 +122,10 @@ def to_json(row: tuple[Any, ...]) -> dict[str, Any]:
 
 
 def _metadata(meta: dict[str, Any] | None) -> dict[str, Any]:
-    """The client's metadata beside what the engine noted; the engine's word on what was priced stands."""
-    noted = dict(meta or {})
-    sent = noted.pop("metadata", None)
-    return {**sent, **noted} if isinstance(sent, dict) else noted
+    """The client's metadata merged with the engine's, which takes precedence."""
+    recorded = dict(meta or {})
+    sent = recorded.pop("metadata", None)
+    return {**sent, **recorded} if isinstance(sent, dict) else recorded
 
 
 def _rows(selection: Selection, below: int, limit: int) -> list[tuple[Any, ...]]:
@@ -154,5 +154,5 @@ def _filters(selection: Selection) -> str:
 
 
 def _position(selection: Selection, row: tuple[Any, ...]) -> int:
-    """Where the row stands in its list: by id among all, by seq within one account."""
+    """The row's position in its list: `id` in an app's list, `seq` in an account's."""
     return int(row[0] if selection.customer is None else row[-1])

@@ -1,7 +1,7 @@
-"""Why a balance is what it is: every lot of a customer, where it came from, and every entry that took from it.
+"""The derivation of a balance: every lot of a customer, its origin, and every entry that took units from it.
 
-For each lot granted = remaining + held + the sum of `took`; for the account balance = the sum of remaining and held
-- debt.
+For each lot, granted = remaining + held + the sum of `took`. For the account, balance = the sum of remaining and held
+of its lots - debt.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from models import database
 from models.catalog.apps import App
 
 Row = tuple[Any, ...]
-# How many of the newest entries of an account are told one by one; those before are summed up by lot and type.
-TOLD_ONE_BY_ONE = 10_000
+# This many of the newest entries of an account are listed individually; earlier ones are summed by lot and type.
+LISTED_ENTRIES = 10_000
 
 LOTS = """
 SELECT a.id, a.seq, a.held, a.debt, l.id, l.entry_id, l.source, l.granted, l.remaining, l.held, l.frozen,
@@ -30,12 +30,12 @@ LEFT JOIN payment p ON p.id = coalesce(paid.id, l.payment_id)
 LEFT JOIN subscription s ON s.id = l.subscription_id
 WHERE a.app = %s AND a.customer = %s ORDER BY l.id
 """
-# Up to the account's seq as LOTS saw it: entries never change, so the two statements tell of the same moment.
+# Entries up to the account's seq in LOTS: entries never change, so both statements describe the same moment.
 PARTS = """
 SELECT x.lot_id, e.id, e.type, e.reason, x.amount, e.created_at FROM entry e JOIN allocation x ON x.entry_id = e.id
 WHERE e.account_id = %(account)s AND e.seq > %(after)s AND e.seq <= %(seq)s AND x.lot_id IS NOT NULL ORDER BY e.seq
 """
-# The entry that made a lot stays apart from those that took of it.
+# Keeps the entry that created a lot apart from those that took from it.
 EARLIER = """
 SELECT x.lot_id, CASE WHEN e.id = l.entry_id THEN e.id END, e.type, count(*) || ' earlier entries',
        sum(x.amount)::bigint, max(e.created_at) AS last_at
@@ -45,10 +45,10 @@ WHERE e.account_id = %(account)s AND e.seq <= %(after)s GROUP BY 1, 2, 3 ORDER B
 
 
 def for_customer(app: App, customer: str, *, now: datetime) -> dict[str, Any]:
-    """The lots of a customer, the oldest first and spent ones included; none for one that Scrip does not know.
+    """The lots of a customer as JSON, oldest first and including spent ones; empty for an unknown customer.
 
-    A lot past its expiry that is not swept yet shows its rest as taken by an `expiry` without an entry; so does the
-    sum of a very long history.
+    Items of `took` without an `entry`: the `expiry` of a lot that has expired but is not swept yet, and the sums of
+    earlier entries in a very long history.
     """
     rows = database.read(LOTS, [app.slug, customer])
     account_id, seq, held, debt = rows[0][:4] if rows else (0, 0, 0, 0)
@@ -64,8 +64,8 @@ def for_customer(app: App, customer: str, *, now: datetime) -> dict[str, Any]:
 
 
 def _parts(account_id: int, seq: int) -> list[Row]:
-    """What entries did to lots, in order: (lot, entry or None for a sum, type, reason, amount, at)."""
-    after = max(0, seq - TOLD_ONE_BY_ONE)
+    """The allocations of lots in order: (lot id, entry id or None for a sum, type, reason, amount, time)."""
+    after = max(0, seq - LISTED_ENTRIES)
     values = {"account": account_id, "after": after, "seq": seq}
     return (database.read(EARLIER, values) if after else []) + database.read(PARTS, values)
 
@@ -89,7 +89,7 @@ def _lot(lot: Row, took: list[dict[str, Any]], now: datetime) -> dict[str, Any]:
 
 
 def _took(lots: Iterable[Row], parts: Iterable[Row], now: datetime) -> dict[int, list[dict[str, Any]]]:
-    """What was taken of each lot, in order; what was given back is negative."""
+    """The items of `took` by lot id, in order. Units taken are positive, units returned are negative."""
     lots = list(lots)
     made_by = {lot[0]: lot[1] for lot in lots}
     granted = {lot[0]: lot[3] for lot in lots}

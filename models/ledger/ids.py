@@ -1,6 +1,6 @@
-"""Ids of new rows, taken from their sequences before the rows are written: the lines of a plan name each other by them.
+"""Ids of new rows, taken from their sequences before the rows are written, so that rows of a plan can reference others.
 
-The entries' ids come along with what is loaded anyway, so a batch of charges costs no round trip for ids.
+Ids for entries are fetched in the same pipeline as the rows to load, so a batch of charges needs no extra round trip.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from models.database import Connection
 from models.planning.movements import Grant, Hold, Movement, Reverse
 
-# Sources of ids for new entries, lots and holds.
+# Sources of ids for new entries, lots and holds, in this order.
 IdSources = tuple[Callable[[], int], Callable[[], int], Callable[[], int]]
 
 NEXT_IDS = {
@@ -20,24 +20,24 @@ NEXT_IDS = {
 
 
 def id_sources(conn: Connection, movements: Sequence[Movement], entry_ids: list[int]) -> IdSources:
-    """The sources for a batch: `entry_ids` are ready; lots and holds ask for as many as the batch may make."""
-    grants = sum(isinstance(movement, (Grant, Reverse)) for movement in movements)
-    places = sum(isinstance(movement, Hold) for movement in movements)
+    """The id sources of a batch. `entry_ids` were fetched before; ids for lots and holds are fetched when needed."""
+    lots = sum(isinstance(movement, (Grant, Reverse)) for movement in movements)
+    holds = sum(isinstance(movement, Hold) for movement in movements)
     return (
         _ids(conn, "entry_id_seq", entry_ids),
-        _ids(conn, "lot_id_seq", [], grants),
-        _ids(conn, "hold_id_seq", [], places),
+        _ids(conn, "lot_id_seq", [], lots),
+        _ids(conn, "hold_id_seq", [], holds),
     )
 
 
 def _ids(conn: Connection, sequence: str, ready: list[int], expected: int = 0) -> Callable[[], int]:
-    """A source of new ids; it asks the sequence for more when it runs out. Gaps in ids mean nothing."""
+    """A source of new ids that fetches more from the sequence when it runs out. Unused ids leave harmless gaps."""
     ready.reverse()
 
-    def take() -> int:
+    def next_id() -> int:
         if not ready:
-            fresh = [id_ for (id_,) in conn.execute(NEXT_IDS[sequence], [max(expected, 16)])]
-            ready.extend(reversed(fresh))
+            fetched = [id_ for (id_,) in conn.execute(NEXT_IDS[sequence], [max(expected, 16)])]
+            ready.extend(reversed(fetched))
         return ready.pop()
 
-    return take
+    return next_id

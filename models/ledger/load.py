@@ -1,7 +1,7 @@
-"""Load what the plan of a batch needs: accounts' open lots, and the rows that its movements name.
+"""Load the rows that the plan of a batch needs: the accounts' open lots, and the rows that its movements name.
 
-Each row is read in a statement that starts after the accounts are locked. What only some movements need (holds,
-earlier entries, closed lots, unsettled reports) is asked for only if the batch has such movements.
+Each statement starts after the accounts are locked. Rows that only some movements need (holds, earlier entries, closed
+lots, unsettled reports) are queried only if the batch has such movements.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ WHERE e.reverses_id = ANY(%s) GROUP BY e.reverses_id, x.lot_id ORDER BY min(x.en
 
 
 def load(conn: Connection, state: State, movements: Sequence[Movement], now: datetime) -> IdSources:
-    """Read all that the plan needs into the state, after the lock.
+    """Read the rows that the plan needs into `state`. The accounts must be locked and in the state already.
 
     Returns the sources of ids for new entries, lots and holds.
     """
@@ -76,9 +76,9 @@ def _add_lot(state: State, accounts: dict[int, Account], row: tuple[Any, ...]) -
 
 
 def _load_unsettled(conn: Connection, state: State, movements: Iterable[Movement], now: datetime) -> None:
-    """When the oldest unsettled report came in, of accounts in which a lot has expired or may in this batch.
+    """Set `oldest_unsettled_at` of the accounts in which a lot has expired or may expire in this batch.
 
-    The reports that this batch settles count as well: a drain takes them off the queue before it posts.
+    Reports that this batch settles count as well: the drain removes them from the queue before it posts.
     """
     named = {key for key, account in state.accounts.items() if any(lot.expires_at <= now for lot in account.lots)}
     named |= {(m.app, m.customer) for m in movements if isinstance(m, Grant) and (m.per_period or m.expires_at)}
@@ -103,7 +103,7 @@ def _load_holds(conn: Connection, state: State, movements: Iterable[Movement]) -
 
 
 def _load_posted(conn: Connection, state: State, movements: Iterable[Movement]) -> None:
-    """The entries that reversals and clawbacks name, and what was given back of them."""
+    """Load the entries that reversals and clawbacks name, and what was reversed of them."""
     by_app: dict[str, list[int]] = {}
     for movement in movements:
         if isinstance(movement, (Reverse, Clawback)):
@@ -116,7 +116,7 @@ def _load_posted(conn: Connection, state: State, movements: Iterable[Movement]) 
 
 
 def _load_parts(conn: Connection, state: State) -> None:
-    """Which lots paid for the named entries, and to which lots reversals of them went."""
+    """Load the allocations of the named entries, and those of their reversals."""
     ids = list(state.posted)
     for entry_id, lot_id, amount in conn.execute(POSTED_PARTS, [ids]):
         state.posted[entry_id].allocations.append((lot_id, amount))
@@ -129,19 +129,19 @@ def _load_parts(conn: Connection, state: State) -> None:
 def _load_closed_lots(
     conn: Connection, state: State, movements: Sequence[Movement], accounts: dict[int, Account], now: datetime
 ) -> None:
-    """The lots that movements may open again or must mark though nothing is left in them."""
-    of = list(accounts)
+    """Load the lots that movements may reopen, or must alter although they are empty."""
+    owners = list(accounts)
     touched = _touched_lots(state)
     named = [m.entry_id for m in movements if isinstance(m, Clawback)]
     named += [entry_id for m in movements if isinstance(m, Freeze) for entry_id in m.entry_ids]
     renewed = [m.subscription_id for m in movements if isinstance(m, Grant) and m.per_period]
     rows: list[tuple[Any, ...]] = []
     if touched:
-        rows += conn.execute(NAMED_LOTS, [of, touched])
+        rows += conn.execute(NAMED_LOTS, [owners, touched])
     if named:
-        rows += conn.execute(GRANTED_LOTS, [of, named])
+        rows += conn.execute(GRANTED_LOTS, [owners, named])
     if renewed:
-        rows += conn.execute(SPENT_CYCLES, [of, renewed, now])
+        rows += conn.execute(SPENT_CYCLES, [owners, renewed, now])
     for row in rows:
         _add_lot(state, accounts, row)
 
@@ -154,5 +154,5 @@ def _touched_lots(state: State) -> list[int]:
 
 
 def key_columns(pairs: Sequence[tuple[str, str]]) -> list[str]:
-    """Pairs of an app and a name in it (a customer, a key), as two array literals."""
+    """Pairs (app, customer) or (app, key) as two array literals: the apps, the names."""
     return [arrays.texts([app for app, _ in pairs]), arrays.texts([name for _, name in pairs])]

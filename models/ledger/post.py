@@ -1,12 +1,12 @@
-"""The kernel: `post` is the only writer of entries, allocations, lots, holds and balances.
+"""The ledger's kernel: `post` is the only writer of entries, allocations, lots, holds and balances.
 
-A batch goes through four steps in one transaction: lock the accounts in id order, in a statement of its own;
-load what the movements name, in fresh statements (models/ledger/load.py); plan in pure Python
-(models/planning/plan.py); write with a handful of set-based statements (models/ledger/write.py). A single charge
-is a batch of one, so there is one path. What is worth an alert goes to the outbox in the same transaction.
+A batch takes four steps in one transaction: lock the accounts in id order, in a separate statement; load the rows that
+the movements name (models/ledger/load.py); plan in pure Python (models/planning/plan.py); write with a few set-based
+statements (models/ledger/write.py). A single charge is a batch of one, so there is one code path. Alerts are written to
+the outbox in the same transaction.
 
-Locking and reading in one statement would read lots as they were before the lock was granted; writing them
-back, as the kernel writes absolute values, would lose what the other transaction did.
+Locking and reading in one statement would read lots as they were before the lock was granted. The kernel writes
+absolute values, so the changes of the transaction that held the lock would be lost.
 """
 
 from __future__ import annotations
@@ -44,14 +44,14 @@ ORDER BY app, customer ON CONFLICT DO NOTHING
 
 
 def post(conn: Connection, movements: Sequence[Movement], *, now: datetime) -> list[Outcome]:
-    """Post the batch inside the caller's transaction. `outcomes[i]` is what became of `movements[i]`.
+    """Post the batch inside the caller's transaction. `outcomes[i]` is the result of `movements[i]`.
 
-    Movements of one account are applied in the order given. A refused movement writes nothing and does not
-    disturb the others; the caller decides whether a refusal rolls back.
+    Movements of one account are applied in the order given. A refused movement writes nothing and does not affect the
+    others; the caller decides whether a refusal rolls back.
 
     Raises:
         ValueError: a movement has negative units.
-        SerializationFailure: a key of the batch was posted meanwhile to another account; run it again.
+        SerializationFailure: a key of the batch was posted to another account meanwhile; retry the transaction.
     """
     if not movements:
         return []
@@ -62,17 +62,17 @@ def post(conn: Connection, movements: Sequence[Movement], *, now: datetime) -> l
     try:
         write(conn, result)
     except UniqueViolation as error:
-        # Two accounts, one key, at the same moment: the loser's second run finds the key.
-        raise SerializationFailure("a key of the batch was posted meanwhile") from error
+        # Two transactions posted one key to two accounts at the same time. The retry finds the key.
+        raise SerializationFailure("a key of the batch was posted by another transaction") from error
     messages.emit(conn, alerts.messages(result), now=now)
     return result.outcomes
 
 
 def _lock(conn: Connection, state: State, movements: Iterable[Movement], now: datetime) -> None:
-    """Lock the accounts that the movements name, in id order; those that are missing are made."""
-    wanted = {(movement.app, movement.customer) for movement in movements}
-    _lock_named(conn, state, wanted)
-    missing = sorted(wanted - state.accounts.keys())
+    """Lock the accounts that the movements name, in id order. Missing accounts are created."""
+    named = {(movement.app, movement.customer) for movement in movements}
+    _lock_named(conn, state, named)
+    missing = sorted(named - state.accounts.keys())
     if missing:
         apps, customers = key_columns(missing)
         conn.execute(CREATE, {"now": now, "apps": apps, "customers": customers})
@@ -83,13 +83,13 @@ def _lock_named(conn: Connection, state: State, named: Iterable[Key]) -> None:
     database.require_transaction(conn)
     rows = conn.execute(LOCK, key_columns(list(named)), prepare=True, binary=True)
     policies: dict[str, Policy] = {}
-    for id_, app, customer, balance, held, debt, seq, place in rows.fetchall():
+    for id_, app, customer, balance, held, debt, seq, ctid in rows.fetchall():
         policy = policies.get(app) or policies.setdefault(app, policy_of(app))
-        state.accounts[app, customer] = Account(id_, app, customer, balance, held, debt, seq, policy, place=place)
+        state.accounts[app, customer] = Account(id_, app, customer, balance, held, debt, seq, policy, ctid=ctid)
 
 
 def policy_of(app: str) -> Policy:
-    """The app's rules; the defaults for an app that left the catalog with balances behind it."""
+    """The app's rules; the defaults for an app that is no longer in the catalog but still has balances."""
     known = catalog.current().apps.get(app)
     if known is None:
         return Policy()

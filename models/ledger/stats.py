@@ -1,4 +1,4 @@
-"""A customer's figures: what came, what was spent, on what, and this month."""
+"""A customer's totals: units purchased, granted and spent, in all, this month and by rate."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ GRANTED = ("subscription_grant", "bonus", "admin_adjustment")
 SPENT = ("deduction", "refund")
 
 ACCOUNT = "SELECT id FROM account WHERE app = %s AND customer = %s"
-# A refund counts where its deduction counts: by that one's rate and in that one's month.
+# A refund counts by the rate and in the month of its deduction.
 SUMS = """
 SELECT e.type, CASE WHEN e.type = 'refund' THEN d.meta ELSE e.meta END ->> 'rate' AS rate,
        coalesce(d.created_at, e.created_at) >= %(month)s AS this_month,
@@ -25,18 +25,18 @@ WHERE e.account_id = %(account)s GROUP BY 1, 2, 3
 
 
 def for_customer(app: App, customer: str, *, now: datetime) -> dict[str, Any]:
-    """The figures of a customer; zeros for one that Scrip does not know.
+    """The totals of a customer as JSON; zeros for an unknown customer. Months are UTC.
 
-    `total_granted` is all that came other than by purchase; what a refund gives back or a won dispute
-    reinstates had come before. `total_spent` is deductions less what was refunded of them.
+    `total_granted`: units added other than by purchase; refunds and reinstatements do not count, because their units
+    were counted when they were first added. `total_spent`: deductions minus their refunds.
     """
     rows = database.read(ACCOUNT, [app.slug, customer])
     sums = database.read(SUMS, {"account": rows[0][0], "month": _month_start(now)}) if rows else []
     spent = [(rate, this_month, -amount) for type_, rate, this_month, amount, _ in sums if type_ in SPENT]
     return {
         "balance": balances.current(app, customer, now=now)["balance"],
-        "total_purchased": sum(came for type_, _, _, _, came in sums if type_ == "purchase"),
-        "total_granted": sum(came for type_, _, _, _, came in sums if type_ in GRANTED),
+        "total_purchased": sum(added for type_, _, _, _, added in sums if type_ == "purchase"),
+        "total_granted": sum(added for type_, _, _, _, added in sums if type_ in GRANTED),
         "total_spent": sum(units for _, _, units in spent),
         "monthly_usage": sum(units for _, this_month, units in spent if this_month),
         "by_rate": _by_rate(spent),
@@ -45,7 +45,7 @@ def for_customer(app: App, customer: str, *, now: datetime) -> dict[str, Any]:
 
 
 def _by_rate(spent: Sequence[tuple[str | None, bool, int]]) -> dict[str, int]:
-    """Units by the rate they were priced at, in the order of the rates' keys."""
+    """Units spent by rate, sorted by the rate's key."""
     totals: dict[str, int] = {}
     for rate, _, units in spent:
         if rate is not None:

@@ -1,7 +1,7 @@
-"""The eight invariants of the ledger, checked over all of it in one snapshot: `manage.py verify`.
+"""The eight invariants of the ledger, checked over whole tables in one snapshot: `manage.py verify`.
 
-A check is a few statements, each finding what contradicts one sentence of the invariant and naming it by its id.
-They are set-based and read whole tables: a million entries take seconds, and nothing is locked.
+A check runs a few statements; each finds the rows that violate one part of the invariant and names them by id. They are
+set-based and lock nothing: a million entries take seconds.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from models.ledger.checks import CHECKS
 PlanUnits = Mapping[str, Mapping[str, int]]
 NAMED_FAILURES = 20
 ALARM_AGE = timedelta(minutes=15)
-# Parallel workers halve the time, but the planner would not start them: it expects every row to be a failure.
-# Hashes that they share would need more of /dev/shm than a container has by default.
+# Parallel workers halve the time. At the default parallel_tuple_cost the planner does not start them, because it
+# estimates every row to be a failure. Shared hash tables would need more /dev/shm than a container has by default.
 SNAPSHOT = (
     "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY",
     "SET LOCAL statement_timeout = '30min'",
@@ -32,9 +32,9 @@ SNAPSHOT = (
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """How one invariant stands. `failures` names the first `NAMED_FAILURES` of the `failed`, a text with its id each.
+    """The result of checking one invariant. `failures`: a text with the id of each of the first `NAMED_FAILURES`.
 
-    `checked` counts what the invariant is about: accounts, lots, entries, payments, reports, cycles or holds.
+    `checked` counts the rows that the invariant is about: accounts, lots, entries, payments, reports, cycles or holds.
     """
 
     number: int
@@ -54,24 +54,24 @@ def verify(
     alarm_age: timedelta = ALARM_AGE,
     progress: Callable[[Check], None] | None = None,
 ) -> list[Check]:
-    """Check the eight invariants, of one app or of all, as of one moment. Writes nothing.
+    """Check the eight invariants of one app, or of all apps, in one read-only snapshot.
 
-    `plans` are the monthly units of each app's plans, beside what the grants themselves say; `alarm_age` is how long
-    a report may wait to be settled; `progress` is told each check as it ends.
+    `plans`: the monthly units by app and plan, in addition to those that the grants' entries record. `alarm_age`: how
+    long a usage report may stay pending. `progress` is called with each check as it ends.
 
     Raises:
-        ActiveSqlTransaction: `conn` is in a transaction that has read already.
+        ActiveSqlTransaction: `conn` is in a transaction that has already run a query.
     """
     values = {"app": app, "now": now, "overdue": now - alarm_age, **_plan_columns(plans or {})}
-    done = []
+    checks = []
     with conn.transaction():
         for setting in SNAPSHOT:
             conn.execute(setting)
         for number, (name, counted, finders) in enumerate(CHECKS, start=1):
-            done.append(_check(conn, number, name, counted, finders, values))
+            checks.append(_check(conn, number, name, counted, finders, values))
             if progress:
-                progress(done[-1])
-    return done
+                progress(checks[-1])
+    return checks
 
 
 def _check(
@@ -81,10 +81,10 @@ def _check(
     (checked,) = conn.execute(f"SELECT count(*) FROM {counted}".format(**tables), values).fetchone() or (0,)
     failed, failures = 0, []
     for finder in finders:
-        named = f"SELECT what, count(*) OVER () FROM ({finder}) AS found(what) ORDER BY what LIMIT {NAMED_FAILURES}"
-        rows = conn.execute(named.format(**tables), values).fetchall()
+        sample = f"SELECT text, count(*) OVER () FROM ({finder}) AS f(text) ORDER BY text LIMIT {NAMED_FAILURES}"
+        rows = conn.execute(sample.format(**tables), values).fetchall()
         failed += rows[0][1] if rows else 0
-        failures += [what for what, _ in rows]
+        failures += [text for text, _ in rows]
     return Check(number, name, not failed, checked, failed, failures[:NAMED_FAILURES])
 
 
@@ -97,7 +97,8 @@ def _plan_columns(plans: PlanUnits) -> dict[str, str]:
     }
 
 
-# Lots and allocations carry no app; with all apps they are read bare, so that rows of no account are found as well.
+# Lots and allocations have no `app` column. For all apps the bare tables are read, so that rows without an account are
+# found as well.
 WHOLE = {
     "account": "account",
     "entry": "entry",

@@ -1,11 +1,11 @@
-"""Write a plan: a set-based statement a table, with a column of all its rows as one array.
+"""Write a plan with one set-based statement per kind of change, each column of its rows passed as one array.
 
-A batch of 500 costs the server a handful of statements, not thousands. The values are absolute: they are right
-because the accounts are locked and were read after that.
+A batch of 500 movements takes a few statements, not thousands. The values are absolute, which is correct because the
+accounts are locked and were read after that.
 
-Accounts and lots are updated where they lie (ctid), which was read under the lock and cannot have changed since;
-walking the index to each of them again cost a tenth of the server's time. Their ids are compared all the same, and a
-row that does not lie where it was read runs the whole transaction again.
+Accounts and lots are updated by physical address (ctid), which was read under the lock and cannot have changed since:
+finding each row by its index again took a tenth of the server's time. The ids are compared as well; if a row is not
+where it was read, the whole transaction is retried.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ SELECT * FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[])
 UPDATE_LOTS = """
 UPDATE lot SET remaining = new.remaining, held = new.held, open = new.open
 FROM unnest(%s::tid[], %s::bigint[], %s::bigint[], %s::bigint[], %s::boolean[])
-  AS new(place, id, remaining, held, open)
-WHERE lot.ctid = new.place AND lot.id = new.id
+  AS new(address, id, remaining, held, open)
+WHERE lot.ctid = new.address AND lot.id = new.id
 """
 ALTER_LOTS = """
 UPDATE lot SET lapsed = new.lapsed, frozen = new.frozen, expires_at = new.expires_at
@@ -49,8 +49,8 @@ WHERE lot.id = new.id
 UPDATE_ACCOUNTS = """
 UPDATE account SET balance = new.balance, held = new.held, debt = new.debt, seq = new.seq, updated_at = %s
 FROM unnest(%s::tid[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[])
-  AS new(place, id, balance, held, debt, seq)
-WHERE account.ctid = new.place AND account.id = new.id
+  AS new(address, id, balance, held, debt, seq)
+WHERE account.ctid = new.address AND account.id = new.id
 """
 INSERT_LOTS = """
 INSERT INTO lot (id, account_id, entry_id, source, granted, remaining, held, lapsed, frozen, open, priority,
@@ -80,10 +80,10 @@ WHERE hold.id = new.id
 
 
 def write(conn: Connection, plan: Plan) -> None:
-    """Write the plan: a statement a table, all sent before the first answer is read.
+    """Write the plan in one pipeline: all statements are sent before the first result is read.
 
     Raises:
-        SerializationFailure: a row was moved although its account is locked; nobody but the ledger may do that.
+        SerializationFailure: a row was moved although its account is locked. Only the ledger may write these rows.
     """
     updates: list[tuple[psycopg.Cursor[Any], int]] = []
     burned = [lot for lot in plan.burned_lots.values() if lot.id not in plan.new_lot_ids]
@@ -138,7 +138,7 @@ def _entry_columns(plan: Plan) -> list[Any]:
 
 def _burned_columns(lots: Sequence[Lot]) -> list[str]:
     return [
-        arrays.texts([lot.place for lot in lots]),
+        arrays.texts([lot.ctid for lot in lots]),
         arrays.ints([lot.id for lot in lots]),
         arrays.ints([lot.remaining for lot in lots]),
         arrays.ints([lot.held for lot in lots]),
@@ -156,8 +156,8 @@ def _altered_columns(lots: Sequence[Lot]) -> list[str]:
 
 
 def _account_columns(accounts: Sequence[Account]) -> list[str]:
-    places = arrays.texts([account.place for account in accounts])
-    return [places, *_int_columns((a.id, a.balance, a.held, a.debt, a.seq) for a in accounts)]
+    addresses = arrays.texts([account.ctid for account in accounts])
+    return [addresses, *_int_columns((a.id, a.balance, a.held, a.debt, a.seq) for a in accounts)]
 
 
 def _lot_columns(plan: Plan) -> list[str]:
@@ -206,7 +206,7 @@ def _hold_columns(plan: Plan) -> list[Any]:
 
 
 def _extended_columns(holds: Sequence[OpenHold]) -> list[str]:
-    # A hold may have grown twice in the batch: all its rows say the same.
+    # A hold that was extended twice in the batch has two identical rows.
     return [
         arrays.ints([hold.id for hold in holds]),
         arrays.ints([hold.units for hold in holds]),

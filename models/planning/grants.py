@@ -1,4 +1,4 @@
-"""Grants: units come, repay what is owed, and the rest is a lot of its own."""
+"""Grants: granted units repay the account's debt first; the rest becomes a new lot."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from datetime import datetime
 
 from models.planning.lots import expire_lots, new_lot
 from models.planning.movements import Grant, Outcome
-from models.planning.state import FARTHEST_BALANCE, NEVER, Account, Lot, Part, Plan
+from models.planning.state import MAX_BALANCE, NEVER, Account, Lot, Part, Plan
 from models.planning.steps import mark_altered, not_negative, outcome, post_entry, refused, repay
 
 
 def grant(plan: Plan, account: Account, movement: Grant) -> Outcome:
-    """Make the lot and post its entry. It may have expired already: then it lapses at once."""
+    """Create the lot and post its entry. A lot whose expiry is in the past expires at once."""
     if movement.units == 0:
         return outcome(plan, account)
-    if not_negative(movement.units) + account.balance > FARTHEST_BALANCE:
+    if not_negative(movement.units) + account.balance > MAX_BALANCE:
         return refused(plan, account, "beyond")
     if movement.per_period:
         _end_earlier_cycles(plan, account, movement)
@@ -31,7 +31,7 @@ def _expires_at(plan: Plan, movement: Grant) -> datetime:
 
 
 def _end_earlier_cycles(plan: Plan, account: Account, movement: Grant) -> None:
-    """Units that lapse with their cycle do so when the next cycle's grant posts."""
+    """Expire the `per_period` lots of the subscription's earlier cycles."""
     for lot in account.lots:
         if not lot.per_period or lot.subscription_id != movement.subscription_id:
             continue
@@ -42,7 +42,7 @@ def _end_earlier_cycles(plan: Plan, account: Account, movement: Grant) -> None:
 
 
 def _credit(plan: Plan, account: Account, movement: Grant, lot: Lot) -> int:
-    """The entry of a grant: what is owed goes to the debt, the rest is the lot."""
+    """Post the entry of the grant: it repays debt first and fills the lot with the rest. Returns the entry's id."""
     repaid = repay(account, movement.units)
     lot.remaining = movement.units - repaid
     lot.open = lot.remaining > 0

@@ -1,13 +1,13 @@
-"""Holds: units are set aside in their lots; a capture spends them, a release frees them.
+"""Holds: units are reserved in their lots; a capture spends them, a release frees them.
 
-What is held stays in the balance and is no longer available. A hold keeps its units even if their lots expire.
+Held units count in the balance but are not available. A hold keeps its units even if their lots expire.
 """
 
 from __future__ import annotations
 
 from models.planning.lots import expire_lots
 from models.planning.movements import Capture, Extend, Hold, Movement, Outcome, Release
-from models.planning.state import FARTHEST_BALANCE, Account, Lot, OpenHold, Part, Plan
+from models.planning.state import MAX_BALANCE, Account, Lot, OpenHold, Part, Plan
 from models.planning.steps import (
     draw,
     free,
@@ -22,22 +22,22 @@ from models.planning.steps import (
 
 
 def hold(plan: Plan, account: Account, movement: Hold) -> Outcome:
-    """Set the units aside under the movement's key, which names the hold ever after."""
-    known = plan.state.holds.get((movement.app, movement.key))
-    if known is not None:
-        return outcome(plan, account, status="already", hold_id=known.id, units=known.units)
-    wanted = not_negative(movement.units)
-    lots = account.payers(wanted, plan.now)
-    there = units_in(lots)
-    units = min(wanted, there) if movement.up_to else wanted
-    if units > there:
+    """Open a hold under the movement's key, which identifies it in later movements."""
+    existing = plan.state.holds.get((movement.app, movement.key))
+    if existing is not None:
+        return outcome(plan, account, status="already", hold_id=existing.id, units=existing.units)
+    requested = not_negative(movement.units)
+    lots = account.payers(requested, plan.now)
+    available = units_in(lots)
+    units = min(requested, available) if movement.up_to else requested
+    if units > available:
         return refused(plan, account, "insufficient", shortfall=units)
-    hold = _new_hold(plan, account, movement, units, _set_aside(plan, account, lots, units))
-    return outcome(plan, account, hold_id=hold.id, units=units)
+    opened = _open(plan, account, movement, units, _reserve(plan, account, lots, units))
+    return outcome(plan, account, hold_id=opened.id, units=units)
 
 
-def _set_aside(plan: Plan, account: Account, lots: list[Lot], units: int) -> list[tuple[int, int]]:
-    """Move the units from what remains of the lots to what is held in them. Returns (lot id, units), in burn order."""
+def _reserve(plan: Plan, account: Account, lots: list[Lot], units: int) -> list[tuple[int, int]]:
+    """Move the units from `remaining` to `held` in the lots. Returns (lot id, units) pairs, in burn order."""
     parts = []
     for lot, part in draw(plan, lots, units):
         assert lot is not None
@@ -49,32 +49,32 @@ def _set_aside(plan: Plan, account: Account, lots: list[Lot], units: int) -> lis
     return parts
 
 
-def _new_hold(plan: Plan, account: Account, movement: Hold, units: int, parts: list[tuple[int, int]]) -> OpenHold:
-    hold = OpenHold(plan.hold_ids(), account.app, account.id, movement.key, units, "held", parts)
-    hold.expires_at, hold.reason, hold.meta = movement.expires_at, movement.reason, movement.meta
-    plan.new_holds.append(hold)
-    plan.state.holds[account.app, hold.key] = hold
-    return hold
+def _open(plan: Plan, account: Account, movement: Hold, units: int, parts: list[tuple[int, int]]) -> OpenHold:
+    opened = OpenHold(plan.hold_ids(), account.app, account.id, movement.key, units, "held", parts)
+    opened.expires_at, opened.reason, opened.meta = movement.expires_at, movement.reason, movement.meta
+    plan.new_holds.append(opened)
+    plan.state.holds[account.app, opened.key] = opened
+    return opened
 
 
 def extend(plan: Plan, account: Account, movement: Extend) -> Outcome:
-    """Set more aside under the same hold, as far as there is more. The outcome's units are all that it holds then."""
-    hold = _open_hold(plan, account, movement.hold_key)
+    """Grow the hold to the movement's units, as far as available units allow. The outcome's units are its new total."""
+    hold = _find_open(plan, account, movement.hold_key)
     if isinstance(hold, Outcome):
         return hold
     lots = account.payers(not_negative(movement.units) - hold.units, plan.now)
     more = min(movement.units - hold.units, units_in(lots))
     if more > 0:
         since = plan.now.isoformat()
-        hold.lots = [*hold.lots, *((lot, units, since) for lot, units in _set_aside(plan, account, lots, more))]
+        hold.lots = [*hold.lots, *((lot, units, since) for lot, units in _reserve(plan, account, lots, more))]
         hold.units += more
         plan.extended_holds.append(hold)
     return outcome(plan, account, hold_id=hold.id, units=hold.units)
 
 
 def capture(plan: Plan, account: Account, movement: Capture) -> Outcome:
-    """Spend the hold: all of it, or less and free the rest, or more and draw the rest from what is available."""
-    hold = _open_hold(plan, account, movement.hold_key)
+    """Spend the hold and close it. Units not spent are freed; units beyond it are drawn from what is available."""
+    hold = _find_open(plan, account, movement.hold_key)
     if isinstance(hold, Outcome):
         return hold
     units = hold.units if movement.units is None else not_negative(movement.units)
@@ -83,7 +83,7 @@ def capture(plan: Plan, account: Account, movement: Capture) -> Outcome:
     missing = max(0, more - units_in(lots))
     if missing and movement.on_shortfall == "reject":
         return refused(plan, account, "insufficient", shortfall=units)
-    if movement.on_shortfall == "debt" and account.balance - units < -FARTHEST_BALANCE:
+    if movement.on_shortfall == "debt" and account.balance - units < -MAX_BALANCE:
         return refused(plan, account, "beyond")
     spent, freed = _split(plan, account, hold, units)
     spent += draw(plan, lots, more)
@@ -98,8 +98,8 @@ def capture(plan: Plan, account: Account, movement: Capture) -> Outcome:
 
 
 def release(plan: Plan, account: Account, movement: Release) -> Outcome:
-    """Free all of the hold; what has expired meanwhile lapses."""
-    hold = _open_hold(plan, account, movement.hold_key)
+    """Free all units of the hold and close it. Units whose lot has expired meanwhile expire at once."""
+    hold = _find_open(plan, account, movement.hold_key)
     if isinstance(hold, Outcome):
         return hold
     _, freed = _split(plan, account, hold, 0)
@@ -108,8 +108,8 @@ def release(plan: Plan, account: Account, movement: Release) -> Outcome:
     return outcome(plan, account, units=hold.units, hold_id=hold.id)
 
 
-def _open_hold(plan: Plan, account: Account, key: str) -> OpenHold | Outcome:
-    """The account's hold under this key; a refusal if there is none or it is closed."""
+def _find_open(plan: Plan, account: Account, key: str) -> OpenHold | Outcome:
+    """The account's open hold under this key, or the refusal if there is none (`unknown`) or it is `closed`."""
     hold = plan.state.holds.get((account.app, key))
     if hold is None or hold.account_id != account.id:
         return refused(plan, account, "unknown")
@@ -119,7 +119,7 @@ def _open_hold(plan: Plan, account: Account, key: str) -> OpenHold | Outcome:
 
 
 def _split(plan: Plan, account: Account, hold: OpenHold, units: int) -> tuple[list[Part], list[tuple[Lot, int]]]:
-    """Undo the hold on its lots: the first `units` of it are spent (allocations), the rest is freed."""
+    """Remove the hold from its lots. Returns (spent, freed): the first `units` as allocations, the rest by lot."""
     spent: list[Part] = []
     freed: list[tuple[Lot, int]] = []
     for lot_id, part, *_ in hold.lots:

@@ -1,4 +1,4 @@
-"""What happens to lots as such, apart from being spent: they are made, frozen and thawed, and they lapse."""
+"""The life of lots apart from spending: creation, freezing and thawing, expiry."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from operator import attrgetter
 
 from models.planning.movements import Expire, Freeze, Grant, Movement, Outcome
 from models.planning.state import Account, Lot, Plan
-from models.planning.steps import free, mark_altered, mark_burned, outcome, own_key, post_entry
+from models.planning.steps import free, generated_key, mark_altered, mark_burned, outcome, post_entry
 
-# An expiry is nobody's movement; its entries name this one.
+# Expiry entries take their reason and actor from this movement: no caller requests an expiry.
 EXPIRY = Movement(app="", customer="", reason="lot expired", actor="expiry")
 BY_EXPIRY = attrgetter("expires_at", "id")
 
 
 def new_lot(plan: Plan, account: Account, units: int, expires_at: datetime, grant: Grant | None = None) -> Lot:
-    """A lot of the grant's; without one it takes a refund that has no other lot to go to.
+    """Create a lot: of the grant, or, without one, for a refund that has no other lot.
 
-    Its `entry_id` is 0 until the entry that fills it is posted.
+    `entry_id` is 0 until the entry that fills the lot is posted.
     """
     lot = Lot(plan.lot_ids(), account.id, 0, units, units, effective_at=plan.now, expires_at=expires_at)
     if grant:
@@ -31,7 +31,10 @@ def new_lot(plan: Plan, account: Account, units: int, expires_at: datetime, gran
 
 
 def freeze(plan: Plan, account: Account, movement: Freeze) -> Outcome:
-    """Freeze or thaw the grants' lots. Thawed lots repay debt, the oldest first."""
+    """Freeze or thaw the lots of the grants. Thawed lots repay debt, oldest first.
+
+    The outcome's units are those that remained in the lots that changed.
+    """
     changed = 0
     for lot in sorted(account.lots, key=attrgetter("id")):
         if lot.entry_id in movement.entry_ids and lot.frozen != movement.frozen:
@@ -44,12 +47,12 @@ def freeze(plan: Plan, account: Account, movement: Freeze) -> Outcome:
 
 
 def expire(plan: Plan, account: Account, movement: Expire) -> Outcome:
-    """Lapse what has expired, and nothing else."""
+    """Expire the account's lots that are past their expiry. The outcome's units are those that expired."""
     return outcome(plan, account, units=expire_lots(plan, account))
 
 
 def expire_lots(plan: Plan, account: Account) -> int:
-    """Post an expiry for each lot whose time has passed, oldest first. Returns the units that lapsed."""
+    """Post an expiry entry for each lot that is past its expiry, oldest first. Returns the units that expired."""
     expired = 0
     for lot in sorted([lot for lot in account.lots if account.expires(lot, plan.now)], key=BY_EXPIRY):
         units, lot.remaining = lot.remaining, 0
@@ -57,5 +60,6 @@ def expire_lots(plan: Plan, account: Account) -> int:
         expired += units
         mark_burned(plan, lot)
         plan.altered_lots[lot.id] = lot
-        post_entry(plan, account, EXPIRY, -units, "expiry", [(lot, -units)], key=own_key(account, f"expiry:{lot.id}"))
+        key = generated_key(account, f"expiry:{lot.id}")
+        post_entry(plan, account, EXPIRY, -units, "expiry", [(lot, -units)], key=key)
     return expired

@@ -1,10 +1,11 @@
-"""What a job may ask of the ledger: one class a kind of movement.
+"""Movements: the requests that jobs pass to the ledger, one class per kind.
 
 Units are whole numbers of the app's unit and never negative. `key` is the idempotency key of the entry that the
-movement becomes, unique in the app and carrying its kind: `charge:a1`, `grant:sub_1:7`. Movements without a key of
-their own (`Lapse`, `Clawback`, `Freeze`) say what the state should be, so doing them twice is the same as once.
+movement becomes: unique in the app and prefixed with its kind, such as `charge:a1` or `grant:sub_1:7`. Movements
+without a key (`Expire`, `Clawback`, `Freeze`) state the target, so applying them twice equals applying them once.
 
-Not frozen: a batch makes thousands of them, and freezing costs three times the construction. Nobody writes to one.
+The classes are not frozen, because a frozen dataclass costs three times as much to construct and a batch has thousands
+of them. Treat them as immutable.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ OnShortfall = Literal["partial", "debt", "reject"]
 
 @dataclass(slots=True, kw_only=True)
 class Movement:
-    """The account that is moved, and what its entry will say."""
+    """The account to change, and what its entry records. `occurred_at`: the time that the client reported."""
 
     app: str
     customer: str
@@ -32,9 +33,10 @@ class Movement:
 
 @dataclass(slots=True, kw_only=True)
 class Grant(Movement):
-    """Make a lot of `units`. `expires_after` counts from the posting, so a late webhook does not shorten what was sold.
+    """Create a lot of `units`.
 
-    `per_period`: the lot lapses when a later cycle of its subscription is granted.
+    `expires_after` counts from the posting, so that a late webhook does not shorten what was sold. `expires_at` takes
+    precedence. `per_period`: the lot expires when a later cycle of its subscription is granted.
     """
 
     units: int
@@ -53,9 +55,9 @@ class Grant(Movement):
 
 @dataclass(slots=True, kw_only=True)
 class Take(Movement):
-    """Take `units` in burn order. `received_at` is the time that decides which lots had expired; absent: now.
+    """Take `units` in burn order. Lots that had expired at `received_at` (None: now) do not pay.
 
-    `on_shortfall` absent: the app's. `partial` takes what is there, `debt` overdraws, `reject` takes nothing.
+    `on_shortfall` (None: the app's rule): `partial` takes what is available, `debt` overdraws, `reject` takes nothing.
     """
 
     units: int
@@ -66,7 +68,7 @@ class Take(Movement):
 
 @dataclass(slots=True, kw_only=True)
 class Hold(Movement):
-    """Set `units` aside in their lots as a hold under `key`. `at_most`: what is there, if it is less."""
+    """Reserve `units` as a hold under `key`. `up_to`: if fewer are available, hold those instead of refusing."""
 
     units: int
     expires_at: datetime
@@ -75,7 +77,7 @@ class Hold(Movement):
 
 @dataclass(slots=True, kw_only=True)
 class Extend(Movement):
-    """Let the hold grow to `units` in all, as far as what is available goes. It never shrinks."""
+    """Grow the hold to `units` in total, as far as available units allow. A hold never shrinks."""
 
     hold_key: str
     units: int
@@ -83,10 +85,10 @@ class Extend(Movement):
 
 @dataclass(slots=True, kw_only=True)
 class Capture(Movement):
-    """Spend `units` of the hold (absent: all of it). Less frees the rest, more takes the rest from what is available.
+    """Spend `units` of the hold (None: all of it).
 
-    `on_shortfall`: where that is too little, `reject` leaves the hold as it is, `partial` spends what there is and
-    `debt` overdraws.
+    Fewer than it holds: the rest is freed. More: the rest is taken from what is available. If that does not suffice,
+    `on_shortfall` decides: `reject` leaves the hold unchanged, `partial` spends what there is, `debt` overdraws.
     """
 
     hold_key: str
@@ -96,7 +98,7 @@ class Capture(Movement):
 
 @dataclass(slots=True, kw_only=True)
 class Release(Movement):
-    """Free the hold. `expired` says that time did it, not the client."""
+    """Free the units of the hold. `expired`: the hold reached its expiry, no client released it."""
 
     hold_key: str
     expired: bool = False
@@ -104,7 +106,7 @@ class Release(Movement):
 
 @dataclass(slots=True, kw_only=True)
 class Reverse(Movement):
-    """Give `units` (absent: all that is left) of the deduction `entry_id` back to the lots that it came from."""
+    """Refund `units` (None: all that are not refunded yet) of the deduction `entry_id` to the lots that paid them."""
 
     entry_id: int
     units: int | None = None
@@ -112,7 +114,7 @@ class Reverse(Movement):
 
 @dataclass(slots=True, kw_only=True)
 class Clawback(Movement):
-    """Bring what was clawed back of the grant `entry_id` to `target_units`, up or down."""
+    """Claw back or reinstate units of the grant `entry_id` until `target_units` are clawed back in total."""
 
     entry_id: int
     target_units: int
@@ -120,7 +122,7 @@ class Clawback(Movement):
 
 @dataclass(slots=True, kw_only=True)
 class Freeze(Movement):
-    """Freeze (or thaw) the lots of these grants: a frozen lot pays nothing and still counts in the balance."""
+    """Freeze or thaw the lots of these grants. A frozen lot pays nothing but counts in the balance."""
 
     entry_ids: Sequence[int]
     frozen: bool
@@ -128,15 +130,15 @@ class Freeze(Movement):
 
 @dataclass(slots=True, kw_only=True)
 class Expire(Movement):
-    """Lapse the expired lots of the account. Every movement does this first; this one does nothing else."""
+    """Expire the lots of the account that are past their expiry. Every other movement does that first, too."""
 
 
 @dataclass(slots=True)
 class Outcome:
-    """What became of one movement. `balance` and `available` are as shown to the customer, after it.
+    """The result of one movement. `balance` and `available` are as shown to the customer, after the movement.
 
-    `status` is `applied`, `already` (the key was posted before; `entry_id` and `units` are of that posting) or
-    `refused`, then `refusal` is one of `insufficient`, `beyond`, `closed`, `unknown`.
+    `status`: `applied`; `already` (the key was posted before; `entry_id`, `hold_id` and `units` are of that posting);
+    or `refused`, where `refusal` is one of `insufficient`, `beyond`, `closed`, `unknown`.
     """
 
     status: Literal["applied", "already", "refused"]

@@ -1,10 +1,10 @@
-"""The plan of a batch: what its movements do to lots and balances, in order. No I/O, no clock.
+"""The plan of a batch: the effect of its movements on lots and balances, in order. No I/O, no clock.
 
-The ledger loads a `State` under row locks, calls `plan`, and writes what the `Plan` says. Accounts, lots and
-holds are mutable working copies; everything that is to be written is marked as such on the plan.
+The ledger loads a `State` under row locks, calls `plan` and writes the resulting `Plan`. Accounts, lots and holds are
+mutable working copies; every row to be written is recorded on the plan.
 
-Rules are those of the ledger's design: an account's expired lots lapse before anything else happens to it;
-units that come or are freed repay debt first; a reversal goes back to the lots that its allocations name.
+Rules: an account's lots that are past their expiry expire before its first movement; granted and freed units repay
+debt first; a reversal returns units to the lots that its allocations name.
 """
 
 from __future__ import annotations
@@ -58,20 +58,26 @@ def plan(
     lot_ids: Callable[[], int],
     hold_ids: Callable[[], int],
 ) -> Plan:
-    """Work out the batch in order. `plan.outcomes[i]` is what becomes of `movements[i]`."""
-    it = Plan(now, state, entry_ids, lot_ids, hold_ids)
-    expired: set[int] = set()  # once a batch is enough: what frees or makes expired units lapses them itself
+    """The plan of the batch. `outcomes[i]` is the result of `movements[i]`.
+
+    Raises:
+        ValueError: a movement has negative units.
+    """
+    result = Plan(now, state, entry_ids, lot_ids, hold_ids)
+    # Once per account and batch suffices: a movement that frees or creates units in an expired lot expires them itself.
+    expired: set[int] = set()
     for movement in movements:
         account = state.accounts[movement.app, movement.customer]
         if account.id not in expired and type(movement) is not Expire:
             expired.add(account.id)
-            expire_lots(it, account)
-        it.outcomes.append(_already(it, account, movement) or HANDLERS[type(movement)](it, account, movement))
-    return it
+            expire_lots(result, account)
+        done = _already(result, account, movement)
+        result.outcomes.append(done or HANDLERS[type(movement)](result, account, movement))
+    return result
 
 
 def _already(plan: Plan, account: Account, movement: Movement) -> Outcome | None:
-    """The outcome of a movement whose key was posted before, in this batch or an earlier one."""
+    """The outcome of a movement whose key was posted before, in this batch or an earlier one; else None."""
     known = plan.state.existing.get((movement.app, movement.key)) if movement.key else None
     if known is None:
         return None

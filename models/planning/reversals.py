@@ -1,6 +1,6 @@
-"""What undoes an earlier entry: reversals of deductions, clawbacks of grants, and reinstatements of clawbacks.
+"""Reversals of earlier entries: refunds of deductions, clawbacks of grants, reinstatements of clawbacks.
 
-Units go back to the lots that the entry's allocations name, never by today's burn order.
+Units are returned to the lots that the entry's allocations name, whatever the current burn order.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from models.planning.steps import draw, mark_altered, mark_burned, outcome, over
 
 
 def reverse(plan: Plan, account: Account, movement: Reverse) -> Outcome:
-    """Give units of a deduction back, never more than is left of it."""
+    """Refund units of a deduction. Refuses more than are not refunded yet (`beyond`)."""
     entry = plan.state.posted.get(movement.entry_id)
     if entry is None or entry.account_id != account.id or entry.type != "deduction":
         return refused(plan, account, "unknown")
@@ -22,7 +22,7 @@ def reverse(plan: Plan, account: Account, movement: Reverse) -> Outcome:
     units = left if movement.units is None else movement.units
     if units > left or units <= 0:
         return refused(plan, account, "beyond", shortfall=left)
-    parts = _give_back(plan, account, entry, units, fallback=None)
+    parts = _return_units(plan, account, entry, units, fallback=None)
     entry_id = post_entry(plan, account, movement, units, "refund", parts, reverses_id=entry.id)
     _fill_entry_id(parts, entry_id)
     _note_reversal(entry, parts, units)
@@ -31,7 +31,7 @@ def reverse(plan: Plan, account: Account, movement: Reverse) -> Outcome:
 
 
 def claw_back(plan: Plan, account: Account, movement: Clawback) -> Outcome:
-    """Bring what was clawed of a grant to the target. Units of its lot that lapsed unused count as returned."""
+    """Claw back or reinstate units of a grant up to the target. Units of its lot that expired count as clawed back."""
     grant = plan.state.posted.get(movement.entry_id)
     if grant is None or grant.account_id != account.id or grant.type == "refund":
         return refused(plan, account, "unknown")
@@ -49,7 +49,7 @@ def claw_back(plan: Plan, account: Account, movement: Clawback) -> Outcome:
 
 
 def _claw(plan: Plan, account: Account, movement: Clawback, grant: Posted, own: Lot, units: int) -> Outcome:
-    """From the payment's own lot, then in burn order, then debt. Held units are left alone."""
+    """Take the units from the grant's own lot, then in burn order, then as debt. Held units are not touched."""
     parts = draw(plan, [own], units) if own.remaining else []
     left = units + total(parts)
     parts += draw(plan, account.payers(left, plan.now), left)
@@ -60,18 +60,19 @@ def _claw(plan: Plan, account: Account, movement: Clawback, grant: Posted, own: 
 
 
 def _reinstate(plan: Plan, account: Account, movement: Clawback, grant: Posted, own: Lot, units: int) -> Outcome:
-    """Give back what was clawed beyond the target, as after a dispute that was won."""
-    parts = _give_back(plan, account, grant, units, fallback=own)
+    """Reinstate units that were clawed back beyond the target, for example after a won dispute."""
+    parts = _return_units(plan, account, grant, units, fallback=own)
     entry_id = post_entry(plan, account, movement, units, "reinstatement", parts, reverses_id=grant.id)
     _note_reversal(grant, parts, units)
     expire_lots(plan, account)
     return outcome(plan, account, entry_id=entry_id, units=units)
 
 
-def _give_back(plan: Plan, account: Account, entry: Posted, units: int, *, fallback: Lot | None) -> list[Part]:
-    """Units to the debt first, then to the lots they were taken from, each up to what it is still owed, oldest first.
+def _return_units(plan: Plan, account: Account, entry: Posted, units: int, *, fallback: Lot | None) -> list[Part]:
+    """Repay debt with the units, then refill the lots they were taken from, each up to what it paid, oldest first.
 
-    What was taken as debt that others repaid since has no lot to go to: it goes to `fallback` or a new lot.
+    Units that were taken as debt which has been repaid since have no such lot: they go to `fallback` or a new lot.
+    Returns the allocations.
     """
     parts: list[Part] = []
     repaid = repay(account, units)
@@ -91,7 +92,7 @@ def _give_back(plan: Plan, account: Account, entry: Posted, units: int, *, fallb
 
 
 def _owed(entry: Posted) -> list[tuple[int, int]]:
-    """What each lot paid for the entry and its reversals so far, net."""
+    """(lot id, units) for each lot that paid more for the entry than its reversals returned so far, oldest first."""
     net: dict[int, int] = {}
     for lot_id, amount in [*(entry.allocations if entry.amount < 0 else []), *entry.reversed_by_lot.items()]:
         if lot_id is not None:
@@ -100,7 +101,7 @@ def _owed(entry: Posted) -> list[tuple[int, int]]:
 
 
 def _refill(plan: Plan, account: Account, lot: Lot, units: int) -> Lot:
-    """Put units into the lot; one that has expired lives on for the app's `refund_grace`."""
+    """Put units into the lot. If it has expired, extend its expiry by the app's `refund_grace`, counted from now."""
     lot.remaining += units
     if lot.expires_at <= plan.now and account.policy.refund_grace:
         lot.expires_at = plan.now + account.policy.refund_grace
@@ -110,14 +111,14 @@ def _refill(plan: Plan, account: Account, lot: Lot, units: int) -> Lot:
 
 
 def _fill_entry_id(parts: Iterable[Part], entry_id: int) -> None:
-    """Name the refund as the entry that made the lot, where it went to a new one."""
+    """Set `entry_id` of the new lots among the parts."""
     for lot, _ in parts:
         if lot is not None and not lot.entry_id:
             lot.entry_id = entry_id
 
 
 def _note_reversal(entry: Posted, parts: Iterable[Part], amount: int) -> None:
-    """Keep the named entry true for later movements of the same batch."""
+    """Record the reversal on the entry, for later movements of the same batch."""
     entry.reversed_amount += amount
     for lot, units in parts:
         lot_id = lot.id if lot else None

@@ -1,7 +1,7 @@
-"""What the plan works on: working copies of rows, together a `State`, and the `Plan` of what is to be written.
+"""The planner's data: working copies of rows (`State`), and the rows to be written (`Plan`).
 
-The copies are mutable, so that each movement of a batch finds what those before it left. That a copy changed does
-not write it: what is to be written is put on the plan.
+The copies are mutable, so that each movement of a batch sees the effect of those before it. Only rows that are
+recorded on the plan are written.
 """
 
 from __future__ import annotations
@@ -15,13 +15,14 @@ from typing import Any
 from models.planning.movements import Grant, Outcome
 
 NEVER = datetime.max.replace(tzinfo=timezone.utc)
-# Balances are bigint. What would lead further than this, either way, is refused and does not fail the batch.
-FARTHEST_BALANCE = 10**18
+# Balances are bigint. A movement that would exceed this limit in either direction is refused, so that it does not fail
+# the whole batch.
+MAX_BALANCE = 10**18
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What an app's catalog says about burning, shortfalls and reversals, and which balances are worth a word."""
+    """The rules of an app: burn order, shortfalls, refunds, and the thresholds of its `balance.low` events."""
 
     burn_order: str = "expiring_first"
     on_shortfall: str = "partial"
@@ -32,7 +33,7 @@ class Policy:
 
 @dataclass(slots=True, eq=False)
 class Lot:
-    """A working copy of a lot. `expires_at` is `NEVER` for one that does not expire, `place` where its row lies."""
+    """A working copy of a lot. `expires_at`: `NEVER` if it does not expire. `ctid`: the physical address of its row."""
 
     id: int
     account_id: int
@@ -50,10 +51,10 @@ class Lot:
     subscription_id: int | None = None
     cycle: int | None = None
     per_period: bool = False
-    place: str = ""
+    ctid: str = ""
 
 
-# Units of a lot, or of the debt (None). In an allocation: what went in (+) or came out (−).
+# Units of a lot, or of the debt (None). In an allocation: added (+) or taken (−).
 Part = tuple[Lot | None, int]
 
 BURN_ORDERS: dict[str, Callable[[Lot], Any]] = {
@@ -67,10 +68,10 @@ BURN_ORDERS: dict[str, Callable[[Lot], Any]] = {
 class Account:
     """A working copy of an account.
 
-    `balance` is the book balance: an expired lot counts until its expiry is posted. `lots` are all open ones
-    and those closed ones that a movement of the batch may open again. `oldest_unsettled_at` is when the
-    account's oldest report that is not settled came in: lots that were alive then do not lapse. `place` is where
-    its row lies.
+    `balance` is the book balance: an expired lot counts until its expiry is posted. `lots` are all open lots and the
+    closed lots that a movement of the batch may reopen. `oldest_unsettled_at` is when the account's oldest unsettled
+    usage report was received: lots that had not expired then do not expire yet. `ctid` is the physical address of its
+    row. `in_order` and `cannot_pay` cache what `payers` and `visible_balances` derive from the lots.
     """
 
     id: int
@@ -85,20 +86,20 @@ class Account:
     lots: list[Lot] = field(default_factory=list)
     in_order: bool = False
     cannot_pay: list[Lot] | None = None
-    place: str = ""
+    ctid: str = ""
 
     def add(self, lot: Lot) -> None:
-        """Take a new lot in."""
+        """Add a new lot."""
         self.lots.append(lot)
-        self.reconsider()
+        self.invalidate()
 
-    def reconsider(self) -> None:
-        """A lot came, expires at another time or was frozen or thawed: derive afresh what depends on that."""
+    def invalidate(self) -> None:
+        """Drop the caches: a lot was added, frozen or thawed, or its expiry changed."""
         self.in_order = False
         self.cannot_pay = None
 
     def payers(self, units: int, at: datetime) -> list[Lot]:
-        """The lots that pay `units` at `at`, in burn order: as many as it takes, or all that may pay."""
+        """The lots that pay `units` at the time `at`, in burn order: as many as suffice, or all that can pay."""
         if not self.in_order and len(self.lots) > 1:
             self.lots.sort(key=BURN_ORDERS[self.policy.burn_order])
             self.in_order = self.policy.burn_order != "largest_first"
@@ -111,10 +112,10 @@ class Account:
                 units -= lot.remaining
         return payers
 
-    def shown(self, now: datetime) -> tuple[int, int]:
-        """(balance, available) as a customer sees them: what has expired is gone, swept or not.
+    def visible_balances(self, now: datetime) -> tuple[int, int]:
+        """(balance, available) as a customer sees them: without expired lots, whether their expiry is posted or not.
 
-        Worked out from the book balance and the few lots that cannot pay: an account may have thousands.
+        Computed from the book balance and the few lots that cannot pay, because an account may have thousands of lots.
         """
         if self.cannot_pay is None:
             self.cannot_pay = [lot for lot in self.lots if lot.frozen or lot.expires_at <= now]
@@ -126,7 +127,7 @@ class Account:
         return balance, max(0, available)
 
     def expires(self, lot: Lot, now: datetime) -> bool:
-        """Whether the unheld rest of the lot is to lapse now."""
+        """Whether the units of the lot that are not held expire now."""
         if lot.expires_at > now or not lot.remaining:
             return False
         return self.oldest_unsettled_at is None or self.oldest_unsettled_at >= lot.expires_at
@@ -134,9 +135,9 @@ class Account:
 
 @dataclass(slots=True, eq=False)
 class OpenHold:
-    """A working copy of a hold, with the units it set aside in each lot, in burn order.
+    """A working copy of a hold, with the units that it reserved in each lot, in burn order.
 
-    A part of `lots` is a lot's id and units; one that an extension added has its time as a third element.
+    An item of `lots` is (lot id, units), with the time as a third element if an extension added it.
     """
 
     id: int
@@ -155,7 +156,7 @@ class OpenHold:
 
 @dataclass(slots=True, eq=False)
 class Posted:
-    """An earlier entry that a movement names, with what was given back of it so far, by lot (None: debt)."""
+    """An earlier entry that a movement names, with what was reversed of it so far, by lot id (None: debt)."""
 
     id: int
     app: str
@@ -169,7 +170,11 @@ class Posted:
 
 @dataclass(slots=True)
 class State:
-    """All that the plan may look at; loaded by the ledger after the accounts are locked."""
+    """The rows that the plan may read, loaded by the ledger after it locked the accounts.
+
+    Keys: `accounts` (app, customer), `existing` and `holds` (app, key), `lots` and `posted` id. `existing` holds the
+    (id, amount) of entries whose keys the batch repeats.
+    """
 
     accounts: dict[tuple[str, str], Account] = field(default_factory=dict)
     lots: dict[int, Lot] = field(default_factory=dict)
@@ -180,7 +185,7 @@ class State:
 
 @dataclass(slots=True)
 class Entry:
-    """One line of the ledger to be."""
+    """A ledger entry to be written."""
 
     id: int
     account: Account
@@ -198,7 +203,10 @@ class Entry:
 
 @dataclass(slots=True)
 class Plan:
-    """What is to be written. Ids of new rows come from the given sources, so entries name them at once."""
+    """The rows to be written, and the outcome of each movement.
+
+    Ids of new rows are taken from the given sources while planning, so that rows can reference each other.
+    """
 
     now: datetime
     state: State

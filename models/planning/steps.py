@@ -1,7 +1,7 @@
-"""The steps that movements are made of: post an entry, draw units from lots, repay or make debt, free units, answer.
+"""The building blocks of movements: post an entry, draw units from lots, repay or add debt, free units.
 
-Each changes the working copies and marks on the plan what is to be written. Which steps a movement takes, and when
-it is refused, is said by the functions of the movements themselves.
+Each step changes the working copies and records on the plan what is to be written. The functions of the movements
+decide which steps they take and when they refuse.
 """
 
 from __future__ import annotations
@@ -13,21 +13,25 @@ from models.planning.movements import Movement, Outcome
 from models.planning.state import Account, Entry, Lot, Part, Plan
 
 
-def outcome(plan: Plan, account: Account, status: Any = "applied", **what: Any) -> Outcome:
-    """What became of a movement, with the account as its customer sees it now."""
-    balance, available = account.shown(plan.now)
-    return Outcome(status, balance=balance, available=available, **what)
+def outcome(plan: Plan, account: Account, status: Any = "applied", **fields: Any) -> Outcome:
+    """The outcome of a movement, with the balances that the customer sees now."""
+    balance, available = account.visible_balances(plan.now)
+    return Outcome(status, balance=balance, available=available, **fields)
 
 
-def refused(plan: Plan, account: Account, refusal: str, **what: Any) -> Outcome:
-    """The outcome of a movement that writes nothing."""
-    return outcome(plan, account, status="refused", refusal=refusal, **what)
+def refused(plan: Plan, account: Account, refusal: str, **fields: Any) -> Outcome:
+    """The outcome of a refused movement, which writes nothing."""
+    return outcome(plan, account, status="refused", refusal=refusal, **fields)
 
 
 def not_negative(units: int) -> int:
-    """The units; ValueError if they are negative: a movement's direction is its class, never a sign."""
+    """The units, checked: the direction of a movement is its class, never a sign.
+
+    Raises:
+        ValueError: the units are negative.
+    """
     if units < 0:
-        raise ValueError(f"units of a movement are never negative, got {units}")
+        raise ValueError(f"the units of a movement must not be negative: {units}")
     return units
 
 
@@ -42,7 +46,7 @@ def post_entry(
     key: str = "",
     reverses_id: int | None = None,
 ) -> int:
-    """One entry, its allocations, and the account's new balance. Returns the entry's id."""
+    """Post an entry with its allocations and update the account's balance. Returns the entry's id."""
     entry_id = plan.entry_ids()
     account.seq += 1
     key = key or movement.key or f"{type}:{account.id}:{account.seq}"
@@ -70,25 +74,25 @@ def post_entry(
     return entry_id
 
 
-def own_key(account: Account, kind: str) -> str:
-    """A key for an entry beside the movement's own; the account's next number makes it unique."""
+def generated_key(account: Account, kind: str) -> str:
+    """The key of an entry that accompanies the movement's own entry, unique by the account's next `seq`."""
     return f"{kind}:{account.id}:{account.seq + 1}"
 
 
 def mark_burned(plan: Plan, lot: Lot) -> None:
-    """Note that units of the lot changed."""
+    """Record that `remaining` or `held` of the lot changed."""
     lot.open = lot.remaining > 0 or lot.held > 0
     plan.burned_lots[lot.id] = lot
 
 
 def mark_altered(plan: Plan, account: Account, lot: Lot) -> None:
-    """Note that the expiry of the lot, or its freeze, changed."""
+    """Record that the expiry of the lot, or whether it is frozen, changed."""
     plan.altered_lots[lot.id] = lot
-    account.reconsider()
+    account.invalidate()
 
 
 def draw(plan: Plan, lots: Iterable[Lot], units: int) -> list[Part]:
-    """Take up to `units` from the lots in their order, as allocations (negative)."""
+    """Take up to `units` from the lots, in the given order. Returns the allocations, which are negative."""
     drawn: list[Part] = []
     for lot in lots:
         if not units:
@@ -102,33 +106,33 @@ def draw(plan: Plan, lots: Iterable[Lot], units: int) -> list[Part]:
 
 
 def units_in(lots: Iterable[Lot]) -> int:
-    """What the lots could pay together."""
+    """The units that remain in the lots together."""
     return sum(lot.remaining for lot in lots)
 
 
 def total(parts: Iterable[Part]) -> int:
-    """The sum of the parts; negative if they were drawn."""
+    """The sum of the parts, negative if they were drawn."""
     return sum(units for _, units in parts)
 
 
 def repay(account: Account, units: int) -> int:
-    """How much of units that come goes to the debt; the debt shrinks by it."""
+    """Repay debt with up to `units`. Returns the units used."""
     part = min(account.debt, units)
     account.debt -= part
     return part
 
 
 def overdraw(account: Account, units: int) -> list[Part]:
-    """Put `units` on the debt, as allocations."""
+    """Add `units` to the debt. Returns the allocations."""
     account.debt += units
     return [(None, -units)] if units else []
 
 
 def free(plan: Plan, account: Account, lot: Lot, units: int, movement: Movement) -> None:
-    """Units of a lot become spendable again: they repay debt first, unless the lot itself may not pay now."""
+    """Make units that are in `remaining` of the lot spendable: repay debt with them, unless the lot cannot pay now."""
     repaid = repay(account, units) if lot.expires_at > plan.now and not lot.frozen else 0
     if repaid:
         lot.remaining -= repaid
         parts: list[Part] = [(lot, -repaid), (None, repaid)]
-        post_entry(plan, account, movement, 0, "clawback", parts, key=own_key(account, "repayment"))
+        post_entry(plan, account, movement, 0, "clawback", parts, key=generated_key(account, "repayment"))
     mark_burned(plan, lot)

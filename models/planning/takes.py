@@ -1,30 +1,30 @@
-"""Takes: units go, from the lots in burn order. The app's rule says what becomes of a shortfall."""
+"""Takes: units are deducted from lots in burn order; the shortfall rule decides what happens if they do not suffice."""
 
 from __future__ import annotations
 
 from datetime import datetime
 
 from models.planning.movements import Outcome, Take
-from models.planning.state import FARTHEST_BALANCE, Account, Lot, Plan
+from models.planning.state import MAX_BALANCE, Account, Lot, Plan
 from models.planning.steps import draw, not_negative, outcome, overdraw, post_entry, refused, total, units_in
 
 
 def take(plan: Plan, account: Account, movement: Take) -> Outcome:
-    """Take what is there. If that is too little: `partial` stops at it, `debt` overdraws, `reject` takes nothing."""
-    wanted = not_negative(movement.units)
-    lots = account.payers(wanted, _judged_at(plan, movement))
+    """Deduct the units. On a shortfall, `partial` takes what is available, `debt` overdraws, `reject` takes nothing."""
+    units = not_negative(movement.units)
+    lots = account.payers(units, _paid_at(plan, movement))
     rule = movement.on_shortfall or account.policy.on_shortfall
-    if rule == "reject" and wanted > units_in(lots):
-        return refused(plan, account, "insufficient", shortfall=wanted)
-    if rule == "debt" and account.balance - wanted < -FARTHEST_BALANCE:
+    if rule == "reject" and units > units_in(lots):
+        return refused(plan, account, "insufficient", shortfall=units)
+    if rule == "debt" and account.balance - units < -MAX_BALANCE:
         return refused(plan, account, "beyond")
     return _spend(plan, account, movement, lots, overdraws=rule == "debt")
 
 
-def _judged_at(plan: Plan, movement: Take) -> datetime:
-    """The time that decides which lots may pay.
+def _paid_at(plan: Plan, movement: Take) -> datetime:
+    """The time at which a lot must not have expired to pay: `received_at`, but never later than now.
 
-    A node whose clock is ahead must not hide from a report what may pay now.
+    Otherwise lots that can pay now would be skipped if the clock of the receiving node was ahead.
     """
     return min(movement.received_at, plan.now) if movement.received_at else plan.now
 

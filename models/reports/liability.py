@@ -1,7 +1,7 @@
-"""Liability: units that customers may still spend, and what was paid for them.
+"""Liability: the units that customers can still spend, and what they paid for them.
 
-Outstanding is what remains in lots that are not past their expiry, and all that is held. Units of a disputed payment
-count until they are taken back. Debt is what customers owe, and lowers nothing.
+Outstanding units are those that remain in lots that have not expired, plus all held units. Units of a disputed payment
+count until they are clawed back. Debt does not reduce the liability.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import Any
 from models import database, money
 from models.catalog.apps import App
 
-# One statement, one moment: the row without a price class is the whole. Price and size of the lots make few classes,
-# so that the division can be left to exact fractions.
+# One statement for a consistent snapshot; the row of the empty grouping set is the total. The rest is grouped by price
+# and size of the lots, which gives few rows, so that Python can divide exactly.
 OUTSTANDING = """
 SELECT grouping(l.currency) = 1, l.currency, l.price_minor, l.granted, coalesce(sum(l.units), 0)::bigint,
        count(DISTINCT l.account_id)
@@ -29,13 +29,13 @@ FROM (
 
 
 def outstanding(app: App, *, now: datetime) -> dict[str, Any]:
-    """`{"units", "cost_basis": [money], "customers"}`, as of `now`; `cost_basis` is the unspent share of the prices."""
+    """`{"units", "cost_basis": [money], "customers"}` at `now`. `cost_basis`: the unspent share of the lots' prices."""
     units = customers = 0
     basis: dict[str, Fraction] = {}
-    for is_whole, currency, price_minor, granted, part, owners in database.read(
+    for is_total, currency, price_minor, granted, part, owners in database.read(
         OUTSTANDING, {"app": app.slug, "now": now}
     ):
-        if is_whole:
+        if is_total:
             units, customers = part, owners
         elif currency is not None:
             basis[currency] = basis.get(currency, Fraction(0)) + Fraction(price_minor * part, granted)

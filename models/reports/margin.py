@@ -1,9 +1,9 @@
-"""Margin: what the units that were spent had been bought for, and what it cost the app to serve them, by rate.
+"""Margin by rate: what customers paid for the units that were spent, and what serving them cost the app.
 
-Revenue is the cost basis of the lots that paid: the price of a lot × the units it paid ÷ the units it was granted.
-Units that nobody paid for (gifts, debt) bring 0. Cost is the rate's `cost` for each `per` of the quantity that is
-noted on the entry, at the catalog's present cost. Of a deduction that was refunded in part, the part that was kept
-counts. Sums are exact; revenue and cost are rounded once each, and the margin is the difference of the two.
+Revenue is the cost basis of the lots that paid: price of the lot × units it paid ÷ units granted. Units without a price
+(gifts, debt) earn 0. Cost is the rate's current `cost` in the catalog for each `per` of the quantity that the entry
+records. Of a partly refunded deduction, the part that was not refunded counts. Sums are exact; revenue and cost are
+rounded once each, and the margin is the difference of the rounded figures.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from models import database, money
 from models.catalog.apps import App, Rate
 from models.reports.periods import NO_RATE, Span, amount
 
-# Grouped by price and size of the lots, so that the division can be left to exact fractions: few rows come of many.
-# A held unit count that was captured in part served a part of its quantity; use that found too little served it all.
+# Grouped by price and size of the lots, which gives few rows, so that Python can divide exactly.
+# A hold that was captured in part served that part of its quantity; usage with a shortfall served all of its quantity.
 PAID = """
 SELECT part.rate, lower(l.currency), l.price_minor, CASE WHEN l.price_minor > 0 THEN l.granted END,
        sum(part.units)::bigint, sum(part.units * part.quantity / part.taken)
@@ -38,7 +38,7 @@ SELECT e.id, e.meta ->> 'rate' AS rate, -e.amount AS taken,
        (e.meta ->> 'quantity')::numeric * CASE WHEN e.actor = 'hold' THEN {share} ELSE 1 END AS quantity
 FROM entry e WHERE e.app = %(app)s AND e.type = 'deduction' {within}
 """
-# What was taken of what the quantity was priced at: price is [units, per, minimum].
+# The captured part of the quantity's price. `price` is [units, per, minimum].
 SHARE_CAPTURED = """-e.amount / nullif(greatest(
     (e.meta -> 'price' ->> 2)::numeric,
     ceil((e.meta ->> 'quantity')::numeric * (e.meta -> 'price' ->> 0)::numeric / (e.meta -> 'price' ->> 1)::numeric)
@@ -47,7 +47,7 @@ SHARE_CAPTURED = """-e.amount / nullif(greatest(
 
 @dataclass(slots=True)
 class Line:
-    """One rate in one currency: units, what they were bought for in minor units, the quantity that they served."""
+    """One rate in one currency: units, their revenue in minor units, and the quantity that they served."""
 
     units: int = 0
     revenue: Fraction = Fraction(0)
@@ -55,13 +55,13 @@ class Line:
 
 
 def rates(app: App, span: Span) -> list[dict[str, Any]]:
-    """`{"rate", "currency", "units", "revenue", "cost", "cost_currency", "margin"}` of each rate and currency.
+    """`{"rate", "currency", "units", "revenue", "cost", "cost_currency", "margin"}` for each rate and currency.
 
-    The most units first. `cost` is None where the catalog gives none, `margin` also where revenue and cost are of two
-    currencies; `currency` and `revenue` are None for units that nobody paid for, if no currency is the app's own.
+    Most units first. `cost` is None if the catalog gives none; `margin` also if revenue and cost differ in currency.
+    `currency` and `revenue` are None for units without a price, if neither rate nor app determines a currency.
 
     Raises:
-        Invalid: a bad span.
+        Invalid: the span is invalid.
     """
     span.check()
     deductions = DEDUCTIONS.format(share=SHARE_CAPTURED, within=span.within("e.created_at"))
@@ -82,10 +82,10 @@ def _lines(app: App, rows: Iterable[tuple[Any, ...]]) -> dict[tuple[str, str | N
 
 
 def _own_currency(app: App, rate: str | None) -> str | None:
-    """Where units that nobody paid for are shown: by the currency of the rate's cost, else the only one of the app."""
-    known = app.rates.get(rate or "")
-    if known is not None and known.cost_currency:
-        return known.cost_currency.lower()
+    """The currency in which units without a price are listed: that of the rate's cost, else the app's only one."""
+    cataloged = app.rates.get(rate or "")
+    if cataloged is not None and cataloged.cost_currency:
+        return cataloged.cost_currency.lower()
     currencies = {pack.currency.lower() for pack in app.packs.values()}
     currencies |= {plan.currency.lower() for plan in app.plans.values()}
     return currencies.pop() if len(currencies) == 1 else None

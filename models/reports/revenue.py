@@ -1,7 +1,7 @@
-"""Revenue: what was paid and what went back, by currency and by group; and what recurs each month.
+"""Revenue: what was paid, refunded and disputed, by currency and by group; and monthly recurring revenue.
 
-A payment counts when it was made (`created_at`), once it has settled, also if it was refunded or disputed since; a
-refund counts where its payment counts. A payment of nothing (a trial's invoice, a coupon for all of it) does not count.
+A payment counts at the time it was made (`created_at`), once it has settled, even if it was refunded or disputed later.
+A refund counts where its payment counts. Payments of zero (a trial's invoice, a 100 % coupon) do not count.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from models.catalog.apps import App
 from models.reports.periods import Span, amount, day, month, share
 
 Group = Literal["day", "month", "pack", "customer"]
-# Stripe counts so too (docs.stripe.com/billing/subscriptions/analytics/glossary): a trial pays nothing yet, and a
-# payment that is retried is not lost yet.
+# As Stripe does (docs.stripe.com/billing/subscriptions/analytics/glossary): a trial does not pay yet, and a payment
+# that is being retried is not lost yet.
 RECURRING = ("active", "past_due")
 
 KEYS = {
@@ -44,7 +44,7 @@ MOST_POPULAR = f"""
 SELECT p.pack {COUNTED} {{within}} AND p.pack IS NOT NULL
 GROUP BY p.pack ORDER BY count(*) DESC, sum(p.quantity) DESC, p.pack LIMIT 1
 """
-# A subscription whose last payment was for a longer time than a month: what was paid, by the month.
+# If the last payment of a subscription covered more than a month: the amount and the number of months.
 RECURRING_NOW = """
 SELECT s.plan, last.months, CASE WHEN last.months > 1 THEN last.amount_minor END AS paid,
        CASE WHEN last.months > 1 THEN lower(last.currency) END AS currency, count(*)
@@ -59,10 +59,10 @@ WHERE s.app = %(app)s AND s.status = ANY(%(statuses)s) GROUP BY 1, 2, 3, 4
 
 
 def summary(app: App, span: Span) -> dict[str, Any]:
-    """`{"currencies", "most_popular_pack", "mrr"}`. Amounts are decimals with all of the currency's places.
+    """`{"currencies", "most_popular_pack", "mrr"}`. Amounts have all of the currency's decimals.
 
     Raises:
-        Invalid: a bad span.
+        Invalid: the span is invalid.
     """
     span.check()
     totals = database.read(TOTALS.format(within=span.within("p.created_at")), span.values())
@@ -75,12 +75,13 @@ def summary(app: App, span: Span) -> dict[str, Any]:
 
 
 def groups(span: Span, group: Group, *, limit: int | None = None) -> list[dict[str, Any]]:
-    """`{"key", "currency", "gross", "refunded", "disputed", "net", "payments"}` of each group and currency.
+    """`{"key", "currency", "gross", "refunded", "disputed", "net", "payments"}` for each group and currency.
 
-    Days and months in their order, packs and customers with the highest gross first; a plan stands under `plan:KEY`.
+    Days and months are in order; packs and customers are sorted by currency, then by gross, highest first. The key of a
+    plan is `plan:KEY`.
 
     Raises:
-        Invalid: a bad span.
+        Invalid: the span is invalid.
     """
     span.check()
     statement = GROUPS.format(key=KEYS[group], within=span.within("p.created_at"), order=ORDERS[group])
@@ -107,14 +108,14 @@ def _total(currency: str, gross: int, refunded: int, disputed: int, payments: in
 
 
 def _recurring(app: App) -> Iterator[dict[str, str]]:
-    """Money a month by currency: plans at the catalog's price, longer periods at what was paid for them."""
+    """Monthly recurring revenue by currency: plans at the catalog's price, longer periods at the amount paid."""
     totals: dict[str, Fraction] = {}
     for plan, months, paid, currency, count in database.read(
         RECURRING_NOW, {"app": app.slug, "statuses": list(RECURRING)}
     ):
-        known = app.plans.get(plan or "")
-        if currency is None and known is not None:
-            paid, currency, months = known.price_minor, known.currency, 1
+        cataloged = app.plans.get(plan or "")
+        if currency is None and cataloged is not None:
+            paid, currency, months = cataloged.price_minor, cataloged.currency, 1
         if currency is not None:
             totals[currency] = totals.get(currency, Fraction(0)) + Fraction(int(paid) * count, months)
     for currency, minor in sorted(totals.items()):

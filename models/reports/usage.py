@@ -1,7 +1,7 @@
-"""Use: units that were spent, by rate, customer or day.
+"""Usage: units spent, by rate, customer or day.
 
-Units are deductions less what was refunded of them; a refund counts where its deduction counts. Reports is the number
-of deductions: usage reports, charges, captured holds and sessions that took units. One that was refunded stays counted.
+`units` are deductions minus their refunds; a refund counts where its deduction counts. `reports` is the number of
+deductions: usage reports, charges, captured holds and sessions that took units. A refunded deduction stays counted.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ KEYS = {
     "customer": "d.account_id",
     "day": day("d.created_at"),
 }
-# Most entries are deductions: they are read once, and the few refunds are looked up by the deduction they name.
+# Most entries are deductions, so they are scanned once; the few refunds are joined to their deductions.
 SPENT = """
 SELECT {key} AS key, sum(d.units)::bigint AS units, sum(d.reports)::bigint AS reports FROM (
     SELECT e.account_id, e.meta, e.created_at, -e.amount AS units, 1 AS reports FROM entry e
@@ -39,12 +39,12 @@ GROUPED = {
 
 
 def groups(span: Span, group: Group, *, limit: int | None = None) -> list[dict[str, Any]]:
-    """`{"key", "units", "reports"}` of each group: days in their order, else the most units first.
+    """`{"key", "units", "reports"}` for each group: days in order, other groups with the most units first.
 
-    What was not priced by a rate is under the key `other`.
+    Deductions without a rate are listed under `other`.
 
     Raises:
-        Invalid: a bad span.
+        Invalid: the span is invalid.
     """
     span.check()
     spent = SPENT.format(key=KEYS[group], within_entry=span.within("e.created_at"))

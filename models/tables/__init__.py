@@ -1,4 +1,4 @@
-"""Every table of the database, as a peewee model: the schema in the order in which it is best read.
+"""Every table of the database as a peewee model, in reading order.
 
 docs/schema.md draws it. Each module is one group of tables.
 """

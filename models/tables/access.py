@@ -1,4 +1,4 @@
-"""Who may call, and what a repeated call gets."""
+"""API keys, shared secrets and idempotency keys."""
 
 from __future__ import annotations
 

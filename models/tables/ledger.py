@@ -119,7 +119,7 @@ class Allocation(Base):
 
 
 class Hold(Base):
-    """Units set aside for a use whose size is not known yet, until they are captured, released or expired."""
+    """Units reserved for a use whose cost is not known yet, until the hold is captured, released or expires."""
 
     id = BigIntegerField(primary_key=True)
     app = IdentifierField()

@@ -1,4 +1,4 @@
-"""What operators watch: refused and failed operations, and scheduled jobs."""
+"""Refused and failed operations, and the runs of scheduled jobs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Payments, the checkouts they come from, and money that is paid back."""
+"""Payments, checkouts, refunds and disputes, and customers at providers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Subscriptions to plans."""
+"""Subscriptions to plans, and their activation keys."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from models.tables.base import (
 class Subscription(Base):
     """A subscription at a provider, with its next monthly grant and the months that are paid or withheld.
 
-    `promised_*`: the month sold by a checkout of ours, granted at the size it was sold at.
+    `promised_*`: the month that a checkout created by Scrip sold, granted with the units it was sold with.
     `withheld`, `paid`: see docs/decisions/0010-which-months-are-owed.md. `unpaid_invoices` is no longer written.
     """
 
