@@ -1,12 +1,10 @@
-"""Everything that Scrip reads from its environment: read once, checked, and loud about a bad value.
+"""The settings of Scrip, read once from the environment and validated.
 
     from settings import settings
 
-`settings` is built from `os.environ` when it is first asked for, so that a program which has just started
-the embedded servers can put their URLs there before anybody looks. `load()` builds one from any mapping.
-
-Each variable NAME can also be given as NAME_FILE, the path of a file that holds the value. An empty value
-counts as absent. docs/settings.md lists all of them.
+`settings` is built from `os.environ` on first access, so that a program can first start the embedded servers and set
+their URLs. `load()` builds settings from any mapping. Each variable NAME can also be given as NAME_FILE, the path of a
+file with the value. An empty value counts as absent. docs/settings.md lists all variables.
 """
 
 from __future__ import annotations
@@ -22,8 +20,7 @@ from typing import Any, TypeVar
 ROOT = Path(__file__).resolve().parent
 SANDBOX_WEBHOOK_SECRET = "whsec_sandbox"
 SANDBOX_PAYPAL_WEBHOOK_ID = "WH-SANDBOX"
-# What the processes of one node hold beside their threads: the scheduler's two, a few commands, a demo.
-SPARE_CONNECTIONS = 12
+SPARE_CONNECTIONS = 12  # of a node, beyond its threads: two of the scheduler, those of commands and the demo
 LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128"))
 _LABEL = "[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
 _HOST_NAME = re.compile(rf"(?=.{{1,253}}$){_LABEL}(\.{_LABEL})*")
@@ -34,19 +31,19 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 @dataclass(frozen=True)
 class Allowed:
-    """What outgoing webhooks may reach although it is private: names of hosts, and networks."""
+    """Private host names and networks that outgoing webhooks may reach."""
 
     hosts: frozenset[str] = frozenset()
     networks: tuple[Network, ...] = ()
 
 
 class SettingsError(ValueError):
-    """A variable holds a value that cannot be used; the message starts with the variable's name."""
+    """A variable has an invalid value. The message starts with the name of the variable."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """The resolved settings of one process. Secrets never show in its repr."""
+    """The resolved settings of one process. The repr omits secrets."""
 
     database_url: str | None = field(repr=False)
     redis_url: str | None = field(repr=False)
@@ -74,17 +71,15 @@ class Settings:
 
     @property
     def connections(self) -> int:
-        """How many PostgreSQL connections the processes of this node can hold at once."""
-        web = self.web_workers * self.web_threads
-        workers = self.worker_processes * self.worker_threads
-        return web + workers + SPARE_CONNECTIONS
+        """The maximum number of PostgreSQL connections of this node's processes."""
+        threads = self.web_workers * self.web_threads + self.worker_processes * self.worker_threads
+        return threads + SPARE_CONNECTIONS
 
     @property
     def reachable(self) -> Allowed:
-        """Private places that outgoing webhooks may reach.
+        """`outgoing_allow`, with loopback in a sandbox that only this machine can reach.
 
-        A sandbox on this machine is for trying things out, so there the machine itself is one. A sandbox that is open
-        to the network is not: its keys are public, and what listens on loopback only relies on nobody getting there.
+        A sandbox open to the network excludes it: its keys are public, and services on loopback rely on isolation.
         """
         if not (self.sandbox and is_loopback(self.host)):
             return self.outgoing_allow
@@ -96,7 +91,7 @@ class Settings:
 
 
 def load(environ: Mapping[str, str]) -> Settings:
-    """Settings from `environ`. Raises SettingsError, which names the variable at fault."""
+    """Settings from `environ`. Raises SettingsError, which names the invalid variable."""
     read = _Reader(environ)
     database_url = read("DATABASE_URL", _url("postgresql", "postgres"), None)
     sandbox_variable = read("SCRIP_SANDBOX", _boolean, None)
@@ -126,28 +121,27 @@ def load(environ: Mapping[str, str]) -> Settings:
         paypal_env=read("PAYPAL_ENV", _choice("sandbox", "live"), "sandbox"),
         outgoing_allow=read("SCRIP_OUTGOING_ALLOW", _allowed, Allowed()),
     )
-    _refuse_an_open_sandbox(settings)
+    _check_exposure(settings)
     return settings
 
 
-def _webhook_secrets(given: tuple[str, ...], sandbox: bool) -> tuple[str, ...]:
-    """In the sandbox the well-known secret is valid too, so that `sandbox sign` always works there."""
-    if sandbox and SANDBOX_WEBHOOK_SECRET not in given:
-        return (*given, SANDBOX_WEBHOOK_SECRET)
-    return given
+def _webhook_secrets(secrets: tuple[str, ...], sandbox: bool) -> tuple[str, ...]:
+    """`secrets`, in the sandbox with the well-known secret, so that `sandbox sign` always works there."""
+    is_missing = sandbox and SANDBOX_WEBHOOK_SECRET not in secrets
+    return (*secrets, SANDBOX_WEBHOOK_SECRET) if is_missing else secrets
 
 
-def _refuse_an_open_sandbox(settings: Settings) -> None:
-    """A sandbox has keys that everybody knows: nobody gets one on the network without having asked."""
+def _check_exposure(settings: Settings) -> None:
+    """Reject a sandbox on the network without SCRIP_SANDBOX=1: the keys of a sandbox are public."""
     if settings.sandbox and not settings.sandbox_asked and not is_loopback(settings.host):
         raise SettingsError(
             f"HOST is {settings.host!r}, but this is a sandbox, whose keys are public: set DATABASE_URL for "
-            "production, SCRIP_SANDBOX=1 to open the sandbox to the network all the same, or leave HOST out"
+            "production, set SCRIP_SANDBOX=1 to open the sandbox to the network, or unset HOST"
         )
 
 
 def is_loopback(host: str) -> bool:
-    """True if `host` can be reached from this machine only."""
+    """Whether `host` can be reached from this machine only."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -155,7 +149,7 @@ def is_loopback(host: str) -> bool:
 
 
 class _Reader:
-    """Reads one variable, or the file that its _FILE variant names, and names it when it is bad."""
+    """Reads a variable, or the file that its _FILE variant names. Raises SettingsError with the variable's name."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self.environ = environ
@@ -172,18 +166,17 @@ class _Reader:
     def _text(self, name: str) -> str:
         value, path = self.environ.get(name, ""), self.environ.get(f"{name}_FILE", "")
         if value and path:
-            raise SettingsError(f"{name} and {name}_FILE are both set: keep one of them")
+            raise SettingsError(f"{name} and {name}_FILE are both set: unset one of them")
         if not path:
             return value.strip()
         try:
             return Path(path).read_text(encoding="utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:
-            raise SettingsError(f"{name}_FILE names a file that cannot be read: {error}") from None
+            raise SettingsError(f"{name}_FILE is the path of a file that cannot be read: {error}") from None
 
 
 def _boolean(text: str) -> bool:
-    lowered = text.lower()
-    if lowered in ("1", "true", "yes", "on"):
+    if (lowered := text.lower()) in ("1", "true", "yes", "on"):
         return True
     if lowered in ("0", "false", "no", "off"):
         return False
@@ -210,7 +203,7 @@ def _choice(*allowed: str) -> Callable[[str], str]:
 
 def _url(*schemes: str) -> Callable[[str], str]:
     def parse(text: str) -> str:
-        # The value is left out of the message: a URL often holds a password.
+        # The message omits the value: a URL often contains a password.
         if not text.startswith(tuple(f"{scheme}://" for scheme in schemes)):
             raise ValueError(f"must start with {' or '.join(f'{scheme}://' for scheme in schemes)}")
         return text
@@ -235,9 +228,9 @@ def _allowed(text: str) -> Allowed:
 
 def _host_name(text: str) -> str:
     name = text.lower()
-    # What ends in a number is an address, or was meant as one.
+    # A name with a numeric last label is a malformed address.
     if _HOST_NAME.fullmatch(name) is None or name.rpartition(".")[2].isdigit():
-        raise ValueError(f"must be names of hosts, addresses or networks such as 10.1.0.0/16, not {text!r}")
+        raise ValueError(f"must list host names, addresses or networks such as 10.1.0.0/16, not {text!r}")
     return name
 
 
@@ -249,7 +242,7 @@ settings: Settings
 
 
 def __getattr__(name: str) -> Settings:
-    """Builds `settings` at the first look and keeps it: the environment is read once."""
+    """Build `settings` on first access and keep it: the environment is read once."""
     if name != "settings":
         raise AttributeError(f"module 'settings' has no attribute {name!r}")
     globals()["settings"] = loaded = load(os.environ)

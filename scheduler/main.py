@@ -1,17 +1,18 @@
-"""The scheduler's process: `python -m scheduler.main`. APScheduler only ticks; what happened is in PostgreSQL."""
+"""The scheduler process: `python -m scheduler.main`. APScheduler only triggers ticks; the state is in PostgreSQL."""
 
 from __future__ import annotations
 
 import signal
+from collections.abc import Callable
 from datetime import timezone
 
 from apscheduler.schedulers.blocking import BlockingScheduler
 
+import workers.main
 from models import database
 from models.errors import Unavailable
 from scheduler.tick import poll, sweep, tick
 from settings import settings
-from workers import main as actors
 from workers.start import bind_database
 
 TICK_SECONDS = 10
@@ -20,12 +21,12 @@ SWEEP_SECONDS = 15
 POLL_SECONDS = 1
 
 
-def guarded(work: object) -> object:
-    """The work, with a database that is away being no reason to stop ticking."""
+def guarded(work: Callable[[], object]) -> Callable[[], None]:
+    """`work`, skipped while the database is unavailable, so that the scheduler keeps running."""
 
     def run() -> None:
         try:
-            work()  # type: ignore[operator]
+            work()
         except Unavailable:
             database.discard()
 
@@ -33,7 +34,7 @@ def guarded(work: object) -> object:
 
 
 def build() -> BlockingScheduler:
-    """The scheduler with its three intervals."""
+    """The scheduler with its three intervals: tick, sweep and poll."""
     options = {"coalesce": True, "misfire_grace_time": None, "max_instances": 1}
     scheduler = BlockingScheduler(timezone=timezone.utc, job_defaults=options)
     seconds = SANDBOX_TICK_SECONDS if settings.sandbox else TICK_SECONDS
@@ -44,8 +45,8 @@ def build() -> BlockingScheduler:
 
 
 def main() -> None:
-    """Tick until told to stop."""
-    assert actors.broker
+    """Run the scheduler until SIGTERM or SIGINT."""
+    assert workers.main.broker, "wake-ups need the declared actors"
     bind_database("scrip scheduler", threads=4)
     scheduler = build()
     for name in (signal.SIGTERM, signal.SIGINT):

@@ -1,4 +1,4 @@
-"""What runs when: (job, period). A job does all that is due by now, so a period that was missed needs no making up."""
+"""The schedule: (job, period). A job processes everything that is due, so missed periods are not repeated."""
 
 from __future__ import annotations
 

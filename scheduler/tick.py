@@ -1,6 +1,6 @@
-"""One tick: record the periods that have begun, ring for them, and sweep the queues. And the poll, once a second.
+"""Tick, sweep and poll: record due jobs and wake up the workers.
 
-The tick does no work itself, so it never waits for a worker to be idle; and it may run on any number of nodes at once.
+None of them processes rows, so none waits for a busy worker. Any number of nodes can run them at the same time.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from scheduler.schedule import SCHEDULE
 from workers.wakeups import notify
 
 QUEUES = ("webhooks", "usage", "maintenance", "sessions", "outbox")
-# What somebody waits for, or what nobody rings for: each is a look at a partial index.
+# Queues whose rows become due by time, when no writer enqueues a wake-up. Each check reads a partial index.
 POLLED = {"sessions": sessions.is_due, "outbox": messages.is_due}
 
 
 def tick() -> list[str]:
-    """Record what is due; returns the jobs recorded."""
+    """Record the jobs whose period has begun, and wake up the maintenance worker. Returns the recorded jobs."""
     recorded = schedule.record(SCHEDULE, now=clock.now())
     if recorded:
         notify("maintenance")
@@ -26,13 +26,13 @@ def tick() -> list[str]:
 
 
 def sweep() -> None:
-    """Ring every queue, whether or not anything waits: what a lost ring left behind is found here."""
+    """Wake up every queue unconditionally. Recovers rows whose wake-up was lost."""
     for queue in QUEUES:
         notify(queue)
 
 
 def poll() -> list[str]:
-    """Ring the queues whose rows have become due; returns them."""
+    """Wake up the queues that have due rows. Returns these queues."""
     now = clock.now()
     due = [queue for queue, is_due in POLLED.items() if is_due(now=now)]
     for queue in due:

@@ -61,7 +61,7 @@ def test_readyz_waits_for_the_sandbox(client, monkeypatch):
         )
         answer = client.get("/readyz")
     assert answer.status_code == 503
-    assert "payment provider does not answer" in answer.get_json()["detail"]
+    assert "payment provider does not respond" in answer.get_json()["detail"]
 
 
 def test_a_killed_sandbox_comes_back_where_it_was_with_what_it_knew(system: Running):

@@ -150,7 +150,7 @@ def test_not_ready_without_redis(client, monkeypatch):
     import redis
 
     monkeypatch.setattr("web.ops._client", redis.Redis(port=1, socket_connect_timeout=1))
-    assert reasons(client) == "Redis does not answer"
+    assert reasons(client) == "Redis does not respond"
 
 
 def test_not_ready_with_migrations_missing(client, monkeypatch):

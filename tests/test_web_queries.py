@@ -34,10 +34,10 @@ def test_every_endpoint_that_is_read_names_the_parameter_that_it_does_not_know(c
 
 def test_the_refusal_says_which_parameters_there_are(client):
     refusal = ask(client, "/v1/events", stat="dead", limt="5").json
-    reason = "is not a known parameter; there are limit, cursor, state, provider, type"
+    reason = "is not a known parameter; known parameters: limit, cursor, state, provider, type"
     assert refusal["errors"] == [{"field": "stat", "reason": reason}, {"field": "limt", "reason": reason}]
     (error,) = ask(client, "/v1/catalog", app="songs").json["errors"]
-    assert error == {"field": "app", "reason": "is not a known parameter; there are none here"}
+    assert error == {"field": "app", "reason": "is not a known parameter; this endpoint has no query parameters"}
 
 
 def test_a_parameter_goes_by_its_own_name_alone(client):

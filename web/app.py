@@ -1,30 +1,30 @@
-"""The application: every route of the table, and the answers to what no route knows."""
+"""The Flask application: every route of the table, and problem responses for unknown paths."""
 
 from __future__ import annotations
 
-import flask
 from flask import Flask, Response, request
 from werkzeug.exceptions import NotFound
 
+import workers.main
 from models.errors import Invalid
 from web import api, inbox, ops
 from web.http import documentation, problems
 from web.http.auth import Auth
 from web.http.bodies import MOST_BODY_BYTES
+from web.http.dispatch import register
 from web.http.fields import NAME_RULE
-from web.http.routes import Route, register
-from workers import main as actors
+from web.http.routes import Route
 
 
 def create_app() -> Flask:
     """The WSGI application. The database must be bound before the first request (web/wsgi.py)."""
-    assert actors.broker, "a ring goes to an actor that is known"
+    assert workers.main.broker, "wake-ups need the declared actors"
     app = Flask(__name__, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = MOST_BODY_BYTES
-    # A client's id may begin with a slash once it is decoded: that is a 422, not a redirect to another id.
+    # A decoded id may begin with a slash, which is a 422 and not a redirect to another id.
     app.url_map.merge_slashes = False
     app.register_error_handler(Exception, problems.answer)
-    app.register_error_handler(404, _no_such_path)
+    app.register_error_handler(404, _unknown_path)
     auth = Auth()
     for route in routes():
         register(app, route, auth)
@@ -33,15 +33,14 @@ def create_app() -> Flask:
 
 
 def routes() -> list[Route]:
-    """The whole table, in the order of the documentation."""
+    """All routes, in the order of the API reference."""
     nouns = (inbox, *api.nouns(), ops)
     return [route for noun in nouns for route in noun.routes.table]
 
 
-def _no_such_path(error: NotFound) -> Response:
-    """An escaped slash in an id splits the path in two before any route sees it."""
-    asked: flask.Request = request
-    uri = str(asked.environ.get("RAW_URI") or asked.environ.get("REQUEST_URI") or "")
+def _unknown_path(error: NotFound) -> Response:
+    """404, or 422 for an id with an escaped slash: servers decode it, so no route matches the path."""
+    uri = str(request.environ.get("RAW_URI") or request.environ.get("REQUEST_URI") or "")
     if "%2f" in uri.partition("?")[0].lower():
         return problems.answer(Invalid([("path", f"an id {NAME_RULE}")]))
     return problems.answer(error)

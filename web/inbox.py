@@ -1,4 +1,4 @@
-"""Receivers of providers' webhooks: verify, store, ring, answer. What an event means is judged by a worker."""
+"""Webhook receivers: verify the signature, store the event, enqueue a wake-up, return 200. A worker interprets it."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ from datetime import datetime, timezone
 from typing import Any
 
 from jobs.inbox import events
-from jobs.providers.paypal import receiver as paypal_webhooks
+from jobs.providers.paypal import receiver
 from jobs.providers.stripe import signature
 from models.catalog import catalog
 from models.catalog.apps import App
 from settings import SANDBOX_WEBHOOK_SECRET, settings
+from web.http.call import Call
 from web.http.fields import Shape
-from web.http.routes import Answer, Call, Routes
+from web.http.routes import Answer, Routes
 from workers.wakeups import notify_soon
 
 routes = Routes("Receivers")
@@ -35,15 +36,16 @@ STRIPE: dict[str, Any] = {
 
 @routes.post("/webhooks/stripe/{app}", status=200, answer=Received, errors=(400, 404, 413, 503), describe=STRIPE)
 def stripe(call: Call, app: str) -> Answer:
-    """Receive an event of Stripe.
+    """Receive a Stripe event.
 
-    The raw body with Stripe's signature. Events that are known already, and types that are not used, are received too.
+    Send the raw body with Stripe's signature header. Duplicate events and event types that Scrip does not use also
+    return 200.
     """
-    receiver = catalog.current()[app]
+    owner = catalog.current()[app]
     raw = call.raw()
     header = call.request.environ.get("HTTP_STRIPE_SIGNATURE", "")
-    event = signature.verify(raw, header, stripe_secrets(receiver), datetime.now(timezone.utc))
-    events.receive(receiver.slug, "stripe", event["id"], event["type"], raw.decode(), now=call.now)
+    event = signature.verify(raw, header, stripe_secrets(owner), datetime.now(timezone.utc))
+    events.receive(owner.slug, "stripe", event["id"], event["type"], raw.decode(), now=call.now)
     notify_soon("webhooks")
     return RECEIVED
 
@@ -68,20 +70,21 @@ PAYPAL: dict[str, Any] = {
 
 @routes.post("/webhooks/paypal/{app}", status=200, answer=Received, errors=(400, 404, 413, 503), describe=PAYPAL)
 def paypal(call: Call, app: str) -> Answer:
-    """Receive an event of PayPal.
+    """Receive a PayPal event.
 
-    The raw body with PayPal's headers. Events that are known already, and types that are not used, are received too.
-    503 also while the signature can be checked neither here nor by PayPal, and while the app has no webhook id.
+    Send the raw body with PayPal's signature headers. Duplicate events and event types that Scrip does not use also
+    return 200. Returns 503 while the signature can be verified neither locally nor by PayPal, or if the app has no
+    webhook id.
     """
-    receiver = catalog.current()[app]
+    owner = catalog.current()[app]
     raw = call.raw()
-    event = paypal_webhooks.read_event(receiver, dict(call.request.headers), raw, datetime.now(timezone.utc))
-    events.receive(receiver.slug, "paypal", event["id"], event["event_type"], raw.decode(), now=call.now)
+    event = receiver.read_event(owner, dict(call.request.headers), raw, datetime.now(timezone.utc))
+    events.receive(owner.slug, "paypal", event["id"], event["event_type"], raw.decode(), now=call.now)
     notify_soon("webhooks")
     return RECEIVED
 
 
 def stripe_secrets(app: App) -> tuple[str, ...]:
-    """The app's own secrets, else those of the settings; in the sandbox also the one that everybody knows."""
+    """The signing secrets of the app, else those of the settings; in the sandbox also the well-known one."""
     secrets = app.stripe.webhook_secrets or settings.stripe_webhook_secrets
     return (*secrets, SANDBOX_WEBHOOK_SECRET) if settings.sandbox else secrets

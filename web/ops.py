@@ -1,4 +1,4 @@
-"""What operators' tools ask, without a key: is the process up, can it work, how is it doing."""
+"""Unauthenticated endpoints for operators: liveness, readiness, metrics."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from models.operations import metrics, queues
 from sandbox import address
 from settings import settings
 from web.http import problems
+from web.http.call import Call
 from web.http.fields import Shape
-from web.http.routes import Answer, Call, Routes
+from web.http.routes import Answer, Routes
 
 routes = Routes("Operations")
 
-# A queue this far behind needs a person: its workers are gone, or too few.
+# A queue this far behind needs an operator: it has too few workers, or none.
 ALARM_SECONDS = 300
 REDIS_TIMEOUT_SECONDS = 2
 PROMETHEUS_TEXT = "text/plain; version=0.0.4; charset=utf-8"
@@ -38,16 +39,16 @@ class Readiness(Shape):
 
 @routes.get("/healthz", answer=Health)
 def healthz(call: Call) -> Answer:
-    """Tell that the process is up."""
+    """Check that the process is running."""
     return {"status": "ok"}
 
 
 @routes.get("/readyz", answer=Readiness, errors=(503,))
 def readyz(call: Call) -> Answer:
-    """Tell whether all that Scrip needs is there.
+    """Check that Scrip can serve requests.
 
-    The database, its migrations, Redis, workers that keep up, and in a sandbox its payment provider; the 503 has the
-    `reasons`.
+    Checks the database, its migrations, the age of the oldest due row of each queue, Redis and, in a sandbox, the
+    sandbox's payment provider. A 503 lists the `reasons`.
     """
     ages: dict[str, float] = {}
     reasons = [reason for check in CHECKS for reason in check(call.now, ages)]
@@ -59,14 +60,14 @@ def readyz(call: Call) -> Answer:
 
 @routes.get("/metrics", describe={"responses": {"200": {"description": "OK", "content": {"text/plain": {}}}}})
 def show_metrics(call: Call) -> Response:
-    """Metrics for Prometheus, of all processes of this node."""
+    """Retrieve the metrics of all processes of this node, in the Prometheus text format."""
     return Response(metrics.text(now=clock.now()), content_type=PROMETHEUS_TEXT)
 
 
-def database_is_there(now: datetime, ages: dict[str, float]) -> Iterator[str]:
-    """The database answers, has the tables this code wants, and its queues move."""
+def database_problems(now: datetime, ages: dict[str, float]) -> Iterator[str]:
+    """Why the database is not ready: no response, missing migrations, or a queue that is far behind. Fills `ages`."""
     try:
-        database.read("SELECT 1")  # replaces a connection that the server ended while it idled
+        database.read("SELECT 1")  # replaces a connection that the server closed while idle
         missing = database.pending_migrations()
         if missing:
             yield f"migrations are missing: {', '.join(missing)}"
@@ -74,31 +75,31 @@ def database_is_there(now: datetime, ages: dict[str, float]) -> Iterator[str]:
         ages.update(queues.overdue_seconds(now=now))
     except Exception:
         database.discard()
-        yield "the database does not answer"
+        yield "the database does not respond"
         return
     for name, seconds in ages.items():
         if seconds > ALARM_SECONDS:
-            yield f"the oldest due row of {name} has waited for {seconds:.0f} s"
+            yield f"the oldest due row of the queue {name} is {seconds:.0f} s overdue"
 
 
-def redis_is_there(now: datetime, ages: dict[str, float]) -> Iterator[str]:
-    """Redis answers. Without it work is done all the same, up to half a minute later."""
+def redis_problems(now: datetime, ages: dict[str, float]) -> Iterator[str]:
+    """Why Redis is not ready. Workers receive their wake-ups through it, so without it queues are not drained."""
     try:
         _redis_client().ping()
     except (redis.RedisError, OSError, Unavailable):
-        yield "Redis does not answer"
+        yield "Redis does not respond"
 
 
-def sandbox_is_there(now: datetime, ages: dict[str, float]) -> Iterator[str]:
-    """In a sandbox, what stands for the payment providers answers."""
+def sandbox_problems(now: datetime, ages: dict[str, float]) -> Iterator[str]:
+    """Why the sandbox's payment provider is not ready."""
     if settings.sandbox and settings.sandbox_url and not address.answers(settings.sandbox_url):
-        yield "the sandbox's payment provider does not answer"
+        yield "the sandbox's payment provider does not respond"
 
 
 CHECKS: tuple[Callable[[datetime, dict[str, float]], Iterator[str]], ...] = (
-    database_is_there,
-    redis_is_there,
-    sandbox_is_there,
+    database_problems,
+    redis_problems,
+    sandbox_problems,
 )
 _client: redis.Redis | None = None
 

@@ -1,4 +1,4 @@
-"""What gunicorn serves: `gunicorn web.wsgi:app`."""
+"""The WSGI entry point: `gunicorn web.wsgi:app`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from workers.start import bind_database, configure_logs
 
 if settings.database_url is None or settings.redis_url is None:
     raise SystemExit(
-        "web: DATABASE_URL and REDIS_URL must be set; `manage.py up` starts both and tells the web processes"
+        "web: DATABASE_URL and REDIS_URL must be set; `manage.py up` starts both servers and sets both variables"
     )
 
 configure_logs()

@@ -1,4 +1,7 @@
-"""The Dramatiq broker. Redis is a doorbell: every message may be lost or doubled without harm."""
+"""Dramatiq broker. Messages are wake-up notifications only; the queue is in PostgreSQL.
+
+A lost or duplicated message is therefore harmless.
+"""
 
 from __future__ import annotations
 
@@ -13,27 +16,27 @@ from workers.middleware import DatabaseConnections, Measure
 
 NAMESPACE = "scrip"
 TIME_LIMIT_MS = 60_000
-# A drain of reports works until nothing is left, and two in one process would wait for each other's Python: a process
-# takes one ring at a time and leaves the next one to another process. A round of the outbox has senders of its own, and
-# may wait for slow receivers: it takes up one thread of a process and no more. Of other messages it takes any number.
-MESSAGES_AT_ONCE = {"sessions": 1, "usage": 1, "outbox": 1}
-# How long an idle process waits before it looks for a message again: what somebody waits for is found at once, what
-# nobody does costs next to nothing. Dramatiq's second queue for each, of delayed messages, is never used here.
-LOOK_EVERY_MS = {"webhooks": 20, "usage": 40}
-LOOK_EVERY_MS_OTHERWISE = 200
+# Prefetch by queue; other queues use Dramatiq's default. A drain of usage reports is CPU-bound, and two in one process
+# would contend for the GIL: a process takes one wake-up and leaves the next to another process. A drain of the outbox
+# has its own sender threads and may wait for slow receivers: it occupies one thread per process.
+PREFETCH = {"sessions": 1, "usage": 1, "outbox": 1}
+# Polling interval of an idle process, by queue: short where a client waits for the result. It also applies to
+# Dramatiq's queues of delayed messages, which Scrip does not use.
+POLL_MS = {"webhooks": 20, "usage": 40}
+DEFAULT_POLL_MS = 200
 
 
 class Broker(RedisBroker):
-    """Dramatiq's broker, with limits for each queue: how many messages in hand, how long between two looks."""
+    """Dramatiq's Redis broker with a prefetch and a polling interval per queue."""
 
     def consume(self, queue_name: str, prefetch: int = 1, timeout: int = 5000) -> Any:
-        """A worker process calls this once for each of its queues."""
-        timeout = LOOK_EVERY_MS.get(queue_name, LOOK_EVERY_MS_OTHERWISE)
-        return super().consume(queue_name, MESSAGES_AT_ONCE.get(queue_name, prefetch), timeout)
+        """The consumer of a queue. A worker process calls this once per queue."""
+        timeout = POLL_MS.get(queue_name, DEFAULT_POLL_MS)
+        return super().consume(queue_name, PREFETCH.get(queue_name, prefetch), timeout)
 
 
-# No Retries middleware: the rows are the queue, and their backoff is the database's. `url=` and not `host=`: with the
-# latter redis-py repeats scripts that are not idempotent.
+# No Retries middleware: the rows are the queue, and the database stores their backoff. `url=` and not `host=`: with
+# `host=`, redis-py retries scripts that are not idempotent.
 broker = Broker(
     url=settings.redis_url,
     namespace=NAMESPACE,

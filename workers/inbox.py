@@ -1,4 +1,4 @@
-"""The actor that applies providers' events."""
+"""The actor that applies payment providers' events."""
 
 from __future__ import annotations
 
@@ -14,5 +14,5 @@ from workers.wakeups import drains
 @drains("webhooks")
 @dramatiq.actor(queue_name="webhooks", broker=broker)
 def apply_events() -> None:
-    """Apply what is pending."""
+    """Apply the pending events."""
     drain("webhooks", lambda: events.apply_pending(now=clock.now()))

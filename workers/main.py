@@ -1,4 +1,4 @@
-"""What the Dramatiq command line loads: every actor."""
+"""Entry point of the Dramatiq command line: imports every actor."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The actor that runs what the scheduler recorded."""
+"""The actor that runs the jobs that the scheduler recorded."""
 
 from __future__ import annotations
 
@@ -14,5 +14,5 @@ from workers.wakeups import drains
 @drains("maintenance")
 @dramatiq.actor(queue_name="maintenance", broker=broker)
 def run_schedule() -> None:
-    """Run what is due."""
+    """Run the recorded jobs."""
     drain("maintenance", lambda: schedule.run_due(now=clock.now()))

@@ -1,4 +1,4 @@
-"""The actor that sends what waits in the outbox."""
+"""The actor that sends the deliveries of the outbox."""
 
 from __future__ import annotations
 
@@ -17,6 +17,6 @@ from workers.wakeups import drains
 @drains("outbox")
 @dramatiq.actor(queue_name="outbox", broker=broker, notify_shutdown=True)
 def deliver() -> None:
-    """Send what is due; a worker that shuts down sends no more, and the next sweep goes on."""
+    """Send the due deliveries. A worker that shuts down stops sending; the next sweep wakes up another one."""
     with contextlib.suppress(Shutdown):
         drain("outbox", lambda: sender.deliver_due(now=clock.now()))

@@ -1,4 +1,4 @@
-"""The actor that starts and settles sessions when their time has come."""
+"""The actor that starts and settles due sessions."""
 
 from __future__ import annotations
 
@@ -14,5 +14,5 @@ from workers.wakeups import drains
 @drains("sessions")
 @dramatiq.actor(queue_name="sessions", broker=broker)
 def run_sessions() -> None:
-    """Do what is due."""
+    """Start and settle the due sessions."""
     drain("sessions", lambda: engine.run_due(now=clock.now()))

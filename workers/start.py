@@ -1,4 +1,4 @@
-"""What a process does once before it works: logs, and the way to the database."""
+"""Process start-up: logging, database binding and garbage collector."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from settings import settings
 GARBAGE_AFTER_OBJECTS = 50_000
 
 
-def spare_the_collector() -> None:
-    """Have the cycle collector leave the loaded program alone, and look at what is new less often.
+def tune_garbage_collector() -> None:
+    """Exclude the loaded program from garbage collection, and collect new objects less often.
 
-    A batch makes some ten thousand objects and no cycles. By default Python would look through them a dozen times a
-    batch, and now and then through the whole program: a quarter of a drain's time.
+    A batch allocates about ten thousand objects and no cycles. Python's default thresholds would collect a dozen times
+    per batch, and sometimes scan the whole program: a quarter of the time of a drain.
     """
     gc.freeze()
     gc.set_threshold(GARBAGE_AFTER_OBJECTS)
 
 
 def bind_database(application_name: str = "scrip worker", threads: int | None = None) -> None:
-    """Point this process at the database, with a connection a thread and a few to spare."""
-    assert settings.database_url, "the supervisor gives every process the address of the database"
+    """Bind this process to the database, with one connection per thread and a few spare ones."""
+    assert settings.database_url, "DATABASE_URL must be set: the supervisor sets it for every process"
     threads = settings.worker_threads if threads is None else threads
     database.bind(settings.database_url, max_connections=threads + 4, application_name=application_name)
 
 
 def configure_logs() -> None:
-    """One JSON line an event, to stderr, at the level of the settings."""
+    """Log one JSON line per event to stderr, from the level `SCRIP_LOG_LEVEL` on."""
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,

@@ -10,12 +10,12 @@ from workers.broker import broker
 from workers.drain import drain
 from workers.wakeups import drains
 
-# A batch of fewer is done before another process would have begun.
+# A smaller batch is settled before a second process could start.
 HELP_FROM_REPORTS = 100
 
 
 @drains("usage")
 @dramatiq.actor(queue_name="usage", broker=broker)
 def settle_usage() -> None:
-    """Settle what is pending."""
+    """Settle the pending reports."""
     drain("usage", lambda: usage.settle(now=clock.now()), help_from=HELP_FROM_REPORTS)

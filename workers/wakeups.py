@@ -1,7 +1,7 @@
 """Wake-ups: a coalesced Dramatiq message that asks a worker to drain one queue.
 
-A lost wake-up delays work until the next sweep; it never loses work, because the rows are the queue. So a Redis that
-does not answer is no reason to refuse a webhook.
+A lost wake-up delays work until the next sweep; it never loses work, because the rows are the queue. So webhooks are
+accepted while Redis is unavailable.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from benchmarks.frame import Bench, Measure, Row
 from models import database
 from models.ledger.post import post
 from models.planning.movements import Take
-from workers.start import spare_the_collector
+from workers.start import tune_garbage_collector
 
 BATCH = 500
 WARM_UP_BATCHES = 6  # from then on PostgreSQL keeps its plans
@@ -72,7 +72,7 @@ def _together(copy: Database, accounts: int, processes: int, seconds: int) -> tu
 def _post_batches(url: str, accounts: range, seconds: int, start: Barrier, results: Queue[tuple[float, int]]) -> None:
     """One process, set up as a worker is: batches of random accounts, one after the other."""
     database.bind(url, max_connections=1, application_name="scrip benchmark")
-    spare_the_collector()
+    tune_garbage_collector()
     number = 0
     for number in range(1, WARM_UP_BATCHES + 1):
         _post(accounts, number)

@@ -1,4 +1,4 @@
-"""JSON endpoints, a module a noun. Each has `routes`, its part of the route table."""
+"""The JSON endpoints, one module per noun. Each defines `routes`, its part of the route table."""
 
 from __future__ import annotations
 
@@ -8,6 +8,6 @@ from types import ModuleType
 
 
 def nouns() -> list[ModuleType]:
-    """Every module of this folder, by name."""
+    """All modules of this package, sorted by name."""
     names = sorted(module.name for module in pkgutil.iter_modules(__path__))
     return [importlib.import_module(f"{__name__}.{name}") for name in names]

@@ -1,4 +1,4 @@
-"""Activation keys: is this one good?"""
+"""Activation keys: validation."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ from typing import Annotated
 from pydantic import Field
 
 from models.plans import activation
+from web.http.call import Call
 from web.http.fields import Body, Shape
-from web.http.routes import Answer, Call, Routes
+from web.http.routes import Answer, Routes
 
 routes = Routes("Customers")
 
 
 class ActivationCheckBody(Body):
-    key: Annotated[str, Field(min_length=1, max_length=200, description="As the customer typed it.")]
+    key: Annotated[str, Field(min_length=1, max_length=200, description="The key as the customer entered it.")]
     example = {"key": "7K2QX-9M4TB-0HZ5W-D3RVN-8CEGP"}
 
 
@@ -28,9 +29,9 @@ class ActivationCheck(Shape):
 
 @routes.post("/v1/activation/check", scope="read", body=ActivationCheckBody, answer=ActivationCheck, status=200)
 def check(call: Call) -> Answer:
-    """Tell whether an activation key is good, and whose it is.
+    """Check an activation key.
 
-    It is good while its subscription is active or trialing and the plan has activation keys. Case, spaces and dashes do
-    not matter. Of a key that the app did not make nothing is known: `valid` is false, the rest null.
+    A key is valid while its subscription is active or trialing and the plan has activation keys. Case, spaces and
+    dashes are ignored. For a key that the app did not issue, `valid` is false and the other fields are null.
     """
     return activation.check(call.app, call.body["key"])

@@ -1,4 +1,4 @@
-"""Adjustments: units that an operator gives or takes, with the reason."""
+"""Adjustments: units that an operator credits or debits, with a reason."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from pydantic import AfterValidator, Field, model_validator
 
 from jobs.ledger import adjustments
 from web.http.answers import created
+from web.http.call import Call
 from web.http.fields import MOST_UNITS, Body, DurationText, Name, Shape, Text, refuse
-from web.http.routes import Answer, Call, Routes
+from web.http.routes import Answer, Routes
 
 routes = Routes("Corrections")
 
@@ -23,17 +24,21 @@ def _not_zero(units: int) -> int:
 class AdjustmentBody(Body):
     id: Name
     customer: Name
-    units: Annotated[int, Field(ge=-MOST_UNITS, le=MOST_UNITS), AfterValidator(_not_zero)]
+    units: Annotated[
+        int,
+        Field(ge=-MOST_UNITS, le=MOST_UNITS, description="Positive to credit units, negative to debit them."),
+        AfterValidator(_not_zero),
+    ]
     reason: Text
     type: Literal["bonus", "admin_adjustment"] = "admin_adjustment"
-    expires_after: DurationText | None = None
-    allow_debt: bool = False
+    expires_after: DurationText | None = Field(None, description="The lifetime of credited units, such as `30d`.")
+    allow_debt: bool = Field(False, description="Whether a debit may exceed the available units.")
     example = {"id": "sorry-1", "customer": "ada", "units": 50, "reason": "the outage of May", "type": "bonus"}
 
     @model_validator(mode="after")
-    def _expires_only_what_is_given(self) -> AdjustmentBody:
+    def _expires_only_credits(self) -> AdjustmentBody:
         if self.units < 0 and self.expires_after is not None:
-            raise refuse("is for units that are given, not for those that are taken", "expires_after")
+            raise refuse("is not allowed with negative units", "expires_after")
         return self
 
 
@@ -47,8 +52,9 @@ class Adjustment(Shape):
 
 @routes.post("/v1/adjustments", scope="admin", body=AdjustmentBody, answer=Adjustment, again=True, errors=(402, 409))
 def create(call: Call) -> Answer:
-    """Give units, or take them with a number below zero.
+    """Create an adjustment.
 
-    Taking more than is there: 402, unless `allow_debt`.
+    Credits units to a customer, or debits them if `units` is negative. A debit of more than the available units returns
+    402, unless `allow_debt` is true.
     """
     return created(*adjustments.adjust(call.app, call.body, now=call.now))

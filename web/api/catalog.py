@@ -1,11 +1,12 @@
-"""What an app sells and charges."""
+"""The catalog: what an app sells and charges for."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from web.http.call import Call
 from web.http.fields import Shape
-from web.http.routes import Answer, Call, Routes
+from web.http.routes import Answer, Routes
 
 routes = Routes("Catalog")
 
@@ -38,5 +39,8 @@ class Catalog(Shape):
 
 @routes.get("/v1/catalog", scope="read", answer=Catalog)
 def catalog(call: Call) -> Answer:
-    """The packs, rates and plans of the key's app."""
+    """Retrieve the catalog.
+
+    Returns the packs, rates and plans of the key's app.
+    """
     return call.app.public()

@@ -1,4 +1,4 @@
-"""Charges: units taken while the caller waits."""
+"""Charges: units deducted synchronously."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from pydantic import Field
 
 from jobs.ledger import charges
 from web.http.answers import created
+from web.http.call import Call
 from web.http.fields import Metadata, Name, Priced, Shape, Text
-from web.http.routes import Answer, Call, Routes
+from web.http.routes import Answer, Routes
 
 routes = Routes("Charges")
 
@@ -15,7 +16,7 @@ routes = Routes("Charges")
 class ChargeBody(Priced):
     id: Name
     customer: Name
-    reason: Text | None = Field(None, description="What the entry will say; the rate if absent.")
+    reason: Text | None = Field(None, description="The reason of the ledger entry; the rate by default.")
     metadata: Metadata | None = None
     example = {"id": "charge-1", "customer": "ada", "rate": "voice_call", "quantity": 123}
 
@@ -30,9 +31,9 @@ class Charge(Shape):
 
 @routes.post("/v1/charges", scope="write", body=ChargeBody, answer=Charge, again=True, errors=(402, 409))
 def create(call: Call) -> Answer:
-    """Take units now, all or nothing.
+    """Create a charge.
 
-    What they are is given as `units`, or as `rate` and `quantity`. Too little: 402 with `balance`, which is what is
-    available, and `required`; nothing is taken.
+    Deducts all units or none. Give the amount as `units`, or as `rate` and `quantity`. If too few units are available,
+    returns 402 with `balance` (the available units) and `required`, and deducts nothing.
     """
     return created(*charges.charge(call.app, call.body, now=call.now))

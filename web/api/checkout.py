@@ -1,4 +1,4 @@
-"""Checkout: where a customer pays."""
+"""Checkouts: payment pages at the payment provider."""
 
 from __future__ import annotations
 
@@ -12,26 +12,27 @@ from jobs.payments import checkouts
 from web.api.customers import Email
 from web.api.payments import Money
 from web.http.answers import created
+from web.http.call import Call
 from web.http.fields import Body, Name, Shape, Text, refuse
-from web.http.routes import Answer, Call, Routes
+from web.http.routes import Answer, Routes
 
 routes = Routes("Checkout")
 
 LONGEST_URL = 2000
 MOST_PACKS = 10_000
 STATES = (
-    "`new`: stored, and the provider has not answered yet: send the same request again. "
+    "`new`: stored, but the provider has not confirmed it yet; repeat the request. "
     "`open`: the customer can pay at `url`. "
-    "`pending`: the money is on its way. "
-    "`paid`: the payment has come; this is final. "
-    "`failed`: the payment did not come off; a new checkout may try again. "
-    "`expired`: it was not paid in time."
+    "`pending`: the payment is being processed. "
+    "`paid`: the payment settled; this state is final. "
+    "`failed`: the payment failed; create a new checkout to try again. "
+    "`expired`: the customer did not pay in time."
 )
 URL_RULE = "must be an http:// or https:// URL without a user name or password"
 
 
 def _url(text: str) -> str:
-    """A page of the app's own, which the provider will send the customer to."""
+    """A page of the app, to which the provider redirects the customer."""
     if not text.isprintable() or any(character.isspace() for character in text) or "\\" in text:
         raise refuse(URL_RULE)
     try:
@@ -50,7 +51,7 @@ Url = Annotated[
     AfterValidator(_url),
     WithJsonSchema({"type": "string", "maxLength": LONGEST_URL, "pattern": "^https?://[^/@\\s]+", "format": "uri"}),
 ]
-SOLD = ("pack", "plan", "stripe_price")
+PRODUCTS = ("pack", "plan", "stripe_price")
 
 
 class CheckoutBody(Body):
@@ -59,7 +60,7 @@ class CheckoutBody(Body):
     pack: Text | None = None
     plan: Text | None = None
     stripe_price: Text | None = None
-    quantity: Annotated[int, Field(ge=1, le=MOST_PACKS, description="Of packs; a plan is sold once.")] = 1
+    quantity: Annotated[int, Field(ge=1, le=MOST_PACKS, description="The number of packs; 1 for a plan.")] = 1
     provider: Literal["stripe", "paypal"] | None = None
     success_url: Url
     cancel_url: Url
@@ -73,12 +74,12 @@ class CheckoutBody(Body):
     }
 
     @model_validator(mode="after")
-    def _sells_one_thing(self) -> CheckoutBody:
-        given = [name for name in SOLD if getattr(self, name) is not None]
-        if not given:
-            raise refuse("is required, unless a plan or a stripe_price is given", "pack")
-        if len(given) > 1:
-            raise refuse(f"cannot be given together with {given[0]}", given[1])
+    def _has_one_product(self) -> CheckoutBody:
+        products = [name for name in PRODUCTS if getattr(self, name) is not None]
+        if not products:
+            raise refuse("is required unless plan or stripe_price is given", "pack")
+        if len(products) > 1:
+            raise refuse(f"cannot be combined with {products[0]}", products[1])
         return self
 
 
@@ -99,8 +100,8 @@ class CheckoutState(Shape):
     quantity: int
     units: int
     money: Money
-    url: str | None = Field(description="Where the customer pays, while it is `open`.")
-    payment: int | None = Field(description="The payment that paid it; null for a plan's.")
+    url: str | None = Field(description="The payment page while the checkout is `open`, else null.")
+    payment: int | None = Field(description="The id of the payment; null for a plan.")
     created_at: datetime
     example = {
         "id": "order-1",
@@ -128,23 +129,23 @@ class CheckoutState(Shape):
     errors=(403, 409),
 )
 def start(call: Call) -> Answer:
-    """Send a customer to pay for a pack or a plan.
+    """Create a checkout.
 
-    Give exactly one of `pack`, `plan` and `stripe_price`, and send the customer to `url`. What the catalog promises now
-    holds for this checkout, whatever it says when the money comes. On 503 and 409 nothing was sold: send the same
-    request again, with the same `id`, and it goes on where it was.
+    Give exactly one of `pack`, `plan` and `stripe_price`, and redirect the customer to `url`. The current price and
+    units of the catalog apply, even if the catalog changes before the payment. After a 503 or 409 nothing was sold:
+    repeat the request with the same `id` to resume it.
     """
-    call.only(call.body["customer"])
+    call.check_owner(call.body["customer"])
     return created(*checkouts.start(call.app, call.body, now=call.now))
 
 
 @routes.get("/v1/checkouts/{id}", scope="read", customer_token=True, answer=CheckoutState, errors=(404,))
 def show(call: Call, id: str) -> Answer:
-    """Show a checkout, for the page that a customer comes back to.
+    """Retrieve a checkout.
 
-    It is `paid` as soon as its payment is known here, which may be seconds after the customer's return; `pending` while
-    the money is on its way, as by bank transfer.
+    Use it on the page that the customer returns to. The state is `paid` once the provider reported the payment, which
+    may be seconds after the customer returns, and `pending` while a payment such as a bank transfer is processed.
     """
     found = checkouts.get(call.app, id)
-    call.only(found["customer"])
+    call.check_owner(found["customer"])
     return found

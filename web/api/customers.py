@@ -1,4 +1,4 @@
-"""Customers: who they are, what they have, and why."""
+"""Customers: their data, balance and statistics."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from jobs import customers as changes
 from models import customers
 from models.ledger import balances, explain, stats
 from web.api.entries import Entry
+from web.http.call import Call
 from web.http.fields import Body, Page, Query, Shape, Time, refuse
-from web.http.routes import Answer, Call, Routes
+from web.http.routes import Answer, Routes
 
 routes = Routes("Customers")
 
@@ -69,13 +70,13 @@ class Customers(Shape):
 
 
 class CustomersQuery(Page):
-    query: str | None = Field(None, max_length=320, description="A part of the customer's id or email.")
+    query: str | None = Field(None, max_length=320, description="Part of the customer's id or email address.")
 
 
 class CustomerPatch(Body):
-    tier: Tier | None = Field(None, description="Stands while no plan with a tier is active; null: none.")
+    tier: Tier | None = Field(None, description="The tier while no plan with a tier is active; null clears it.")
     email: Email | None = None
-    timezone: Zone | None = Field(None, description="A name of the tz database, such as Europe/Berlin.")
+    timezone: Zone | None = Field(None, description="A tz database name, such as Europe/Berlin.")
     keeps_null = True
     example = {"tier": "firewall", "email": "ada@example.com", "timezone": "Europe/London"}
 
@@ -96,7 +97,7 @@ class ExpiringNext(Shape):
 
 
 class BalanceQuery(Query):
-    as_of: Time | None = Field(None, description="The balance as it was then.")
+    as_of: Time | None = Field(None, description="A past time; the balance at that time is returned.")
 
 
 class Balance(Shape):
@@ -169,20 +170,29 @@ class Explanation(Shape):
 
 @routes.get("/v1/customers", scope="read", query=CustomersQuery, answer=Customers)
 def search(call: Call) -> Answer:
-    """The customers of the app, newest first."""
+    """List customers.
+
+    Returns the customers of the app, newest first.
+    """
     found, following = customers.list_page(call.app, **dict(call.query), now=call.now)
     return {"customers": found, "next": following}
 
 
 @routes.get("/v1/customers/{customer}", scope="read", customer_token=True, answer=Customer, errors=(404,))
 def one(call: Call, customer: str) -> Answer:
-    """A customer. `tier` is the plan's while the subscription is active or trialing, else the one that was set."""
+    """Retrieve a customer.
+
+    `tier` is the tier of the plan while the subscription is active or trialing, else the tier that was set.
+    """
     return customers.get(call.app, customer, now=call.now)
 
 
 @routes.patch("/v1/customers/{customer}", scope="write", body=CustomerPatch, answer=Customer)
 def patch(call: Call, customer: str) -> Answer:
-    """Set what is given, null clears it; a customer that is new is made."""
+    """Update a customer.
+
+    Sets the fields that the request contains; null clears a field. Creates the customer if it does not exist.
+    """
     return changes.patch(call.app, customer, call.body, now=call.now)
 
 
@@ -194,7 +204,10 @@ def patch(call: Call, customer: str) -> Answer:
     answer=Balance,
 )
 def balance(call: Call, customer: str) -> Answer:
-    """What a customer has: now, or as of a time before."""
+    """Retrieve a balance.
+
+    Returns the customer's current balance, or with `as_of` the balance at a past time.
+    """
     if call.query.as_of is None:
         return balances.current(call.app, customer, now=call.now)
     return balances.as_of(call.app, customer, call.query.as_of, now=call.now)
@@ -202,11 +215,19 @@ def balance(call: Call, customer: str) -> Answer:
 
 @routes.get("/v1/customers/{customer}/stats", scope="read", customer_token=True, answer=Stats)
 def figures(call: Call, customer: str) -> Answer:
-    """What a customer bought, got and spent; `monthly_usage` is of this calendar month in UTC."""
+    """Retrieve a customer's statistics.
+
+    Returns the units that the customer bought, received otherwise and spent. `monthly_usage` covers the current
+    calendar month in UTC.
+    """
     return stats.for_customer(call.app, customer, now=call.now)
 
 
 @routes.get("/v1/customers/{customer}/explain", scope="read", customer_token=True, answer=Explanation)
 def explanation(call: Call, customer: str) -> Answer:
-    """Why the balance is what it is: for each lot granted = remaining + held + the sum of `took`."""
+    """Explain a balance.
+
+    Returns all lots of the customer, including spent ones, with the entries that used them. For each lot, `granted`
+    equals `remaining` plus `held` plus the sum of `took`.
+    """
     return explain.for_customer(call.app, customer, now=call.now)

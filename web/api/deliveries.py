@@ -1,4 +1,4 @@
-"""Deliveries: what was told to the app's endpoints, and what became of it."""
+"""Deliveries: outgoing events, their state at each webhook endpoint, and replay."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from pydantic import Field
 
 from jobs.outbox import endpoints
 from models.outbox import deliveries
+from web.http.call import Call
 from web.http.fields import NoBody, Page, QueryText, Shape
-from web.http.routes import Answer, Call, Routes
+from web.http.routes import Answer, Routes
 from workers.wakeups import notify_soon
 
 routes = Routes("Deliveries")
@@ -26,7 +27,7 @@ class DeliveriesQuery(Page):
 
 class Delivery(Shape):
     id: int
-    message_id: str = Field(description="The webhook-id, the same at each attempt.")
+    message_id: str = Field(description="The `webhook-id` header, the same for every attempt.")
     endpoint: str
     type: str
     customer: str | None
@@ -73,23 +74,20 @@ class Deliveries(Shape):
 
 @routes.get("/v1/deliveries", scope="admin", query=DeliveriesQuery, answer=Deliveries)
 def page(call: Call) -> Answer:
-    """List deliveries."""
+    """List deliveries.
+
+    Returns the deliveries to the app's webhook endpoints, newest first.
+    """
     rows, following = deliveries.list_page(call.app.slug, **dict(call.query))
     return {"deliveries": rows, "next": following}
 
 
-@routes.post(
-    "/v1/deliveries/{id}/replay",
-    scope="admin",
-    body=NoBody,
-    answer=Delivery,
-    status=202,
-    errors=(404, 409),
-)
+@routes.post("/v1/deliveries/{id}/replay", scope="admin", body=NoBody, answer=Delivery, status=202, errors=(404, 409))
 def replay(call: Call, id: int) -> Answer:
-    """Send a delivery again.
+    """Replay a delivery.
 
-    Whatever became of it, under the same webhook-id: a receiver that has seen it may drop it.
+    Sends the delivery again, whatever its state, with the same `webhook-id`. Receivers can use the id to discard
+    duplicates.
     """
     answer = endpoints.replay(call.app, id, now=call.now)
     notify_soon("outbox")

@@ -1,4 +1,4 @@
-"""Endpoints: where the app is told of what happens, by Standard Webhooks."""
+"""Webhook endpoints: URLs of the app that receive events (Standard Webhooks 1.0)."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from jobs.outbox.addresses import LONGEST_URL
 from models.outbox import endpoints
 from web.api.deliveries import Delivery
 from web.http.answers import created
+from web.http.call import Call
 from web.http.fields import Body, Name, NoBody, Page, Shape
-from web.http.routes import Answer, Call, Routes
+from web.http.routes import Answer, Routes
 from workers.wakeups import notify_soon
 
 routes = Routes("Endpoints")
@@ -22,7 +23,7 @@ routes = Routes("Endpoints")
 class EndpointBody(Body):
     id: Name | None = None
     url: Annotated[str, Field(min_length=1, max_length=LONGEST_URL)]
-    events: Annotated[list[str], Field(max_length=100, description="Absent or empty: all.")] | None = None
+    events: Annotated[list[str], Field(max_length=100, description="Event types; all by default.")] | None = None
     example = {"id": "main", "url": "https://app.example/hooks/scrip", "events": ["balance.low", "lot.expiring"]}
 
 
@@ -67,19 +68,19 @@ class Deleted(Shape):
 
 @routes.post("/v1/endpoints", scope="admin", body=EndpointBody, answer=EndpointWithSecret, again=True, errors=(409,))
 def create(call: Call) -> Answer:
-    """Make an endpoint.
+    """Create a webhook endpoint.
 
-    It is told of what happens from now on: of the types in `events`, or of all. The secret that signs is in this answer
-    and in no list.
+    The endpoint receives events that occur from now on: of the types in `events`, or of all types. The signing secret
+    is returned here and by rotation, but not in lists.
     """
     return created(*jobs.create(call.app, call.body, now=call.now))
 
 
 @routes.get("/v1/endpoints", scope="admin", query=Page, answer=Endpoints)
 def page(call: Call) -> Answer:
-    """List endpoints.
+    """List webhook endpoints.
 
-    One is `disabled` when every delivery to it has failed for five days, or it answered 410 Gone.
+    An endpoint becomes `disabled` if every delivery to it failed for five days, or if it returned 410 Gone.
     """
     rows, following = endpoints.list_page(call.app.slug, **dict(call.query))
     return {"endpoints": rows, "next": following}
@@ -87,58 +88,40 @@ def page(call: Call) -> Answer:
 
 @routes.route("DELETE", "/v1/endpoints/{id}", scope="admin", answer=Deleted, errors=(404,))
 def delete(call: Call, id: str) -> Answer:
-    """Delete an endpoint.
+    """Delete a webhook endpoint.
 
-    What waits for it is not sent. Its id may be used again.
+    Pending deliveries are not sent. The id can be reused.
     """
     return jobs.delete(call.app, id, now=call.now)
 
 
 @routes.post(
-    "/v1/endpoints/{id}/rotate",
-    scope="admin",
-    body=NoBody,
-    answer=EndpointWithSecret,
-    status=200,
-    errors=(404,),
+    "/v1/endpoints/{id}/rotate", scope="admin", body=NoBody, answer=EndpointWithSecret, status=200, errors=(404,)
 )
 def rotate(call: Call, id: str) -> Answer:
-    """Give an endpoint a new secret.
+    """Rotate the signing secret of a webhook endpoint.
 
-    The old one signs too until `old_secret_until`, a day from now.
+    Messages are signed with both the old and the new secret until `old_secret_until`, one day from now.
     """
     return jobs.rotate(call.app, id, now=call.now)
 
 
-@routes.post(
-    "/v1/endpoints/{id}/enable",
-    scope="admin",
-    body=NoBody,
-    answer=Endpoint,
-    status=200,
-    errors=(404,),
-)
+@routes.post("/v1/endpoints/{id}/enable", scope="admin", body=NoBody, answer=Endpoint, status=200, errors=(404,))
 def enable(call: Call, id: str) -> Answer:
-    """Tell a disabled endpoint again.
+    """Enable a disabled webhook endpoint.
 
-    Of what happens from now on; what it missed is among the failed deliveries, each of which can be replayed.
+    The endpoint receives events that occur from now on. Events that it missed are listed as failed deliveries, which
+    can be replayed.
     """
     return jobs.enable(call.app, id, now=call.now)
 
 
-@routes.post(
-    "/v1/endpoints/{id}/test",
-    scope="admin",
-    body=NoBody,
-    answer=Delivery,
-    status=202,
-    errors=(404, 409),
-)
+@routes.post("/v1/endpoints/{id}/test", scope="admin", body=NoBody, answer=Delivery, status=202, errors=(404, 409))
 def test(call: Call, id: str) -> Answer:
-    """Send a test message.
+    """Send a test event to a webhook endpoint.
 
-    Its type is `endpoint.test`; it goes to this endpoint alone, whatever it wants. What became of it is in the list of
-    deliveries.
+    The event has the type `endpoint.test` and is sent to this endpoint only, whatever its `events`. The list of
+    deliveries shows the result.
     """
     answer = jobs.send_test(call.app, id, now=call.now)
     notify_soon("outbox")

@@ -1,4 +1,4 @@
-"""The lines of the ledger: of one customer, of all of them, and one alone."""
+"""Ledger entries: of one customer, of all customers, and a single entry."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from pydantic import Field
 from models.ledger import entries
 from models.ledger.entries import EntryType, Selection
 from web.http import csv
+from web.http.call import Call
 from web.http.fields import Page, Shape, Time
-from web.http.routes import Answer, Call, Routes
+from web.http.routes import Answer, Routes
 
 routes = Routes("Entries")
 
@@ -34,13 +35,13 @@ CSV = ("text/csv",)
 
 
 class EntriesQuery(Page):
-    type: EntryType | None = Field(None, description="Only entries of this type.")
-    since: Time | None = Field(None, alias="from", description="Created at this time or later.")
-    until: Time | None = Field(None, alias="to", description="Created before this time.")
+    type: EntryType | None = Field(None, description="Return only entries of this type.")
+    since: Time | None = Field(None, alias="from", description="Return only entries created at or after this time.")
+    until: Time | None = Field(None, alias="to", description="Return only entries created before this time.")
 
 
 class AllEntriesQuery(EntriesQuery):
-    customer: str | None = Field(None, max_length=120, description="Only entries of this customer.")
+    customer: str | None = Field(None, max_length=120, description="Return only entries of this customer.")
 
 
 class Entry(Shape):
@@ -97,24 +98,32 @@ class EntryInFull(Entry):
     also=CSV,
 )
 def of_customer(call: Call, customer: str) -> Answer:
-    """A customer's entries, newest first.
+    """List a customer's ledger entries.
 
-    With `Accept: text/csv` all of them are streamed, under one header line; `limit` and `cursor` do not count then.
+    Returns the entries newest first. `Accept: text/csv` streams all of them with one header line, and ignores `limit`
+    and `cursor`.
     """
     return _answer(call, customer)
 
 
 @routes.get("/v1/entries", scope="admin", query=AllEntriesQuery, answer=Entries, also=CSV)
 def of_all(call: Call) -> Answer:
-    """The entries of all customers, newest first; CSV as for one customer."""
+    """List the ledger entries of all customers.
+
+    Returns the entries newest first. `Accept: text/csv` streams all of them with one header line, and ignores `limit`
+    and `cursor`.
+    """
     return _answer(call, call.query.customer)
 
 
 @routes.get("/v1/entries/{entry}", scope="read", customer_token=True, answer=EntryInFull, errors=(404,))
 def one(call: Call, entry: int) -> Answer:
-    """One entry, with the lots that it went into or came out of; `lot` is null for the debt."""
+    """Retrieve a ledger entry.
+
+    `allocations` lists the lots that the entry credited or debited; `lot` is null for debt.
+    """
     found = entries.get(call.app.slug, entry)
-    call.only(found["customer"])
+    call.check_owner(found["customer"])
     return found
 
 

@@ -1,4 +1,4 @@
-"""Providers' events: what came in and what became of it."""
+"""Events received from payment providers: their state, payload and replay."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from typing import Any, Literal
 
 from jobs.inbox import events as jobs
 from models.inbox import events
+from web.http.call import Call
 from web.http.fields import NoBody, Page, QueryText, Shape
-from web.http.routes import Answer, Call, Routes
+from web.http.routes import Answer, Routes
 from workers.wakeups import notify_soon
 
 routes = Routes("Events")
@@ -65,29 +66,28 @@ class Events(Shape):
 
 @routes.get("/v1/events", scope="admin", query=EventsQuery, answer=Events)
 def page(call: Call) -> Answer:
-    """List events."""
+    """List events.
+
+    Returns the events that payment providers sent to the app's receivers, newest first.
+    """
     rows, following = events.list_page(call.app.slug, **dict(call.query))
     return {"events": rows, "next": following}
 
 
 @routes.get("/v1/events/{id}", scope="admin", answer=EventInFull, errors=(404,))
 def one(call: Call, id: int) -> Answer:
-    """Show an event with its payload and the entries that came of it."""
+    """Retrieve an event.
+
+    Returns the event with its payload and the ledger entries that it created.
+    """
     return events.get(call.app.slug, id)
 
 
-@routes.post(
-    "/v1/events/{id}/replay",
-    scope="admin",
-    body=NoBody,
-    answer=EventInFull,
-    status=202,
-    errors=(404,),
-)
+@routes.post("/v1/events/{id}/replay", scope="admin", body=NoBody, answer=EventInFull, status=202, errors=(404,))
 def replay(call: Call, id: int) -> Answer:
-    """Apply an event again.
+    """Replay an event.
 
-    Whatever became of it: what it did already is not done twice.
+    Applies the event again, whatever its state. Changes that it has already made are not repeated.
     """
     jobs.replay(call.app.slug, id, now=call.now)
     notify_soon("webhooks")

@@ -1,4 +1,4 @@
-"""Holds: units set aside before an operation whose cost is not known yet."""
+"""Holds: units reserved before an operation whose cost is not known yet."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from pydantic import Field
 
 from jobs.ledger import holds
 from web.http.answers import created
+from web.http.call import Call
 from web.http.fields import Body, Metadata, Name, Priced, Quantity, Shape, Text
-from web.http.routes import Answer, Call, Routes
+from web.http.routes import Answer, Routes
 
 routes = Routes("Holds")
 
@@ -18,14 +19,16 @@ routes = Routes("Holds")
 class HoldBody(Priced):
     id: Name
     customer: Name
-    expires_in: Annotated[int, Field(ge=60, le=86_400, description="In seconds.")] = holds.DEFAULT_EXPIRY_SECONDS
-    reason: Text | None = Field(None, description="What the entry will say; the rate if absent.")
+    expires_in: Annotated[int, Field(ge=60, le=86_400, description="The lifetime, in seconds.")] = (
+        holds.DEFAULT_EXPIRY_SECONDS
+    )
+    reason: Text | None = Field(None, description="The reason of the ledger entry; the rate by default.")
     metadata: Metadata | None = None
     example = {"id": "hold-1", "customer": "ada", "units": 10, "expires_in": 600}
 
 
 class CaptureBody(Body):
-    units: Quantity | None = None
+    units: Quantity | None = Field(None, description="The number of units to capture; the whole hold by default.")
     example = {"units": 7}
 
 
@@ -52,9 +55,10 @@ class ClosedHold(Shape):
 
 @routes.post("/v1/holds", scope="write", body=HoldBody, answer=Hold, again=True, errors=(402, 409))
 def create(call: Call) -> Answer:
-    """Set units aside.
+    """Create a hold.
 
-    They are given as `units`, or as `rate` and `quantity`; what is not captured in time is free again.
+    Reserves units, given as `units` or as `rate` and `quantity`. Units that are not captured before `expires_at` are
+    released.
     """
     return created(*holds.create(call.app, call.body, now=call.now))
 
@@ -69,10 +73,10 @@ def create(call: Call) -> Answer:
     errors=(402, 404, 409),
 )
 def capture(call: Call, id: str) -> Answer:
-    """Spend a hold.
+    """Capture a hold.
 
-    All of it, or `units`: less releases the rest, more takes the rest from what is available. A repeat is answered
-    alike.
+    Deducts the whole hold, or `units`. If `units` is less than the hold, the rest is released; if it is more, the
+    difference is deducted from the available units. A repeated request returns the same response.
     """
     return holds.capture(call.app, id, call.body, now=call.now)
 
@@ -87,5 +91,8 @@ def capture(call: Call, id: str) -> Answer:
     errors=(404, 409),
 )
 def release(call: Call, id: str) -> Answer:
-    """Free a hold. A repeat is answered alike."""
+    """Release a hold.
+
+    Makes the held units available again. A repeated request returns the same response.
+    """
     return holds.release(call.app, id, now=call.now)

@@ -8,8 +8,9 @@ from typing import Any, Literal
 from pydantic import Field
 
 from models.operations import log as operations
+from web.http.call import Call
 from web.http.fields import Page, Shape
-from web.http.routes import Answer, Call, Routes
+from web.http.routes import Answer, Routes
 
 routes = Routes("Operations")
 
@@ -17,9 +18,9 @@ Status = Literal["STARTED", "SUCCESS", "ERROR"]
 
 
 class OperationsQuery(Page):
-    customer: str | None = Field(None, max_length=120, description="Only operations of this customer.")
-    operation: str | None = Field(None, max_length=64, description="Only this one, such as PAYMENT or TRACK_USAGE.")
-    status: Status | None = Field(None, description="Only lines with this status.")
+    customer: str | None = Field(None, max_length=120, description="Return only operations of this customer.")
+    operation: str | None = Field(None, max_length=64, description="Return only this operation, such as PAYMENT.")
+    status: Status | None = Field(None, description="Return only records with this status.")
 
 
 class Operation(Shape):
@@ -53,9 +54,10 @@ class Operations(Shape):
 
 @routes.get("/v1/operations", scope="admin", query=OperationsQuery, answer=Operations)
 def log(call: Call) -> Answer:
-    """What was started, what succeeded, what failed; newest first.
+    """List the operation log.
 
-    Every operation has a line STARTED, and then one SUCCESS or ERROR; `details.key` says which belong together.
+    Returns the records newest first. Every operation has a STARTED record and then a SUCCESS or ERROR record; the
+    records of one operation have the same `details.key`.
     """
     lines, following = operations.list_page(call.app.slug, **dict(call.query))
     return {"operations": lines, "next": following}

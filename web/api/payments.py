@@ -1,4 +1,4 @@
-"""Payments: what was paid, and what has become of the units that it bought."""
+"""Payments: amounts, units and their redemption, and refunds at the provider."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from pydantic import Field
 
 from jobs.payments import refunds
 from models.payments import listing
+from web.http.call import Call
 from web.http.fields import Body, Name, Page, Shape, Text
-from web.http.routes import Answer, Call, Routes
+from web.http.routes import Answer, Routes
 
 routes = Routes("Payments")
 
@@ -70,7 +71,9 @@ class Payments(Shape):
 
 class PaymentRefundBody(Body):
     id: Name
-    amount: Text | None = Field(None, max_length=30, description="In the payment's currency. Absent: all that is left.")
+    amount: Text | None = Field(
+        None, max_length=30, description="A decimal in the currency of the payment; by default the remaining amount."
+    )
     reason: Text
     example = {"id": "refund-1", "amount": "5.00", "reason": "it did not help"}
 
@@ -92,10 +95,11 @@ class PaymentRefund(Shape):
 
 @routes.get("/v1/customers/{customer}/payments", scope="read", customer_token=True, query=Page, answer=Payments)
 def of_customer(call: Call, customer: str) -> Answer:
-    """List a customer's payments, newest first.
+    """List a customer's payments.
 
-    `credit` tells what has become of the units: `unredeemed` while none was used, `partly_redeemed`, `redeemed` when
-    all were, `expired` when what was left has lapsed, `refunded` when they went back; null while nothing was granted.
+    Returns the payments newest first. `credit` is the state of the purchased units: `unredeemed` if none were used,
+    `partly_redeemed` if some were, `redeemed` if all were, `expired` if the rest expired, `refunded` if they were
+    clawed back, and null if none were granted yet.
     """
     rows, following = listing.for_customer(call.app, customer, **dict(call.query), now=call.now)
     return {"payments": rows, "next": following}
@@ -103,9 +107,9 @@ def of_customer(call: Call, customer: str) -> Answer:
 
 @routes.get("/v1/payments/{id}", scope="read", customer_token=True, answer=Payment, errors=(404,))
 def one(call: Call, id: int) -> Answer:
-    """Show one payment."""
+    """Retrieve a payment."""
     found = listing.get(call.app, id, now=call.now)
-    call.only(found["customer"])
+    call.check_owner(found["customer"])
     return found
 
 
@@ -119,11 +123,11 @@ def one(call: Call, id: int) -> Answer:
     errors=(404, 409),
 )
 def refund(call: Call, id: int) -> Answer:
-    """Refund a payment at its provider.
+    """Refund a payment.
 
-    All that is left of it, or `amount`. The units are taken back when the provider tells of the refund; `state` says
-    how far the provider is with it, and `reference` is its id of the refund. 409 for a pack that was sold as not
-    refundable, and beyond what was paid.
+    Refunds the remaining amount, or `amount`, at the payment provider. The units are clawed back when the provider
+    reports the refund. `state` is the state of the refund at the provider and `reference` is its id there. Returns 409
+    if the pack is not refundable, or if `amount` exceeds the remaining amount.
     """
     answer, is_new = refunds.refund(call.app, id, call.body, actor=call.actor, now=call.now)
     return answer, 202 if is_new else 200

@@ -1,4 +1,4 @@
-"""Reports: revenue, use, margin, liability. What each figure means is said in docs/reports.md."""
+"""Reports: revenue, usage, margin and liability. docs/reports.md defines each figure."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from models.reports import usage as reports_usage
 from models.reports.periods import Span
 from web.api.payments import Money
 from web.http import csv
+from web.http.call import Call
 from web.http.fields import LongLimit, Query, Shape, Time
-from web.http.routes import Answer, Call, Routes
+from web.http.routes import Answer, Routes
 
 routes = Routes("Reports")
 
@@ -25,23 +26,23 @@ MARGIN_COLUMNS = ("rate", "currency", "units", "revenue", "cost", "cost_currency
 
 
 class SpanQuery(Query):
-    since: Time | None = Field(None, alias="from", description="From this time on; absent: from the beginning.")
-    until: Time | None = Field(None, alias="to", description="Until before this time; absent: until now.")
+    since: Time | None = Field(None, alias="from", description="The start of the period, inclusive.")
+    until: Time | None = Field(None, alias="to", description="The end of the period, exclusive; now by default.")
 
 
 class GroupQuery(SpanQuery):
     tz: str = Field(
-        "UTC", max_length=64, description="Whose days and months: a name of the tz database, such as Europe/Berlin."
+        "UTC", max_length=64, description="The timezone of days and months: a tz database name, such as Europe/Berlin."
     )
-    limit: LongLimit = Field(100, description="How many groups at most, where customers are the groups.")
+    limit: LongLimit = Field(100, description="The maximum number of groups, if grouped by customer.")
 
 
 class RevenueQuery(GroupQuery):
-    group: reports_revenue.Group = Field("month", description="What `groups` are by.")
+    group: reports_revenue.Group = Field("month", description="The dimension of `groups`.")
 
 
 class UsageQuery(GroupQuery):
-    group: reports_usage.Group = Field("rate", description="What `groups` are by.")
+    group: reports_usage.Group = Field("rate", description="The dimension of `groups`.")
 
 
 class CurrencyRevenue(Shape):
@@ -153,13 +154,14 @@ class Liability(Shape):
 
 @routes.get("/v1/reports/revenue", scope="admin", query=RevenueQuery, answer=Revenue, also=CSV)
 def revenue(call: Call) -> Answer:
-    """Tell what was paid, what went back and what recurs, by currency and by group.
+    """Retrieve the revenue report.
 
-    Payments count when they were made, and their refunds with them; pending and failed ones do not count. Groups are
-    months unless told otherwise; `more` says that `limit` left customers out. `Accept: text/csv` gives the groups.
+    Returns payments, refunds, disputes and monthly recurring revenue (`mrr`), by currency and by group. Refunds and
+    disputes are counted at the time of their payment. Pending and failed payments are not counted. `more` is true if
+    `limit` left out customers. `Accept: text/csv` returns the groups as CSV.
     """
     span = _span(call)
-    rows, more = _cut(reports_revenue.groups(span, call.query.group, limit=_limit(call)), call)
+    rows, more = _truncated(reports_revenue.groups(span, call.query.group, limit=_limit(call)), call)
     if csv.is_wanted(call.request):
         return csv.stream(rows, REVENUE_COLUMNS, "revenue")
     return {**reports_revenue.summary(call.app, span), "groups": rows, "more": more}
@@ -167,12 +169,13 @@ def revenue(call: Call) -> Answer:
 
 @routes.get("/v1/reports/usage", scope="admin", query=UsageQuery, answer=Usage, also=CSV)
 def usage(call: Call) -> Answer:
-    """Tell what was spent, by rate, customer or day: the most units first, days in their order.
+    """Retrieve the usage report.
 
-    Units are deductions less what was refunded of them. What no rate priced is under `other`. `more` says that `limit`
-    left customers out. `Accept: text/csv` gives the groups.
+    Returns the units spent, by rate, customer or day. Groups are sorted by units, largest first; days by date. Units
+    are deductions minus their refunds. Deductions without a rate are in the group `other`. `more` is true if `limit`
+    left out customers. `Accept: text/csv` returns the groups as CSV.
     """
-    rows, more = _cut(reports_usage.groups(_span(call), call.query.group, limit=_limit(call)), call)
+    rows, more = _truncated(reports_usage.groups(_span(call), call.query.group, limit=_limit(call)), call)
     if csv.is_wanted(call.request):
         return csv.stream(rows, USAGE_COLUMNS, "usage")
     return {"groups": rows, "more": more}
@@ -180,10 +183,11 @@ def usage(call: Call) -> Answer:
 
 @routes.get("/v1/reports/margin", scope="admin", query=SpanQuery, answer=Margin, also=CSV)
 def margin(call: Call) -> Answer:
-    """Tell what spent units had been bought for and what they cost to serve, by rate and currency.
+    """Retrieve the margin report.
 
-    Revenue is by the cost basis of the lots that paid, cost by the catalog's `cost` of the rate; each is rounded once,
-    and `margin` is their difference. Null where it cannot be known. `Accept: text/csv` gives the rates.
+    Returns the revenue and the cost of the spent units, by rate and currency. Revenue is the cost basis of the lots
+    that were used, cost is the `cost` of the rate in the catalog; each is rounded once, and `margin` is their
+    difference. Values that cannot be determined are null. `Accept: text/csv` returns the rates as CSV.
     """
     rows = reports_margin.rates(call.app, Span(app=call.app.slug, since=call.query.since, until=call.query.until))
     if csv.is_wanted(call.request):
@@ -193,7 +197,10 @@ def margin(call: Call) -> Answer:
 
 @routes.get("/v1/reports/liability", scope="admin", answer=Liability)
 def liability(call: Call) -> Answer:
-    """Tell what customers may still spend, and what was paid for it."""
+    """Retrieve the liability report.
+
+    Returns the units that customers can still spend, and the amounts paid for them.
+    """
     return reports_liability.outstanding(call.app, now=call.now)
 
 
@@ -202,10 +209,10 @@ def _span(call: Call) -> Span:
 
 
 def _limit(call: Call) -> int | None:
-    """One to spare, which tells that there are more. Only customers are without number."""
+    """One more than the limit, to detect further groups. Only groups of customers are limited."""
     return call.query.limit + 1 if call.query.group == "customer" else None
 
 
-def _cut(rows: list[dict[str, Any]], call: Call) -> tuple[list[dict[str, Any]], bool]:
-    most = call.query.limit if call.query.group == "customer" else len(rows)
-    return rows[:most], len(rows) > most
+def _truncated(rows: list[dict[str, Any]], call: Call) -> tuple[list[dict[str, Any]], bool]:
+    limit = call.query.limit if call.query.group == "customer" else len(rows)
+    return rows[:limit], len(rows) > limit

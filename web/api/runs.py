@@ -1,4 +1,4 @@
-"""Runs: a job of the schedule, run by hand for one app while the caller waits."""
+"""Runs: scheduled jobs, run synchronously for one app."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from pydantic import Field
 from jobs import runs
 from models.errors import Invalid
 from settings import settings
+from web.http.call import Call
 from web.http.fields import Body, Shape, Time
-from web.http.routes import Answer, Call, Routes
+from web.http.routes import Answer, Routes
 
 routes = Routes("Runs")
 
@@ -24,7 +25,7 @@ class Found(Shape):
     app: str
     provider: str
     kind: Literal["unbacked", "dead", "unknown_price", "unreachable", "skipped"]
-    reference: str = Field(description="The provider's id of what was found, or what was asked for.")
+    reference: str = Field(description="The id of the finding at the provider, or the requested id.")
     detail: str
     customer: str | None
     units: int | None
@@ -44,17 +45,18 @@ class Found(Shape):
 class Run(Shape):
     job: str
     counts: dict[str, Any]
-    found: list[Found] = Field(description="With `reconcile`: what a person should look at, at most 100.")
-    more: int = Field(description="How many were found beyond those.")
+    found: list[Found] = Field(description="With `reconcile`: up to 100 findings that an operator should check.")
+    more: int = Field(description="The number of further findings.")
     example = {"job": "expire", "counts": {"lots": 12}, "found": [], "more": 0}
 
 
 @routes.post("/v1/runs/{job}", scope="admin", body=RunBody, body_required=False, answer=Run, status=200, errors=(404,))
 def run(call: Call, job: str) -> Answer:
-    """Run a job to its end, for the key's app only.
+    """Run a job.
 
-    In the sandbox `now` runs it as if it were that time; it moves no clock and records no schedule.
+    Runs the job to completion, for the key's app only. In the sandbox, `now` runs it as of that time. The run does not
+    move the clock and does not count as a scheduled run.
     """
     if "now" in call.body and not settings.sandbox:
-        raise Invalid([("now", "is for the sandbox only")])
+        raise Invalid([("now", "is available in the sandbox only")])
     return runs.run(call.app.slug, job, now=call.body.get("now", call.now))

@@ -1,4 +1,4 @@
-"""Gated sessions: may one start, start, stay, end; or wait for it."""
+"""Gated sessions: eligibility, start, heartbeat, end and waiting."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from pydantic import Field
 
 from jobs.sessions import gate, sessions
 from models.sessions import listing
+from web.http.call import Call
 from web.http.fields import Body, Metadata, Name, NoBody, Page, Shape
-from web.http.routes import Answer, Call, Routes
+from web.http.routes import Answer, Routes
 
 routes = Routes("Sessions")
 
@@ -24,14 +25,14 @@ LONGEST_SUMMARY = 20_000
 class StartBody(Body):
     id: Name | None = None
     customer: Name
-    wait: bool = Field(False, description="Where only the cooldown or the balance is in the way: wait for them.")
-    metadata: Metadata | None = Field(None, description="Such as `persona` or `character_id`; kept with the session.")
+    wait: bool = Field(False, description="Whether to wait if only the cooldown or the balance blocks the start.")
+    metadata: Metadata | None = Field(None, description="Stored with the session, such as `persona` or `character_id`.")
     example = {"id": "session-1", "customer": "ada", "metadata": {"persona": "calm"}}
 
 
 class EndBody(Body):
     seconds: Annotated[int, Field(ge=0, le=LONGEST_SECONDS)] | None = Field(
-        None, description="How long it was; taken as it is. Absent: by the server's clock."
+        None, description="The duration in seconds, used as given; by default measured by the server."
     )
     summary: Annotated[str, Field(max_length=LONGEST_SUMMARY)] | None = None
     example = {"seconds": 312, "summary": "Breathing exercises."}
@@ -49,8 +50,8 @@ class Eligibility(Shape):
     available: int
     server_time: datetime
     free: bool
-    session: str | None = Field(description="The active session that is in the way.")
-    waiting: str | None = Field(description="The session that waits to be started.")
+    session: str | None = Field(description="The id of an active session that blocks the start.")
+    waiting: str | None = Field(description="The id of a waiting session.")
     example = {
         "eligible": False,
         "reasons": ["cooldown"],
@@ -169,44 +170,33 @@ class Sessions(Shape):
     "/v1/customers/{customer}/eligibility", scope="read", customer_token=True, answer=Eligibility, errors=(422,)
 )
 def eligibility(call: Call, customer: str) -> Answer:
-    """Whether a session may start, and if not, why and when.
+    """Retrieve a customer's eligibility.
 
-    `cooldown_seconds` is what is left of the cooldown; count down from it, or to `eligible_at` by `server_time`.
+    Returns whether a session may start now, and if not, the reasons and the time from which it may. `cooldown_seconds`
+    is the rest of the cooldown: show a countdown from it, or to `eligible_at` relative to `server_time`.
     """
     return gate.eligibility(call.app, customer, now=call.now)
 
 
 @routes.post(
-    "/v1/sessions",
-    scope="write",
-    body=StartBody,
-    answer=Started,
-    again=True,
-    more={202: Waits},
-    errors=(402, 409, 429),
+    "/v1/sessions", scope="write", body=StartBody, answer=Started, again=True, more={202: Waits}, errors=(402, 409, 429)
 )
 def start(call: Call) -> Answer:
     """Start a session.
 
-    One transaction judges the gate and takes or holds the credit. What is told first: tier 403, active session 409,
-    cooldown 429, balance 402; `reasons` names all. With `wait`, where only cooldown or balance is in the way, it is
-    answered 202 and the engine starts it when both are there. A start while one waits is answered with that one.
+    Checks eligibility and deducts or holds the units in one transaction. If several conditions fail, the first of these
+    is returned: tier 403, active session 409, cooldown 429, balance 402; `reasons` lists all. With `wait`, if only the
+    cooldown or the balance blocks the start, returns 202 and starts the session once neither does. While a session is
+    waiting, a start returns that session, and starts it if nothing blocks it any longer.
     """
     return sessions.start(call.app, call.body, now=call.now)
 
 
-@routes.post(
-    "/v1/sessions/{id}/heartbeat",
-    scope="write",
-    body=NoBody,
-    answer=Heard,
-    status=200,
-    errors=(404, 409),
-)
+@routes.post("/v1/sessions/{id}/heartbeat", scope="write", body=NoBody, answer=Heard, status=200, errors=(404, 409))
 def heartbeat(call: Call, id: str) -> Answer:
-    """Say that the client is still there.
+    """Send a heartbeat.
 
-    After the first heartbeat, a session that misses them for the app's `heartbeat_timeout` is settled by the engine.
+    After its first heartbeat, a session without heartbeats for the app's `heartbeat_timeout` is ended automatically.
     """
     return sessions.heartbeat(call.app, id, now=call.now)
 
@@ -221,28 +211,28 @@ def heartbeat(call: Call, id: str) -> Answer:
     errors=(404, 409),
 )
 def end(call: Call, id: str) -> Answer:
-    """End a session and take what it costs. A repeat, or an end after the engine's, is answered alike."""
+    """End a session.
+
+    Deducts the price of the session. A repeated request, or a request after the session ended automatically, returns
+    the same response.
+    """
     return sessions.end(call.app, id, call.body, now=call.now)
 
 
-@routes.post(
-    "/v1/sessions/{id}/cancel",
-    scope="write",
-    body=NoBody,
-    answer=Cancelled,
-    status=200,
-    errors=(404, 409),
-)
+@routes.post("/v1/sessions/{id}/cancel", scope="write", body=NoBody, answer=Cancelled, status=200, errors=(404, 409))
 def cancel(call: Call, id: str) -> Answer:
-    """Stop waiting. A repeat is answered alike."""
+    """Cancel a waiting session.
+
+    A repeated request returns the same response.
+    """
     return sessions.cancel(call.app, id, now=call.now)
 
 
 @routes.get("/v1/sessions/{id}", scope="read", customer_token=True, answer=Session, errors=(404,))
 def one(call: Call, id: str) -> Answer:
-    """A session."""
+    """Retrieve a session."""
     found = listing.get(call.app.slug, id)
-    call.only(found["customer"])
+    call.check_owner(found["customer"])
     return found
 
 
@@ -250,6 +240,9 @@ def one(call: Call, id: str) -> Answer:
     "/v1/customers/{customer}/sessions", scope="read", customer_token=True, query=SessionsQuery, answer=Sessions
 )
 def page(call: Call, customer: str) -> Answer:
-    """A customer's sessions, newest first."""
+    """List a customer's sessions.
+
+    Returns the sessions newest first.
+    """
     found, following = listing.list_page(call.app.slug, customer, **dict(call.query))
     return {"sessions": found, "next": following}

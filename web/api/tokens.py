@@ -1,4 +1,4 @@
-"""Tokens for customers: what an app's backend gives to its customer's browser."""
+"""Customer tokens: short-lived credentials for a customer's browser, issued by the app's backend."""
 
 from __future__ import annotations
 
@@ -8,15 +8,18 @@ from typing import Annotated
 from pydantic import Field
 
 from models.access import tokens
+from web.http.call import Call
 from web.http.fields import Body, Shape
-from web.http.routes import Answer, Call, Routes
+from web.http.routes import Answer, Routes
 
 routes = Routes("Customers")
 LONGEST_SECONDS = int(tokens.LONGEST.total_seconds())
 
 
 class TokenBody(Body):
-    expires_in: Annotated[int, Field(ge=60, le=LONGEST_SECONDS, description="In seconds.")] = LONGEST_SECONDS
+    expires_in: Annotated[int, Field(ge=60, le=LONGEST_SECONDS, description="The lifetime, in seconds.")] = (
+        LONGEST_SECONDS
+    )
     example = {"expires_in": 900}
 
 
@@ -28,9 +31,10 @@ class Token(Shape):
 
 @routes.post("/v1/customers/{customer}/tokens", scope="write", body=TokenBody, body_required=False, answer=Token)
 def create(call: Call, customer: str) -> Answer:
-    """Make a token that reads this one customer's resources.
+    """Create a customer token.
 
-    It lives for at most an hour by the wall clock and cannot be taken back.
+    The token gives access to the resources of this customer only. It is valid for at most one hour of wall-clock time
+    and cannot be revoked.
     """
     lifetime = timedelta(seconds=call.body["expires_in"])
     token, expires_at = tokens.create(call.app.slug, customer, lifetime=lifetime, now=datetime.now(timezone.utc))

@@ -1,4 +1,4 @@
-"""Usage reports. The receiver does the least: check, store, ring, answer; a worker settles."""
+"""Usage reports: validated and stored by the receiver, settled by a worker."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from models import usage
 from models.catalog.apps import App
 from models.errors import Invalid
 from web.http import bodies
+from web.http.call import Call
 from web.http.fields import Metadata, Name, NoBody, Page, Quantity, Shape, Text, Time
-from web.http.routes import Answer, Call, Routes
+from web.http.routes import Answer, Routes
 from workers.wakeups import notify_soon
 
 routes = Routes("Usage")
@@ -25,7 +26,7 @@ MOST_ERRORS = 6 * MOST_REPORTS
 STRICT = ConfigDict(strict=True, extra="forbid")
 
 
-# Typed dicts in place of models: they are checked in a microsecond, and jobs take them as they are.
+# Typed dicts instead of models: validation takes a microsecond, and jobs use them without conversion.
 class UsageReport(TypedDict):
     __pydantic_config__ = STRICT  # type: ignore[misc]
     id: Name
@@ -105,10 +106,11 @@ class UsageQuery(Page):
 
 @routes.post("/v1/usage", scope="write", answer=Accepted, status=202, errors=(400, 409, 413, 422), describe=DESCRIBED)
 def report(call: Call) -> Answer:
-    """Report use, one report or up to 1000 as `reports`.
+    """Report usage.
 
-    Accepted means stored for good; a worker takes the units within moments. All are stored or none: 422 names every one
-    that is wrong, 409 an `id` that is stored with another customer, rate or quantity.
+    Send one report, or up to 1000 as `reports`. Accepted reports are stored durably; a worker deducts their units
+    within moments. Either all reports of a request are stored or none: 422 names every invalid report, 409 names an
+    `id` that is stored with another customer, rate or quantity.
     """
     content = bodies.parse_json(call.raw())
     if isinstance(content, dict) and "reports" in content:
@@ -124,17 +126,17 @@ def _many(app: App, content: dict[str, Any]) -> list[UsageReport]:
         reports = MANY.validate_python(content)["reports"]
     except ValidationError as error:
         items = content["reports"] if isinstance(content["reports"], list) else []
-        refused = bodies.told(error, MOST_ERRORS) + jobs.unknown_rates(app, items[:MOST_REPORTS])
-        raise Invalid(sorted(refused, key=_place)) from None
+        errors = bodies.field_errors(error, MOST_ERRORS) + jobs.unknown_rates(app, items[:MOST_REPORTS])
+        raise Invalid(sorted(errors, key=_report_index)) from None
     if not 1 <= len(reports) <= MOST_REPORTS:
-        raise Invalid([("reports", f"must have 1 to {MOST_REPORTS} items")])
+        raise Invalid([("reports", f"must have 1 to {MOST_REPORTS} items, not {len(reports)}")])
     return reports
 
 
-def _place(refused: tuple[str, str]) -> int:
-    """The index of the report that a field belongs to; fields of the body stand first."""
-    found = re.match(r"reports\[(\d+)\]", refused[0])
-    return int(found.group(1)) if found else -1
+def _report_index(error: tuple[str, str]) -> int:
+    """The index of the report that the field of an error belongs to; -1 for fields of the body itself."""
+    match = re.match(r"reports\[(\d+)\]", error[0])
+    return int(match.group(1)) if match else -1
 
 
 def _accept_one(call: Call, content: Any) -> dict[str, int]:
@@ -143,7 +145,7 @@ def _accept_one(call: Call, content: Any) -> dict[str, int]:
     try:
         return _accept(call, [ONE.validate_python(content)])
     except ValidationError as error:
-        raise Invalid(bodies.told(error)) from None
+        raise Invalid(bodies.field_errors(error)) from None
     except Invalid as error:
         raise Invalid([(field.removeprefix("reports[0]."), reason) for field, reason in error.errors]) from None
 
@@ -155,19 +157,22 @@ def _accept(call: Call, reports: list[Any]) -> dict[str, int]:
 
 @routes.get("/v1/usage", scope="read", query=UsageQuery, answer=UsageReportStates)
 def page(call: Call) -> Answer:
-    """List usage reports."""
+    """List usage reports.
+
+    Returns the usage reports of the app, newest first.
+    """
     rows, following = usage.list_page(call.app.slug, **dict(call.query))
     return {"reports": rows, "next": following}
 
 
 @routes.get("/v1/usage/{id}", scope="read", customer_token=True, answer=UsageReportState, errors=(404,))
 def one(call: Call, id: str) -> Answer:
-    """Show what became of a usage report.
+    """Retrieve a usage report.
 
-    `units` is what was taken; the price was `units` and `shortfall` together.
+    `units` is the number of units deducted. The price of the report is `units` plus `shortfall`.
     """
     found = usage.get(call.app.slug, id)
-    call.only(found["customer"])
+    call.check_owner(found["customer"])
     return found
 
 
@@ -180,7 +185,10 @@ def one(call: Call, id: str) -> Answer:
     errors=(404, 409),
 )
 def replay(call: Call, id: str) -> Answer:
-    """Settle a dead or refused report again, as if it were received now."""
+    """Replay a usage report.
+
+    Settles a dead or refused report again, as if it were received now.
+    """
     report = jobs.replay(call.app, id, now=call.now)
     notify_soon("usage")
     return report, 202

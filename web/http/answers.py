@@ -1,4 +1,4 @@
-"""Answers: JSON with the few headers that all have."""
+"""Responses: JSON with the headers that every response has."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ def respond(
     *,
     content_type: str = "application/json",
 ) -> Response:
-    """`content` as JSON. Datetimes become RFC 3339 in UTC with `Z`, decimals their digits as text."""
-    given = [("Content-Type", content_type), *ALWAYS, *(headers.items() if headers else ())]
-    return Response(dumps(content), status, given)
+    """`content` as a JSON response. Datetimes become RFC 3339 in UTC with `Z`, decimals become strings."""
+    fields = [("Content-Type", content_type), *ALWAYS, *(headers.items() if headers else ())]
+    return Response(dumps(content), status, fields)
 
 
 def created(answer: dict[str, Any], new: bool) -> tuple[dict[str, Any], int]:
-    """201 the first time, 200 with the same answer after that."""
+    """The answer with 201 if it is new, else with 200."""
     return answer, 201 if new else 200
 
 
@@ -42,4 +42,4 @@ def _plain(value: Any) -> Any:
         return times.write(value)
     if isinstance(value, Decimal):
         return str(value)
-    raise TypeError(f"{type(value).__name__} has no place in JSON")
+    raise TypeError(f"{type(value).__name__} is not JSON-serialisable")

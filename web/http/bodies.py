@@ -1,6 +1,6 @@
-"""Bodies and queries: from bytes to checked values, or to an error that names the field.
+"""Request bodies and queries: from bytes to validated values, or to an error that names the field.
 
-Bad JSON is 400; all else about the content is 422. The type that the request claims for its body does not matter.
+Malformed JSON is 400, invalid content is 422. The Content-Type header of the request is ignored.
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ MOST_DRAINED_BYTES = 8 * MOST_BODY_BYTES
 MOST_ERRORS = 100
 LONGEST_NAME = 100
 NOT_AN_OBJECT = "must be a JSON object"
-CUT_OFF = "the body ended early"
-TOO_LARGE = f"the body may have {MOST_BODY_BYTES} bytes"
-UNREADABLE = "holds a character that cannot be stored"
+CUT_OFF = "the request body is incomplete"
+TOO_LARGE = f"the request body exceeds {MOST_BODY_BYTES} bytes"
+NOT_UTF8 = "is not valid UTF-8"
+UNSTORABLE = "contains a character that cannot be stored (NUL or an unpaired surrogate)"
 REASONS = {
     "missing": "is required",
     "extra_forbidden": "is not a known field",
@@ -36,7 +37,7 @@ REASONS = {
     "list_type": "must be a JSON array",
     "greater_than_equal": "must be at least {ge}",
     "less_than_equal": "must be at most {le}",
-    "too_short": "must have at least {min_length} item",
+    "too_short": "must have at least {min_length} item(s)",
     "too_long": "must have at most {max_length} items",
     "string_too_short": "must not be empty",
     "string_too_long": "must be at most {max_length} characters",
@@ -46,20 +47,20 @@ Q = TypeVar("Q", bound=Query)
 
 
 def raw(request: Request) -> bytes:
-    """The whole body, read once and without the layers that stand between: receivers are hot.
+    """The whole body. Reads the WSGI input directly, because receivers are a hot path; call it once.
 
     Raises:
-        TooLarge: it is over 1 MiB, whether it said so or not.
-        BadRequest: it ended early, or its chunks are malformed.
+        TooLarge: the body is over 1 MiB, with or without a Content-Length header.
+        BadRequest: the body is incomplete, or its chunked encoding is malformed.
     """
-    said = request.environ.get("CONTENT_LENGTH") or ""
-    if said:
-        return _exactly(request, said)
+    content_length = request.environ.get("CONTENT_LENGTH") or ""
+    if content_length:
+        return _exactly(request, content_length)
     return _to_the_end(request) if request.environ.get("wsgi.input_terminated") else b""
 
 
-def _exactly(request: Request, said: str) -> bytes:
-    length = int(said) if said.isascii() and said.isdigit() else -1
+def _exactly(request: Request, content_length: str) -> bytes:
+    length = int(content_length) if content_length.isascii() and content_length.isdigit() else -1
     if length > MOST_BODY_BYTES:
         raise TooLarge(TOO_LARGE)
     data = _part(request, length) if length >= 0 else b""
@@ -69,7 +70,7 @@ def _exactly(request: Request, said: str) -> bytes:
 
 
 def _to_the_end(request: Request) -> bytes:
-    """A body in chunks. Werkzeug would cut it at the limit without a word."""
+    """A chunked body. Werkzeug would truncate it at the limit without an error."""
     parts: list[bytes] = []
     left = MOST_BODY_BYTES
     while part := _part(request, left + 1):
@@ -81,7 +82,7 @@ def _to_the_end(request: Request) -> bytes:
 
 
 def _part(request: Request, size: int) -> bytes:
-    """At most `size` bytes. Each server has errors of its own for a client that goes away or breaks off."""
+    """At most `size` bytes. Catches every error: each WSGI server raises its own when a client disconnects."""
     try:
         part: bytes = request.environ["wsgi.input"].read(size)
     except Exception:
@@ -90,7 +91,7 @@ def _part(request: Request, size: int) -> bytes:
 
 
 def drain(request: Request) -> None:
-    """Read what a refusal left unread, within limits: a server that closes on unread bytes may lose its answer."""
+    """Read the rest of a rejected body, up to a limit: closing on unread bytes may lose the response."""
     left = MOST_DRAINED_BYTES if request.environ.get("wsgi.input_terminated") else 0
     try:
         while left > 0 and (part := _part(request, min(left, 65_536))):
@@ -100,32 +101,32 @@ def drain(request: Request) -> None:
 
 
 def parse_json(data: bytes) -> Any:
-    """The value of a JSON text; of a name that stands twice in an object the last counts.
+    """The value of a JSON text. Of a name that occurs twice in an object, the last value is used.
 
     Raises:
-        BadRequest: it is no JSON in UTF-8; NaN and Infinity are none.
-        Invalid: a string holds what cannot be stored: U+0000, half of a surrogate pair.
+        BadRequest: the data is not JSON in UTF-8. NaN and Infinity are not JSON.
+        Invalid: a string contains U+0000 or an unpaired surrogate, which PostgreSQL cannot store.
     """
     try:
         value = orjson.loads(data)
     except orjson.JSONDecodeError as error:
         value = _lenient(data, error)
-    # Neither can come but by an escape: raw control characters are no JSON, raw surrogates no UTF-8.
+    # Both can only occur as escapes: raw control characters are invalid JSON, raw surrogates invalid UTF-8.
     if b"\\u0000" in data or b"\\ud" in data or b"\\uD" in data:
-        unstorable = [(path, "holds a character that cannot be stored") for path in _unstorable(value)]
+        unstorable = [(path, UNSTORABLE) for path in _unstorable(value)]
         if unstorable:
             raise Invalid(unstorable)
     return value
 
 
-def _lenient(data: bytes, refusal: orjson.JSONDecodeError) -> Any:
-    """orjson refuses half a surrogate pair as bad syntax; it is good syntax with bad content."""
+def _lenient(data: bytes, error: orjson.JSONDecodeError) -> Any:
+    """Parse unpaired surrogates, which orjson rejects as a syntax error: they are valid syntax, and so a 422."""
     if b"\\ud" in data or b"\\uD" in data:
         try:
             return json.loads(data.decode(), parse_constant=_no_constant)
         except (ValueError, RecursionError):
             pass
-    raise BadRequest(f"the body is not JSON: {refusal}") from None
+    raise BadRequest(f"the request body is not valid JSON: {error}") from None
 
 
 def _no_constant(name: str) -> None:
@@ -133,19 +134,19 @@ def _no_constant(name: str) -> None:
 
 
 def _unstorable(value: Any) -> Iterable[str]:
-    """The paths of strings, and of names, that hold a NUL or a lone surrogate."""
-    waiting = [("", value)]
-    while waiting:
-        path, item = waiting.pop()
+    """The paths of strings and names that contain a NUL or an unpaired surrogate."""
+    pending = [("", value)]
+    while pending:
+        path, item = pending.pop()
         if isinstance(item, str):
             if not _storable(item):
                 yield path or "body"
         elif isinstance(item, dict):
             if not all(map(_storable, item)):
                 yield path or "body"
-            waiting.extend((f"{path}.{name}" if path else name, each) for name, each in item.items() if _storable(name))
+            pending.extend((f"{path}.{name}" if path else name, each) for name, each in item.items() if _storable(name))
         elif isinstance(item, list):
-            waiting.extend((f"{path}[{index}]", each) for index, each in enumerate(item))
+            pending.extend((f"{path}[{index}]", each) for index, each in enumerate(item))
 
 
 def _storable(text: str) -> bool:
@@ -153,9 +154,9 @@ def _storable(text: str) -> bool:
 
 
 def read(request: Request, model: type[Body], *, required: bool = True) -> dict[str, Any]:
-    """The body as a dict of checked values: defaults filled in, null as good as absent.
+    """The body as a dict of validated values. Defaults are filled in; null counts as absent.
 
-    A model that keeps nulls gives exactly the fields that were given, for a PATCH.
+    With a model that keeps nulls, the dict holds exactly the fields that the client sent, as for a PATCH.
 
     Raises:
         BadRequest, TooLarge, Invalid.
@@ -167,14 +168,14 @@ def read(request: Request, model: type[Body], *, required: bool = True) -> dict[
 
 
 def check(model: type[Body], content: Any) -> dict[str, Any]:
-    """`content` checked by `model`, as `read` returns it."""
+    """`content` validated by `model`, as `read` returns it. Raises Invalid."""
     if not isinstance(content, dict):
         raise Invalid([("body", NOT_AN_OBJECT)])
-    given = content if model.keeps_null else _without_nulls(model, content)
+    fields = content if model.keeps_null else _without_nulls(model, content)
     try:
-        checked = model.model_validate(given)
+        checked = model.model_validate(fields)
     except ValidationError as error:
-        raise Invalid(told(error)) from None
+        raise Invalid(field_errors(error)) from None
     if model.keeps_null:
         return {name: getattr(checked, name) for name in checked.model_fields_set}
     return {name: value for name, value in checked if value is not None}
@@ -185,35 +186,33 @@ def _without_nulls(model: type[Body], content: dict[str, Any]) -> dict[str, Any]
 
 
 def query(request: Request, model: type[Q]) -> Q:
-    """The query, checked: no parameter that is not known; an empty value is as good as none. Raises Invalid."""
-    given = {name: value for name, value in request.args.items() if value}
+    """The validated query. Unknown parameters are rejected; an empty value counts as absent. Raises Invalid."""
+    values = {name: value for name, value in request.args.items() if value}
     known = [field.alias or name for name, field in model.model_fields.items()]
-    there_are = f"there are {', '.join(known)}" if known else "there are none here"
-    bad = [
-        (name[:LONGEST_NAME], f"is not a known parameter; {there_are}") for name in request.args if name not in known
-    ]
-    bad += [(name, UNREADABLE) for name, value in given.items() if name in known and not _storable(value)]
+    hint = f"known parameters: {', '.join(known)}" if known else "this endpoint has no query parameters"
+    bad = [(name[:LONGEST_NAME], f"is not a known parameter; {hint}") for name in request.args if name not in known]
+    bad += [(name, UNSTORABLE) for name, value in values.items() if name in known and not _storable(value)]
     if bad:
         raise Invalid(bad[:MOST_ERRORS])
     try:
-        return model.model_validate(given)
+        return model.model_validate(values)
     except ValidationError as error:
-        raise Invalid(told(error)) from None
+        raise Invalid(field_errors(error)) from None
 
 
 def name_in_path(request: Request, field: str, text: str) -> str:
-    """A client's id or a customer out of the path. Raises Invalid."""
+    """A validated name (a client-given id or a customer) from the path. Raises Invalid."""
     if not is_name(text):
         raise Invalid([(field, NAME_RULE)])
-    # What a path's bytes that are no UTF-8 are read as; it may also have been meant.
+    # Werkzeug replaces bytes that are not UTF-8 with U+FFFD; a client may also have sent U+FFFD itself.
     if "\ufffd" in text and "%EF%BF%BD" not in str(request.environ.get("RAW_URI", "")).upper():
-        raise Invalid([(field, UNREADABLE)])
+        raise Invalid([(field, NOT_UTF8)])
     return text
 
 
-def told(error: ValidationError, most: int = MOST_ERRORS) -> list[tuple[str, str]]:
-    """(field, reason) of each thing that is wrong, in plain words, up to `most` of them."""
-    details = error.errors(include_url=False, include_input=False)[:most]
+def field_errors(error: ValidationError, limit: int = MOST_ERRORS) -> list[tuple[str, str]]:
+    """(field, reason) of the first `limit` validation errors, as the `errors` of a 422 show them."""
+    details = error.errors(include_url=False, include_input=False)[:limit]
     return [(_field(detail), _reason(detail)) for detail in details]
 
 

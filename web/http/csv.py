@@ -1,4 +1,4 @@
-"""Lists as CSV: one header line, then a line a row, sent while they are read."""
+"""CSV responses: one header line, then one line per row, streamed."""
 
 from __future__ import annotations
 
@@ -17,19 +17,20 @@ from models import database, times
 
 MEDIA_TYPE = "text/csv"
 LINES_A_CHUNK = 1000
-# A spreadsheet takes a cell that starts so for a formula.
+# A spreadsheet evaluates a cell that starts with one of these as a formula.
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 HEADERS = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
 
 
 def is_wanted(request: Request) -> bool:
-    """Whether the caller would rather have CSV than JSON."""
+    """Whether the Accept header prefers CSV to JSON."""
     return request.accept_mimetypes.best_match(["application/json", MEDIA_TYPE]) == MEDIA_TYPE
 
 
 def stream(rows: Iterable[Mapping[str, Any]], columns: Sequence[str], name: str) -> Response:
-    """The `columns` of the rows as `<name>.csv`. The first chunk is read before the answer starts, so that what
-    fails at once is still answered as an error.
+    """The `columns` of the rows as the attachment `<name>.csv`.
+
+    The first chunk is read before the response starts, so that an immediate failure is still returned as a problem.
     """
     chunks = _chunks(iter(rows), columns)
     first = next(chunks)
@@ -46,7 +47,7 @@ def _chunks(rows: Iterator[Mapping[str, Any]], columns: Sequence[str]) -> Iterat
     while lines:
         room = LINES_A_CHUNK - len(lines)
         lines += ([_cell(row[name]) for name in columns] for row in islice(rows, room))
-        # The client may read slowly: no connection waits for it.
+        # A slow client must not hold a database connection.
         database.release()
         yield _written(lines)
         lines = [[_cell(row[name]) for name in columns] for row in islice(rows, 1)]
@@ -59,7 +60,7 @@ def _written(lines: Iterable[Sequence[Any]]) -> str:
 
 
 def _cell(value: Any) -> str | int | Decimal:
-    """Numbers stay numbers; text that a spreadsheet would run is quoted with an apostrophe."""
+    """A CSV cell: numbers unchanged, text that a spreadsheet would evaluate prefixed with an apostrophe."""
     if value is None:
         return ""
     if isinstance(value, datetime):

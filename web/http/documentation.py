@@ -1,4 +1,4 @@
-"""/openapi.json and /docs: the same document, for programs and for people. The page needs nothing from elsewhere."""
+"""/openapi.json and /docs: one document, for programs and for people. The page loads nothing from other hosts."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-a
 
 
 def register(app: Flask, routes: Sequence[Route]) -> None:
-    """Serve the documentation of `routes`."""
+    """Add the API reference of `routes` to the Flask application."""
     document = functools.cache(lambda: openapi.document(routes))
 
     def show_document() -> Response:
@@ -42,7 +42,7 @@ def register(app: Flask, routes: Sequence[Route]) -> None:
 
 
 def _code(text: str) -> Markup:
-    """What stands between backticks, set as code."""
+    """Text between backticks as `<code>`."""
     return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))  # noqa: S704 - escaped before
 
 
@@ -51,7 +51,7 @@ def _show(value: Any) -> str:
 
 
 def _schema_of(document: dict[str, Any], content: dict[str, Any]) -> dict[str, Any]:
-    """The schema of a JSON content, looked up where it is only named."""
+    """The schema of a JSON content, with a top-level `$ref` resolved."""
     schema = content.get("application/json", {}).get("schema", {})
     name = schema.get("$ref", "").rpartition("/")[2]
     found = document["components"]["schemas"].get(name, schema)

@@ -1,6 +1,6 @@
-"""What the fields of requests may hold: annotated types for bodies and queries, each with its reason in plain words.
+"""Field types of request bodies and queries, with the reason that a client reads when a value is invalid.
 
-Nothing is coerced in a body: `"7"`, `1.5` and `true` are not 7. A query is text, so its numbers are read from digits.
+Values of a body are not coerced: `"7"`, `1.5` and `true` are not 7. Numbers of a query are parsed from digits.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ MOST_METADATA_BYTES = 16 * 1024
 MOST_METADATA_LEVELS = 32
 HIGHEST_ID = 2**63 - 1
 
-NAME_RULE = "must be 1 to 120 characters without /, \\ or control characters, and not . or .."
+NAME_RULE = "must be 1 to 120 characters, without / \\ or control characters, and not . or .."
 TIME_RULE = "must be an RFC 3339 time with an offset, such as 2026-01-31T12:00:00Z"
 
 
 def refuse(reason: str, field: str = "") -> PydanticCustomError:
-    """What a validator raises.
+    """The error that a validator raises; `reason` is shown to the client unchanged.
 
-    The reason goes into the answer as it stands. A validator of a whole body names the field.
+    A validator of a whole body must name the field.
     """
     return PydanticCustomError("scrip", "{reason}", {"reason": reason, "field": field})
 
@@ -54,7 +54,7 @@ def _metadata(value: dict[str, Any]) -> dict[str, Any]:
 
 
 def is_deeper(value: Any, levels: int) -> bool:
-    """Whether objects and lists are nested more than `levels` deep in the value."""
+    """Whether objects and lists in `value` are nested more than `levels` deep."""
     if not isinstance(value, (dict, list)):
         return False
     inner = value.values() if isinstance(value, dict) else value
@@ -62,7 +62,7 @@ def is_deeper(value: Any, levels: int) -> bool:
 
 
 def parse_time(value: Any) -> datetime:
-    """An aware datetime in UTC. Raises the reason, ready for the answer."""
+    """An aware datetime in UTC. Raises `refuse(TIME_RULE)` for other values."""
     try:
         return times.parse(value)
     except (TypeError, ValueError):
@@ -77,7 +77,7 @@ def _duration(text: Any) -> timedelta:
     except ValueError as error:
         raise refuse(str(error)) from None
     if not parsed:
-        raise refuse("must be longer than zero")
+        raise refuse("must be greater than zero")
     return parsed
 
 
@@ -105,7 +105,7 @@ Metadata = Annotated[dict[str, Any], AfterValidator(_metadata)]
 Time = Annotated[datetime, BeforeValidator(parse_time), WithJsonSchema(_TIME_SCHEMA)]
 Duration = Annotated[timedelta, BeforeValidator(_duration), WithJsonSchema(_DURATION_SCHEMA)]
 DurationText = Annotated[str, AfterValidator(_written_duration), WithJsonSchema(_DURATION_SCHEMA)]
-"""A duration that is checked and kept as it was written."""
+"""A validated duration, kept as text."""
 QueryQuantity = Annotated[int, BeforeValidator(_digits), Field(ge=0, le=MOST_UNITS)]
 QueryText = Annotated[str, Field(min_length=1, max_length=LONGEST_TEXT)]
 Limit = Annotated[int, BeforeValidator(_digits), Field(ge=1, le=200)]
@@ -113,10 +113,9 @@ LongLimit = Annotated[int, BeforeValidator(_digits), Field(ge=1, le=10_000)]
 
 
 class Body(BaseModel):
-    """The body of a request: no field that is not known, no value of another type.
+    """A request body. Unknown fields and values of another type are rejected.
 
-    `example` is one body that works; it is shown in the documentation. With `keeps_null` a null that was given is
-    told apart from a field that was not.
+    `example` is a valid body, shown in the API reference. With `keeps_null`, null is distinct from an absent field.
     """
 
     model_config = ConfigDict(strict=True, extra="forbid")
@@ -125,46 +124,46 @@ class Body(BaseModel):
 
 
 class NoBody(Body):
-    """A request that says all in its path: nothing, or an empty object."""
+    """An empty request body: absent, or an empty object."""
 
 
 class Priced(Body):
-    """A body that says how much: `units`, or a `rate` of the catalog and a `quantity` of its measure."""
+    """A body with an amount: either `units`, or a `rate` of the catalog and a `quantity` of its measure."""
 
-    units: Units | None = None
-    rate: Text | None = None
-    quantity: Quantity | None = None
+    units: Units | None = Field(None, description="The number of units; omit it if `rate` and `quantity` are given.")
+    rate: Text | None = Field(None, description="The catalog rate that prices `quantity`.")
+    quantity: Quantity | None = Field(None, description="The quantity to price, in the measure of the rate.")
 
     @model_validator(mode="after")
-    def _says_how_much_once(self) -> Priced:
+    def _has_one_amount(self) -> Priced:
         if self.units is not None:
             for name in ("rate", "quantity"):
                 if getattr(self, name) is not None:
-                    raise refuse("cannot be given together with units", name)
+                    raise refuse("cannot be combined with units", name)
         elif self.rate is None:
-            raise refuse("is required, unless units are given", "rate")
+            raise refuse("is required unless units is given", "rate")
         elif self.quantity is None:
-            raise refuse("is required, unless units are given", "quantity")
+            raise refuse("is required unless units is given", "quantity")
         return self
 
 
 class Query(BaseModel):
-    """The query of a request: no parameter that is not known; an empty value is as good as none."""
+    """Query parameters. Unknown parameters are rejected; an empty value counts as absent."""
 
     model_config = ConfigDict(strict=True, extra="forbid", populate_by_name=True)
 
 
 class Page(Query):
-    """The query of every list."""
+    """The query parameters of a paginated list."""
 
-    limit: Limit = Field(50, description="How many at most.")
-    cursor: str | None = Field(None, max_length=1000, description="`next` of the page before.")
+    limit: Limit = Field(50, description="The maximum number of items to return.")
+    cursor: str | None = Field(None, max_length=1000, description="The `next` value of the previous page.")
 
 
 class Shape(BaseModel):
-    """The shape of an answer, for the documentation: answers are not built through it.
+    """The shape of a response, for the API reference only: responses are not built through it.
 
-    `example` is one such answer.
+    `example` is one such response.
     """
 
     model_config = ConfigDict(extra="forbid")

@@ -1,4 +1,4 @@
-"""Counting requests and their time, by route and status."""
+"""HTTP request metrics: count and duration by route and status."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from models.operations import metrics
 
 
 class Meter:
-    """The counts of one route, with its labels looked up once."""
+    """The metrics of one route, with its labels looked up once."""
 
     __slots__ = ("_by_status", "_labels")
 
@@ -17,8 +17,8 @@ class Meter:
         self._by_status: dict[int, Any] = {}
 
     def count(self, status: int, seconds: float) -> None:
-        """One request, answered with `status` after `seconds`."""
-        counted = self._by_status.get(status)
-        if counted is None:
-            counted = self._by_status[status] = metrics.REQUEST_SECONDS.labels(*self._labels, str(status))
-        counted.observe(seconds)
+        """Record one request that returned `status` after `seconds`."""
+        metric = self._by_status.get(status)
+        if metric is None:
+            metric = self._by_status[status] = metrics.REQUEST_SECONDS.labels(*self._labels, str(status))
+        metric.observe(seconds)

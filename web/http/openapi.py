@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 document, made of the route table when it is first asked for. Requests pay nothing for it."""
+"""The OpenAPI 3.1 document, generated from the route table on first access."""
 
 from __future__ import annotations
 
@@ -16,13 +16,17 @@ from web.http.routes import Route
 Schema = dict[str, Any]
 REF = "#/components/schemas/{model}"
 INTRODUCTION = """\
-Prepaid credits and minutes: sell packs and plans through a payment provider, charge for use, explain every unit.
+The Scrip API manages prepaid credits: sell packs and plans through a payment provider, charge for usage, and explain \
+every unit of a balance.
 
-Times are RFC 3339 in UTC; units are whole numbers; lists are newest first. Every creating POST takes an `id`: the same
-request again is answered 200 with the stored answer, the same `id` with other content 409.
+Authenticate with `Authorization: Bearer KEY`. Times are RFC 3339 in UTC. Units are whole numbers. Lists are paginated \
+by cursor, newest first.
 
-Errors are problems by RFC 9457; a 422 names each field that is wrong. Of a name that stands twice in a JSON object the
-last counts."""
+Requests that create a resource are idempotent by `id`. Repeating a request returns 200 with the stored response; \
+sending the same `id` with different content returns 409.
+
+Errors are problem details (RFC 9457). A 422 names every invalid field. If a name occurs twice in a JSON object, the \
+last value is used."""
 PROBLEM: Schema = {
     "type": "object",
     "required": ["type", "title", "status"],
@@ -33,7 +37,7 @@ PROBLEM: Schema = {
         "detail": {"type": "string"},
         "errors": {
             "type": "array",
-            "description": "With 422: what is wrong.",
+            "description": "The invalid fields; present with 422.",
             "items": {
                 "type": "object",
                 "required": ["field", "reason"],
@@ -42,7 +46,7 @@ PROBLEM: Schema = {
         },
     },
 }
-# What parameters may be, so that a page which tries a request out has something to send. An `id` is its noun's.
+# Example values of parameters, so that a request can be tried from the API reference. An `id` depends on the resource.
 EXAMPLES: dict[str, Any] = {"app": "ai-services", "customer": "ada", "entry": 42, "job": "expire"}
 QUERY_EXAMPLES: dict[str, Any] = {"rate": "voice_call", "quantity": 123, "tz": "Europe/Berlin"}
 IDS: dict[str, Any] = {
@@ -52,6 +56,7 @@ IDS: dict[str, Any] = {
     "endpoints": "main",
     "checkouts": "checkout-1",
 }
+STATUS_TEXTS = {200: "The request succeeded.", 201: "The resource was created.", 202: "The request was accepted."}
 
 
 def document(routes: Sequence[Route]) -> Schema:
@@ -67,7 +72,7 @@ def document(routes: Sequence[Route]) -> Schema:
         "paths": paths,
         "components": {
             "securitySchemes": {
-                "key": {"type": "http", "scheme": "bearer", "description": "An app's key, or a token."}
+                "key": {"type": "http", "scheme": "bearer", "description": "An app's API key, or a customer token."}
             },
             "schemas": {**_schemas(routes), "Problem": PROBLEM},
             "responses": {problem.slug: _problem(problem) for problem in problems.ALL},
@@ -81,7 +86,7 @@ def _operation(route: Route) -> Schema:
         "operationId": route.name,
         "tags": [route.tag],
         "summary": summary.rstrip("."),
-        "description": " ".join([description.strip().replace("\n", " "), _who(route)]).strip(),
+        "description": " ".join([description.strip().replace("\n", " "), _authentication(route)]).strip(),
         "parameters": [*_path_parameters(route), *_query_parameters(route.query)],
         "responses": _responses(route),
         "security": [{"key": []}] if route.scope else [],
@@ -94,11 +99,11 @@ def _operation(route: Route) -> Schema:
     return _merged(operation, route.describe)
 
 
-def _who(route: Route) -> str:
+def _authentication(route: Route) -> str:
     if route.scope is None:
         return ""
-    token = ", or a token of this customer" if route.customer_token else ""
-    return f"Needs a key with the scope `{route.scope}`{token}."
+    token = ", or a token of the customer" if route.customer_token else ""
+    return f"Requires a key with the scope `{route.scope}`{token}."
 
 
 def _path_parameters(route: Route) -> list[Schema]:
@@ -112,7 +117,7 @@ def _path_parameter(name: str, number: bool) -> Schema:
         schema: Schema = {"type": "integer", "minimum": 1}
         return {"name": name, "in": "path", "required": True, "schema": schema}
     schema = {"type": "string", "minLength": 1, "maxLength": 120}
-    return {"name": name, "in": "path", "required": True, "schema": schema, "description": f"It {NAME_RULE}."}
+    return {"name": name, "in": "path", "required": True, "schema": schema, "description": f"The value {NAME_RULE}."}
 
 
 def _query_parameters(model: type[Query] | None) -> list[Schema]:
@@ -120,41 +125,41 @@ def _query_parameters(model: type[Query] | None) -> list[Schema]:
         return []
     schema = model.model_json_schema(by_alias=True, ref_template=REF)
     required = schema.get("required", [])
-    return [_query_parameter(name, given, name in required) for name, given in schema.get("properties", {}).items()]
+    return [_query_parameter(name, field, name in required) for name, field in schema.get("properties", {}).items()]
 
 
-def _query_parameter(name: str, given: Schema, required: bool) -> Schema:
-    schema = {key: value for key, value in _without_null(given).items() if key not in ("title", "description")}
-    for bound, named in (("ge", "minimum"), ("le", "maximum")):
-        # A bound that is judged after the digits were read comes out under the name of its check.
+def _query_parameter(name: str, field: Schema, required: bool) -> Schema:
+    schema = {key: value for key, value in _without_null(field).items() if key not in ("title", "description")}
+    for bound, keyword in (("ge", "minimum"), ("le", "maximum")):
+        # pydantic emits a bound that follows a BeforeValidator under the name of its check.
         if bound in schema:
-            schema[named] = schema.pop(bound)
+            schema[keyword] = schema.pop(bound)
     parameter = {"name": name, "in": "query", "required": required, "schema": schema}
     if name in QUERY_EXAMPLES:
         parameter["example"] = QUERY_EXAMPLES[name]
-    return {**parameter, "description": given["description"]} if "description" in given else parameter
+    return {**parameter, "description": field["description"]} if "description" in field else parameter
 
 
 def _without_null(schema: Schema) -> Schema:
-    """A query has no null: a parameter is there or it is not."""
+    """The schema without its null branch: a query parameter is present or absent."""
     kept = [each for each in schema.get("anyOf", []) if each != {"type": "null"}]
     bare = {key: value for key, value in schema.items() if key != "anyOf" and value is not None}
     return {**bare, **kept[0]} if len(kept) == 1 else bare
 
 
 def _responses(route: Route) -> Schema:
-    responses: Schema = {str(route.status): _answer(route, "As described." if route.status == 200 else "Done.")}
+    responses: Schema = {str(route.status): _answer(route, STATUS_TEXTS[route.status])}
     if route.again:
-        responses["200"] = _answer(route, "The same request came before; this is what it was answered.")
+        responses["200"] = _answer(route, "A repeated request: the stored response.")
     for status, shape in route.more.items():
-        responses[str(status)] = {"description": "As described.", "content": {"application/json": _content(shape)}}
+        responses[str(status)] = {"description": STATUS_TEXTS[status], "content": {"application/json": _content(shape)}}
     for status in _errors(route):
         responses[str(status)] = {"$ref": f"#/components/responses/{_slug(status)}"}
     return responses
 
 
 def _errors(route: Route) -> list[int]:
-    """The statuses that the route's own parts can give, with those it declares."""
+    """The error statuses that follow from the route's scope, body, query and path, with those it declares."""
     statuses = set(route.errors)
     if route.scope:
         statuses |= {401, 403, 429, 503}
@@ -185,24 +190,25 @@ def _problem(problem: problems.Problem) -> Schema:
     example = {"type": f"/problems/{problem.slug}", "title": problem.title, "status": problem.status}
     schema = {"$ref": REF.format(model="Problem")}
     content = {"application/problem+json": {"schema": schema, "example": example}}
-    answer: Schema = {"description": f"{problem.title}.", "content": content}
+    response: Schema = {"description": f"{problem.title}.", "content": content}
     if problem.status in (429, 503):
-        answer["headers"] = {"Retry-After": {"schema": {"type": "integer"}, "description": "In seconds."}}
-    return answer
+        retry_after = {"schema": {"type": "integer"}, "description": "Seconds to wait before the next attempt."}
+        response["headers"] = {"Retry-After": retry_after}
+    return response
 
 
 def _schemas(routes: Sequence[Route]) -> Schema:
     bodies = [route.body for route in routes if route.body is not None]
     answers = [route.answer for route in routes if route.answer is not None]
     more = [shape for route in routes for shape in route.more.values()]
-    models = dict.fromkeys([*bodies, *answers, *more])
-    wanted: list[tuple[type[BaseModel], Any]] = [(model, "validation") for model in models]
-    _, schema = models_json_schema(wanted, ref_template=REF)
+    models: dict[type[BaseModel], None] = dict.fromkeys([*bodies, *answers, *more])
+    inputs: list[tuple[type[BaseModel], Any]] = [(model, "validation") for model in models]
+    _, schema = models_json_schema(inputs, ref_template=REF)
     return dict(schema.get("$defs", {}))
 
 
 def _merged(base: Schema, over: Schema) -> Schema:
-    """`over` laid onto `base`: objects are merged, arrays joined, all else replaced."""
+    """`base` with `over` merged into it: objects are merged, arrays concatenated, other values replaced."""
     merged = dict(base)
     for key, value in over.items():
         before = merged.get(key)

@@ -1,4 +1,4 @@
-"""Errors as answers: one table from the error tree to RFC 9457 problems."""
+"""Error responses: one table from the error tree to RFC 9457 problems."""
 
 from __future__ import annotations
 
@@ -17,64 +17,65 @@ from web.http.answers import respond
 log = structlog.get_logger()
 
 RETRY_AFTER_SECONDS = 5
-# Of OperationalErrors, those that say the request was wrong rather than the database in trouble.
+# SQLSTATE class of OperationalErrors that the statement causes (program limit exceeded), not an outage.
 _PROGRAM_LIMIT = "54"
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One kind of problem: the last part of its `type`, its status, its `title`."""
+    """A problem type: the last segment of its `type` URI, its HTTP status and its `title`."""
 
     slug: str
     status: int
     title: str
 
 
-UNAVAILABLE = Problem("unavailable", 503, "The database is away; try again")
-INTERNAL = Problem("internal-error", 500, "Something went wrong here")
+UNAVAILABLE = Problem("unavailable", 503, "Database unavailable")
+INTERNAL = Problem("internal-error", 500, "Internal error")
 NOT_READY = Problem("not-ready", 503, "Not ready")
 PROBLEMS: dict[type[BaseException], Problem] = {
-    errors.BadRequest: Problem("bad-request", 400, "The request cannot be read"),
-    errors.Unauthorized: Problem("unauthorized", 401, "No key, or none that is known"),
-    errors.InsufficientBalance: Problem("insufficient-balance", 402, "Too little is available"),
-    errors.Forbidden: Problem("forbidden", 403, "The key may not do this"),
-    errors.NotFound: Problem("not-found", 404, "There is no such thing"),
-    errors.Conflict: Problem("conflict", 409, "It contradicts what is stored"),
-    errors.TooLarge: Problem("too-large", 413, "The body is over 1 MiB"),
-    errors.Invalid: Problem("invalid", 422, "The content is wrong"),
-    errors.RateLimited: Problem("rate-limited", 429, "Too many requests for now"),
-    # The documentation shows the first kind of a status, so what only some routes answer comes last.
-    errors.ActiveSession: Problem("active-session", 409, "A session is active already"),
-    errors.TierRequired: Problem("tier", 403, "The customer is not of the tier that it takes"),
-    errors.CoolingDown: Problem("cooldown", 429, "The cooldown is not over"),
-    errors.ProviderRefused: Problem("provider-refused", 409, "The payment provider refused it"),
+    errors.BadRequest: Problem("bad-request", 400, "Malformed request"),
+    errors.Unauthorized: Problem("unauthorized", 401, "Missing or invalid credentials"),
+    errors.InsufficientBalance: Problem("insufficient-balance", 402, "Insufficient balance"),
+    errors.Forbidden: Problem("forbidden", 403, "Insufficient permissions"),
+    errors.NotFound: Problem("not-found", 404, "Not found"),
+    errors.Conflict: Problem("conflict", 409, "Conflict"),
+    errors.TooLarge: Problem("too-large", 413, "Request body too large"),
+    errors.Invalid: Problem("invalid", 422, "Invalid request"),
+    errors.RateLimited: Problem("rate-limited", 429, "Rate limit exceeded"),
+    # The API reference shows the first problem of each status: problems of single routes come last.
+    errors.ActiveSession: Problem("active-session", 409, "Session already active"),
+    errors.TierRequired: Problem("tier", 403, "Insufficient tier"),
+    errors.CoolingDown: Problem("cooldown", 429, "Cooldown active"),
+    errors.ProviderRefused: Problem("provider-refused", 409, "Rejection by the payment provider"),
     errors.Unavailable: UNAVAILABLE,
     psycopg.OperationalError: UNAVAILABLE,
     psycopg.InterfaceError: UNAVAILABLE,
     peewee.OperationalError: UNAVAILABLE,
     peewee.InterfaceError: UNAVAILABLE,
-    errors.NotConfigured: Problem("not-configured", 503, "A setting is missing here"),
-    errors.ProviderAway: Problem("provider-away", 503, "The payment provider cannot be reached; try again"),
+    errors.NotConfigured: Problem("not-configured", 503, "Missing configuration"),
+    errors.ProviderAway: Problem("provider-away", 503, "Payment provider unavailable"),
 }
 HTTP_PROBLEMS = {
     404: PROBLEMS[errors.NotFound],
-    405: Problem("method-not-allowed", 405, "The resource has no such method"),
+    405: Problem("method-not-allowed", 405, "Method not allowed"),
     413: PROBLEMS[errors.TooLarge],
 }
 ALL = (*dict.fromkeys((*PROBLEMS.values(), *HTTP_PROBLEMS.values(), NOT_READY, INTERNAL)),)
 
 
 def answer(error: Exception) -> Response:
-    """The answer that tells of `error`. What is not expected is logged, and told without details."""
+    """The problem response for `error`. Unexpected errors are logged and returned without details."""
     if isinstance(error, HTTPException):
         return _http(error)
     problem = _problem_of(error)
     if problem is INTERNAL:
         log.error("unexpected error", exc_info=error)
-        return write(problem, "It was logged; trying again may help.")
+        return write(problem, "The error was logged. Retry the request; if it fails again, contact the operator.")
     if problem is UNAVAILABLE:
-        log.warning("database away", error=type(error).__name__)
-        return write(problem, "Nothing was stored.", {}, {"Retry-After": str(RETRY_AFTER_SECONDS)})
+        log.warning("database unavailable", error=type(error).__name__)
+        headers = {"Retry-After": str(RETRY_AFTER_SECONDS)}
+        return write(problem, "The database does not respond. Repeat the request with the same id.", headers=headers)
     assert isinstance(error, errors.ScripError)
     return write(problem, error.detail, _fields(error), _headers(error))
 
@@ -82,11 +83,12 @@ def answer(error: Exception) -> Response:
 def write(
     problem: Problem, detail: str, fields: dict[str, Any] | None = None, headers: dict[str, str] | None = None
 ) -> Response:
-    """A problem as an answer; `fields` are members of their own beside the standard ones."""
-    told = {"type": f"/problems/{problem.slug}", "title": problem.title, "status": problem.status}
+    """A problem response. `fields` are extension members beside the standard ones."""
+    members: dict[str, Any] = {"type": f"/problems/{problem.slug}", "title": problem.title, "status": problem.status}
     if detail:
-        told["detail"] = detail
-    return respond({**told, **(fields or {})}, problem.status, headers or {}, content_type="application/problem+json")
+        members["detail"] = detail
+    members |= fields or {}
+    return respond(members, problem.status, headers, content_type="application/problem+json")
 
 
 def _problem_of(error: Exception) -> Problem:
@@ -111,7 +113,7 @@ def _headers(error: errors.ScripError) -> dict[str, str]:
 
 
 def _http(error: HTTPException) -> Response:
-    """What Flask and Werkzeug refuse on their own: no such path, no such method, a body too large."""
+    """The problem response for errors of Flask and Werkzeug: unknown path or method, body too large."""
     if error.response is not None:
         return error.response  # type: ignore[return-value]
     status = error.code or 500
