@@ -2,7 +2,7 @@
 
 One peewee pool per process. A request or a message takes a connection at its first statement and returns it at its end
 (`release`), so that an idle process holds as many as it ever needed at once. peewee and SQL share the connection and
-its transaction; a peewee query uses the thread's connection whatever `conn` it is given beside.
+its transaction: a peewee query always uses the thread's connection, never a `conn` that its caller passes around.
 
 peewee queries over `models.tables` are for everything off the hot paths: what operators and apps configure (keys,
 endpoints, customers' fields), checkouts, refund requests, activation keys, idempotency keys, schedule runs, lists.
@@ -151,7 +151,7 @@ def _in_transaction(conn: Connection, work: Callable[[Connection], T]) -> T:
 
 
 def _persist(work: Callable[[Connection], T], *, connections: int = 3) -> T:
-    """What `work` returns, on at most so many connections, of which all but the last were lost."""
+    """Run `work` until it succeeds. At most `connections` are used, each after the one before it was lost."""
     for attempt in range(ATTEMPTS):
         try:
             return work(connection())
