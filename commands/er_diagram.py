@@ -92,7 +92,7 @@ def _keys(field: Any) -> Iterator[str]:
 
 
 def _relations(model: Any) -> Iterator[str]:
-    """A line for each column that refers to another table: who may be missing, how many rows may refer to it."""
+    """A line for each column that refers to another table, with Mermaid's signs for how many rows are at each end."""
     for field in model._meta.sorted_fields:
         if target := getattr(field, "references", None):
             one = "||" if _is_found(field) else "|o"
