@@ -1,1 +1,1 @@
-"""How fast Scrip is, beside the limits of the machine it runs on: `python -m benchmarks`, or `make bench`."""
+"""Benchmarks of Scrip relative to the limits of the machine: `python -m benchmarks`, or `make bench`."""

@@ -1,7 +1,7 @@
-"""`python -m benchmarks`: measure, print one table, leave it as JSON and as a picture.
+"""`python -m benchmarks`: measure, print a table, and write it as JSON and SVG.
 
-`BENCH=settle,kernel` measures some. The servers are the benchmark's own, embedded ones below `benchmarks/.cache`, where
-the data sets stay for the next run. docs/benchmarks.md says what is measured and how.
+`BENCH=settle,kernel` selects rows. The benchmark runs its own embedded servers below `benchmarks/.cache`, which keeps
+the data sets for the next run. docs/benchmarks.md describes the method.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from runtime import embedded
 
 HERE = Path(__file__).parent
 ROUNDS_QUICK, ROUNDS_FULL = 3, 5
-# What the environment may say: how many workers. All else is as a fresh clone has it.
+# Settings that are read from the environment: the number of workers. All others have their defaults.
 KEPT = ("SCRIP_WORKER_PROCESSES", "SCRIP_WORKER_THREADS")
 
 
@@ -42,7 +42,7 @@ def _environment(environ: Mapping[str, str], data_dir: Path) -> dict[str, str]:
 
 
 def _run(servers: embedded.Servers, quick: bool, rounds: int, out: Path) -> None:
-    # Only now: what they import reads the settings.
+    # Imported here because these modules read the settings at import.
     from benchmarks import frame, report
     from benchmarks.table import ROWS
 
@@ -54,14 +54,14 @@ def _run(servers: embedded.Servers, quick: bool, rounds: int, out: Path) -> None
         raise click.ClickException(str(error)) from None
     machine = report.machine(bench)
     columns = (TextColumn("{task.description:<12}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    # Seldom drawn anew: drawing takes time from what is measured.
+    # Redrawn rarely, because drawing uses CPU time.
     with Progress(*columns, console=console, refresh_per_second=1) as progress:
         task = progress.add_task("starts", total=frame.turns(rows, rounds))
 
-        def tell(what: str) -> None:
+        def report_step(what: str) -> None:
             progress.update(task, description=what, advance=1)
 
-        results = frame.measure(rows, bench, rounds, tell)
+        results = frame.measure(rows, bench, rounds, report_step)
     report.show(results, console)
     report.write(results, machine, out)
     console.print(f"{out / 'bench.json'}, {out / 'bench.svg'}", soft_wrap=True)

@@ -1,4 +1,4 @@
-"""The data set of most rows: many customers of one app, each with one lot, made through the kernel."""
+"""The data set of most rows: many customers of one app, each with one lot, created through the kernel."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ GRANTS_A_BATCH = 2_000
 
 
 def customers(bench: Bench, row: str) -> AbstractContextManager[Database]:
-    """A database of the row's own with `bench.customers` customers, `customer(n)` for n from 0."""
+    """A database of the row with `bench.customers` customers: `customer(n)` for n from 0."""
     count = bench.customers
     return bench.server.copy(row, f"customers_{count}", lambda: _fill(count))
 

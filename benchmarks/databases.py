@@ -1,4 +1,4 @@
-"""The databases that the rows measure on: data sets that are made once and kept as templates, and copies of them."""
+"""The databases of the rows: data sets that are created once and kept as templates, and copies of them."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ class Database:
     url: str
 
     def tidy(self) -> None:
-        """Leave autovacuum nothing to do, and start a fresh stretch between two checkpoints."""
+        """Vacuum and checkpoint, so that neither autovacuum nor a checkpoint disturbs the measurement."""
         self.run("VACUUM (ANALYZE)")
         self.run("CHECKPOINT")
 
     def run(self, sql: str) -> None:
-        """One statement of its own."""
+        """Execute one statement outside a transaction."""
         with psycopg.connect(self.url, autocommit=True) as conn:
             conn.execute(sql)
 
     def value(self, sql: str) -> int:
-        """The one number that a query returns."""
+        """The single number that a query returns."""
         with psycopg.connect(self.url, autocommit=True) as conn:
             row = conn.execute(sql).fetchone()
         assert row is not None
@@ -40,19 +40,19 @@ class Database:
 
 
 @contextmanager
-def measured(it: Database) -> Iterator[None]:
-    """For the time of a round: before it a tidy database, after it nothing that would disturb the next row's."""
-    it.tidy()
+def measured(copy: Database) -> Iterator[None]:
+    """One round: tidy the database before, and vacuum after, so that autovacuum does not disturb the next row."""
+    copy.tidy()
     try:
         yield
     finally:
-        it.run("VACUUM")
+        copy.run("VACUUM")
 
 
 @contextmanager
-def bound(it: Database) -> Iterator[None]:
-    """`models.database` of this process, bound to `it` for the time of the block."""
-    database.bind(it.url, max_connections=4, application_name="scrip benchmark")
+def bound(target: Database) -> Iterator[None]:
+    """Bind `models.database` of this process to `target` for the block."""
+    database.bind(target.url, max_connections=4, application_name="scrip benchmark")
     try:
         yield
     finally:
@@ -67,9 +67,9 @@ class Server:
 
     @contextmanager
     def copy(self, row: str, data_set: str, fill: Callable[[], None]) -> Iterator[Database]:
-        """A database of the row's own that begins as a copy of the data set; dropped at the end.
+        """A copy of the data set as a database of the row; dropped at the end of the block.
 
-        `fill` makes the data set in the database that `models.database` is bound to, when there is none yet.
+        If the data set does not exist, `fill` creates it in the database that `models.database` is bound to.
         """
         template = self._template(data_set, fill)
         name = f"{COPY_PREFIX}{row.lower()}"
@@ -81,7 +81,7 @@ class Server:
             self._drop(name)
 
     def _template(self, data_set: str, fill: Callable[[], None]) -> str:
-        """The name of the template, which tells the data set and the schema; it is made if it is missing."""
+        """The name of the template, derived from the data set and the schema. Creates a missing template."""
         name = f"{TEMPLATE_PREFIX}{data_set}_{_schema_digest()}"
         if name not in self._names(f"{TEMPLATE_PREFIX}{data_set}_"):
             for old in self._names(f"{TEMPLATE_PREFIX}{data_set}_"):
@@ -90,7 +90,7 @@ class Server:
         return name
 
     def _make(self, name: str, fill: Callable[[], None]) -> None:
-        """Under another name until it is complete: a broken-off run leaves nothing that looks finished."""
+        """Create a template under a draft name and rename it when complete, so that aborted runs leave none."""
         draft = f"{COPY_PREFIX}draft"
         self._drop(draft)
         self._execute(f"CREATE DATABASE {draft}")

@@ -1,7 +1,7 @@
-"""What a row of the table is, and how rows are measured: limit, figure, limit, figure, and the medians of both.
+"""The rows of the table and their measurement: limit and figure in alternating rounds, and the medians of both.
 
-An absolute figure says little on a machine that others share. So every target is a ratio, to a limit that is measured
-in the same minutes: whatever slows the machine down slows both.
+An absolute figure means little on a shared machine. Every target is therefore a ratio to a limit measured in the
+same minutes, because load slows down both.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ BUSY_SECONDS = 0.3
 
 @dataclass(frozen=True)
 class Bench:
-    """What a row finds when it prepares itself: the servers, and how large a run is asked for."""
+    """The environment of a row: the servers and the size of the run."""
 
     settings: Settings
     servers: Servers
     quick: bool
     customers: int = 100_000
-    # What the tests run is a small share of a quick run.
+    # Tests run a small share of a quick run.
     share: float = 1.0
 
     @property
     def server(self) -> Server:
-        """The PostgreSQL server, to make databases in."""
+        """The PostgreSQL server, for creating databases."""
         return Server(self.servers.database_url)
 
     def size(self, quick: int, full: int) -> int:
-        """One of the two, for a row that counts in rows or seconds; at least 1."""
+        """`quick` or `full` rows or seconds, depending on the run; at least 1."""
         return max(1, round((quick if self.quick else full) * self.share))
 
 
@@ -46,9 +46,9 @@ class Bench:
 class Row:
     """One line of the table.
 
-    `prepare(bench)` is a context: it makes the data set once and yields a function that measures one short round and
-    returns the value in `unit`. `limit` is the id of the row that the value is divided by; `target` holds for the
-    ratio, or for the value itself where there is no limit. `at_most`: less is better.
+    `prepare(bench)` is a context manager: it creates the data set once and yields a function that measures one short
+    round and returns the value in `unit`. `limit` is the id of the row that the value is divided by. `target` applies
+    to the ratio, or to the value itself without a limit. `at_most`: lower is better.
     """
 
     id: str
@@ -63,12 +63,12 @@ class Row:
 
 @dataclass
 class Result:
-    """The rounds of a row, and of its limit beside them, in order."""
+    """The rounds of a row and of its limit, in order."""
 
     row: Row
     values: list[float] = field(default_factory=list)
     limits: list[float] = field(default_factory=list)
-    # How busy others kept the machine just before each round, in percent.
+    # CPU load of other processes just before each round, in percent.
     busy: list[float] = field(default_factory=list)
 
     @property
@@ -78,12 +78,12 @@ class Result:
 
     @property
     def spread(self) -> float:
-        """How far the rounds lie apart: (highest - lowest) / median."""
+        """The relative spread of the rounds: (highest - lowest) / median."""
         return (max(self.values) - min(self.values)) / self.value if self.value else 0.0
 
     @property
     def limit(self) -> float | None:
-        """The median of the limit's rounds that lay beside this row's."""
+        """The median of the limit's rounds that were measured with this row."""
         return median(self.limits) if self.limits else None
 
     @property
@@ -93,7 +93,7 @@ class Result:
 
     @property
     def met(self) -> bool | None:
-        """Whether the target is reached; None for a row without one."""
+        """Whether the target is met; None for a row without a target."""
         if self.row.target is None:
             return None
         reached = self.value if self.row.limit is None else self.ratio
@@ -102,31 +102,31 @@ class Result:
 
 
 def select(rows: Sequence[Row], groups: Iterable[str]) -> list[Row]:
-    """The rows of these groups (or with these ids) and the limits they need; all of them for no group.
+    """The rows of these groups (or with these ids) and their limits; all rows without groups.
 
-    Raises ValueError for a name that is neither.
+    Raises ValueError for an unknown name.
     """
     names = set(groups)
     known = {row.group for row in rows} | {row.id for row in rows}
     if names - known:
         unknown = ", ".join(sorted(names - known))
-        raise ValueError(f"no benchmark is called {unknown}; there are {', '.join(sorted(known))}")
+        raise ValueError(f"unknown benchmark {unknown}; known: {', '.join(sorted(known))}")
     chosen = [row for row in rows if not names or names & {row.group, row.id}]
-    wanted = {row.id for row in chosen} | {row.limit for row in chosen}
-    return [row for row in rows if row.id in wanted]
+    ids = {row.id for row in chosen} | {row.limit for row in chosen}
+    return [row for row in rows if row.id in ids]
 
 
-def measure(rows: Sequence[Row], bench: Bench, rounds: int, tell: Callable[[str], None]) -> list[Result]:
-    """Measure the rows, those that share a limit together. `tell` is told what begins."""
+def measure(rows: Sequence[Row], bench: Bench, rounds: int, on_step: Callable[[str], None]) -> list[Result]:
+    """Measure the rows; rows with the same limit together. `on_step` receives the name of each step at its start."""
     results = {row.id: Result(row) for row in rows}
     for limit, figures in _families(rows):
         with ExitStack() as stack:
             measures = {}
             for row in (limit, *figures) if limit else figures:
-                tell(f"{row.id} prepares")
+                on_step(f"{row.id} prepares")
                 measures[row.id] = stack.enter_context(row.prepare(bench))
             for name, beside in _turns(limit, figures, rounds):
-                tell(name)
+                on_step(name)
                 results[name].busy.append(psutil.cpu_percent(interval=BUSY_SECONDS))
                 value = measures[name]()
                 results[name].values.append(value)
@@ -136,12 +136,12 @@ def measure(rows: Sequence[Row], bench: Bench, rounds: int, tell: Callable[[str]
 
 
 def turns(rows: Sequence[Row], rounds: int) -> int:
-    """How often `measure` will call `tell`."""
+    """The number of `on_step` calls of `measure`."""
     return len(rows) + sum(len(list(_turns(limit, figures, rounds))) for limit, figures in _families(rows))
 
 
 def _families(rows: Sequence[Row]) -> Iterator[tuple[Row | None, list[Row]]]:
-    """Each limit with the rows that are held against it; rows without a limit, one by one."""
+    """Each limit with the rows that are compared with it; rows without a limit one by one."""
     by_id = {row.id: row for row in rows}
     limits = dict.fromkeys(row.limit for row in rows if row.limit)
     for name in limits:
@@ -152,7 +152,7 @@ def _families(rows: Sequence[Row]) -> Iterator[tuple[Row | None, list[Row]]]:
 
 
 def _turns(limit: Row | None, figures: Sequence[Row], rounds: int) -> Iterator[tuple[str, str | None]]:
-    """The order of a family's rounds: what is measured, and for a limit the row that it is measured beside."""
+    """The rounds of a family, in order: the id of the row, and for a limit the id of the row it is measured for."""
     for _ in range(rounds):
         for figure in figures:
             if limit:

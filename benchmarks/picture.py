@@ -1,4 +1,4 @@
-"""The picture of a run: a bar a figure, in units of its target, which is a line that all bars should cross."""
+"""The SVG of a run: one bar per figure, in units of its target. Bars that cross the target line meet it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ GOOD, BAD, PLAIN = "#2f855a", "#c53030", "#718096"
 
 
 def picture(results: Sequence[Result]) -> str:
-    """An SVG of the figures that are held against a limit or a target."""
+    """An SVG of the figures that have a limit or a target."""
     shown = [result for result in results if result.ratio is not None or result.row.target is not None]
     width, height = LABELS + BARS + NUMBERS, TOP + LINE * len(shown) + 16
     target = LABELS + BARS / MOST
@@ -31,7 +31,7 @@ def picture(results: Sequence[Result]) -> str:
 
 
 def _bar(result: Result, top: int) -> list[str]:
-    """Its name, its bar and its numbers."""
+    """The name, the bar and the numbers of a figure."""
     row = result.row
     colour = PLAIN if result.met is None else GOOD if result.met else BAD
     length = BARS * min(_reached(result), MOST) / MOST
@@ -43,7 +43,7 @@ def _bar(result: Result, top: int) -> list[str]:
 
 
 def _reached(result: Result) -> float:
-    """The figure in units of its target, turned over where less is better. Without a target, of its limit."""
+    """The figure in units of its target, or else of its limit; inverted where lower is better."""
     figure = result.value if result.ratio is None else result.ratio
     if result.row.target is None:
         return figure

@@ -1,4 +1,4 @@
-"""What a run leaves: a table on the terminal, `bench.json` and a picture."""
+"""The results of a run: a table on the terminal, `bench.json` and `bench.svg`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MUCH = 15.0
 
 
 def machine(bench: Bench) -> dict[str, Any]:
-    """Where the figures come from; taken before the run, so that the load is that of others."""
+    """The machine and versions. Call it before the run, so that the load is that of other processes."""
     with psycopg.connect(bench.servers.database_url) as conn:
         (postgres,) = conn.execute("SHOW server_version").fetchone() or ("",)
     return {
@@ -50,7 +50,7 @@ def _processor() -> str:
 
 
 def write(results: Sequence[Result], machine: dict[str, Any], folder: Path) -> None:
-    """`bench.json` and `bench.svg` in `folder`."""
+    """Write `bench.json` and `bench.svg` to `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     content = {"rows": [_as_json(result) for result in results], "machine": machine}
     (folder / "bench.json").write_bytes(orjson.dumps(content, option=orjson.OPT_INDENT_2))
@@ -76,12 +76,12 @@ def _as_json(result: Result) -> dict[str, Any]:
 
 
 def _rounded(value: float | None) -> float | None:
-    """Four significant digits: there is no more to it."""
+    """The value rounded to four significant digits, the accuracy of the measurement."""
     return None if value is None else float(f"{value:.4g}")
 
 
 def show(results: Sequence[Result], console: Console) -> None:
-    """The table: a limit's own line has its rounds beside all figures."""
+    """Print the table. The line of a limit covers its rounds with all figures."""
     table = Table(title="figures, each beside the limit of the same minutes")
     for name in ("", "figure"):
         table.add_column(name)

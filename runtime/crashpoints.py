@@ -1,10 +1,10 @@
-"""Named places where a process can be told to die, for the tests that inject faults.
+"""Named places where a process can be killed, for fault-injection tests.
 
     crashpoint("event-before-commit")
 
-does nothing unless SCRIP_CRASH_AT names it: `event-before-commit` kills each process with SIGKILL the first time that
-it gets there, `event-before-commit:3` the third time. No `finally`, no `atexit`, no flush: as when the power goes. A
-process that is started anew with the variable still set counts from one, and dies there again.
+does nothing unless SCRIP_CRASH_AT names it: `event-before-commit` kills each process with SIGKILL when it first reaches
+the point, `event-before-commit:3` when it reaches it for the third time. `finally` blocks, `atexit` handlers and
+buffers are skipped, as in a power failure. A restarted process with the variable still set counts from one again.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ NAMES = (
 
 
 def _read(armed: str) -> tuple[str, int]:
-    """(name, which visit of it is fatal). An unknown name ends the process: a test would prove nothing."""
+    """(name, number of the fatal visit). An unknown name ends the process, because a test would prove nothing."""
     name, _, count = armed.partition(":")
     if armed and (name not in NAMES or (count and not count.isdecimal())):
         known = ", ".join(NAMES)
         raise SystemExit(
-            f'SCRIP_CRASH_AT: "{armed}" is no crash point, or one and a number (NAME:3); there are {known}'
+            f"SCRIP_CRASH_AT is {armed!r}: it must be NAME or NAME:NUMBER, with one of the crash points {known}"
         )
     return name, int(count or "1")
 
@@ -52,6 +52,6 @@ _visits = itertools.count(1)
 
 
 def crashpoint(name: str) -> None:
-    """Kills this process if `name` is the armed point and has now been reached often enough."""
+    """Kill this process if `name` is the armed point and this is its fatal visit."""
     if name == _armed and next(_visits) >= _fatal_visit:
         os.kill(os.getpid(), signal.SIGKILL)

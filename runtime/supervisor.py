@@ -1,9 +1,9 @@
-"""Starts everything, keeps it running, stops it: the foreground process of `make run`.
+"""The supervisor, the foreground process of `make run`: start all processes, restart those that end, stop all.
 
     exit_code = supervisor.run(settings)
 
-One process, one row of the table; they start in its order and stop in the reverse one. A child that ends is
-started again, as often as it takes. docs/running.md tells what a kill of each part does.
+Each process is one row of the table. Processes start in the order of the table and stop in reverse order. A process
+that ends is always restarted. docs/running.md describes the effect of killing each process.
 """
 
 from __future__ import annotations
@@ -28,22 +28,22 @@ Command = tuple[str, ...]
 
 PYTHON = sys.executable
 MIGRATE: Command = (PYTHON, "manage.py", "migrate")
-# The web processes of a supervisor that was killed leave within this.
-PORT_PATIENCE_SECONDS = 15.0
+# The web processes of a killed supervisor end within this time.
+PORT_WAIT_SECONDS = 15.0
 
 
 def table(settings: Settings) -> tuple[Process, ...]:
-    """The processes of Scrip itself, in the order of their start; web is the last, and the first to stop."""
+    """The processes of Scrip itself, in start order. `web` starts last and stops first."""
     return (
         *_providers(settings),
         Process("worker", _dramatiq(settings)),
         Process("scheduler", (PYTHON, "-m", "scheduler.main")),
-        Process("web", _gunicorn(settings), ready=lambda pid: says_ready(settings.host, settings.port)),
+        Process("web", _gunicorn(settings), ready=lambda pid: is_ready(settings.host, settings.port)),
     )
 
 
 def _providers(settings: Settings) -> tuple[Process, ...]:
-    """What stands for Stripe and PayPal, in a sandbox."""
+    """The process that simulates Stripe and PayPal; sandbox only."""
     if not settings.sandbox:
         return ()
     return (
@@ -81,25 +81,25 @@ def run(
     on_ready: Callable[[Settings], None] | None = None,
     verbose: bool = False,
 ) -> int:
-    """Runs Scrip in the foreground until SIGINT, SIGTERM or SIGHUP. Call it in the main thread.
+    """Run Scrip in the foreground until SIGINT, SIGTERM or SIGHUP. Call it in the main thread.
 
-    rows: the processes beside the embedded servers; `table(settings)` if not given.
-    checks: commands that must succeed before anything starts. They must not ask for the servers.
-    setup: commands that must succeed when the servers are ready and before the rows start.
-    on_ready: called in a thread of its own with the resolved settings when every row is ready.
-    Returns the exit code: 0 if it was told to stop, 1 if it could not start, which is said on stdout.
+    rows: the processes beside the embedded servers; `table(settings)` by default.
+    checks: commands that must succeed before anything starts. They must not use the servers.
+    setup: commands that must succeed after the servers are ready and before the rows start.
+    on_ready: called with the resolved settings, in its own thread, when every row is ready.
+    Returns the exit code: 0 after a stop signal, 1 if Scrip could not start, with the error on stdout.
     """
     console = Console(verbose)
     loop = Loop(console, settings.log_dir)
     try:
-        with loop.listening(), ExitStack() as stack:
+        with loop.handle_signals(), ExitStack() as stack:
             _run(settings, rows, checks, setup, on_ready, loop, stack)
     except StopRequested:
-        console.say("stopped")
+        console.info("stopped")
         return 0
     except ProcessError as error:
         for line in str(error).splitlines():
-            console.alarm(line)
+            console.error(line)
         return 1
     return 0
 
@@ -113,7 +113,7 @@ def _run(
     loop: Loop,
     stack: ExitStack,
 ) -> None:
-    """What `stack` holds is undone in reverse: nobody joins, the children stop, the folder is free."""
+    """Start everything and run the loop. `stack` undoes it in reverse: end attachments, stop children, unlock."""
     began_at = time.monotonic()
     owner = stack.enter_context(_own(DataFolder(settings.data_dir), settings.port, loop))
     _wait_for_port(settings.host, settings.port, "PORT", owner, loop)
@@ -121,7 +121,7 @@ def _run(
         settings = replace(settings, sandbox_url=_sandbox_url(settings, owner, loop))
     planned = embedded.plan(settings, stack.enter_context(owner.sockets()))
     stack.callback(loop.stop_all)
-    stack.callback(_announce_the_end, loop)
+    stack.callback(_announce_stop, loop)
     for command in checks:
         loop.finish(Process("check", command))
     resolved = embedded.export(settings, planned.servers)
@@ -130,45 +130,45 @@ def _run(
     for command in setup:
         loop.finish(Process("setup", command))
     loop.start(table(resolved) if rows is None else rows)
-    loop.console.say(f"ready after {time.monotonic() - began_at:.1f} s; Ctrl-C stops it")
+    loop.console.info(f"ready after {time.monotonic() - began_at:.1f} s; Ctrl-C stops it")
     if on_ready is not None:
         threading.Thread(target=on_ready, args=(resolved,), daemon=True).start()
     loop.run()
 
 
-def _announce_the_end(loop: Loop) -> None:
-    """From here on the children only say that others are gone; their log files keep that."""
+def _announce_stop(loop: Loop) -> None:
+    """Mute the children, whose errors now only report that other processes have stopped. Log files keep them."""
     if loop.children:
-        loop.console.say("stopping")
+        loop.console.info("stopping")
     loop.console.muted = not loop.console.verbose
 
 
 def _own(folder: DataFolder, port: int, loop: Loop) -> Owner:
-    """Waits for a command that uses the folder; another supervisor there is an error."""
+    """Claim the data folder. Waits for a command that owns it; raises ProcessError if another supervisor does."""
     announced = False
     while not (owner := folder.claim("up", port)):
         holder = folder.owner()
         if holder.get("role") == "up":
             raise ProcessError(
-                f"Scrip runs already with {folder.path} (process {holder['pid']}, port {holder['port']}); "
-                "a second one needs another PORT and another SCRIP_DATA_DIR"
+                f"Scrip is already running with {folder.path} (process {holder['pid']}, port {holder['port']}); "
+                "set another PORT and another SCRIP_DATA_DIR for a second instance"
             )
         if holder and not announced:
-            loop.console.say(f"waiting for process {holder['pid']}, which uses {folder.path}")
+            loop.console.info(f"waiting for process {holder['pid']}, which uses {folder.path}")
             announced = True
         loop.pause()
     return owner
 
 
 def _sandbox_url(settings: Settings, owner: Owner, loop: Loop) -> str:
-    """Where the sandbox's providers will listen: chosen by us, for everybody has to know it from the start."""
+    """The URL of the sandbox's providers, chosen before the start because every process needs it."""
     if settings.sandbox_port:
         _wait_for_port(address.HOST, settings.sandbox_port, "SCRIP_SANDBOX_PORT", owner, loop)
     return settings.sandbox_url or address.choose_url(settings)
 
 
 def _wait_for_port(host: str, port: int, variable: str, owner: Owner, loop: Loop) -> None:
-    deadline = time.monotonic() + (PORT_PATIENCE_SECONDS if owner.follows_a_kill else 0)
+    deadline = time.monotonic() + (PORT_WAIT_SECONDS if owner.follows_a_kill else 0)
     while problem := port_problem(host, port, variable):
         if time.monotonic() >= deadline:
             raise ProcessError(problem)
@@ -176,10 +176,10 @@ def _wait_for_port(host: str, port: int, variable: str, owner: Owner, loop: Loop
 
 
 def port_problem(host: str, port: int, variable: str = "PORT") -> str | None:
-    """Why nobody could listen on the port now, with what to do about it; None if somebody could."""
+    """Why the port cannot be bound now, and what to do; None if it can be bound."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
-        # As the web server does: a connection that has just ended does not keep the port.
+        # Like the web server: a recently closed connection does not block the port.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
@@ -188,13 +188,13 @@ def port_problem(host: str, port: int, variable: str = "PORT") -> str | None:
     return None
 
 
-def says_ready(host: str, port: int) -> bool:
-    """True if GET /readyz is answered with 200. By hand, for an HTTP library needs much memory."""
+def is_ready(host: str, port: int) -> bool:
+    """Whether GET /readyz returns 200. Uses a plain socket, because an HTTP library needs much memory."""
     reachable = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
     try:
         with socket.create_connection((reachable, port), timeout=1) as connection:
             connection.sendall(b"GET /readyz HTTP/1.0\r\nHost: localhost\r\n\r\n")
-            with connection.makefile("rb") as answer:
-                return answer.read().split(b" ", 2)[1:2] == [b"200"]
+            with connection.makefile("rb") as response:
+                return response.read().split(b" ", 2)[1:2] == [b"200"]
     except OSError:
         return False

@@ -22,7 +22,7 @@ from playhouse.pool import PooledPostgresqlDatabase
 
 from folders import data_folder
 from runtime import embedded, processes
-from runtime.embedded.account import account_for, let_walk_to
+from runtime.embedded.account import account_for, allow_traversal
 from runtime.embedded.folder import DataFolder
 from runtime.embedded.postgres import programs_folder
 from runtime.processes import Account, Process, ProcessError
@@ -320,8 +320,8 @@ def test_folders_on_the_way_are_opened_for_walking_through_and_nothing_else(tmp_
     for folder, mode in ((closed, 0o700), (group, 0o750)):
         (folder / "data").mkdir(parents=True)
         folder.chmod(mode)
-    let_walk_to(closed / "data", Account(54321, 54321, "stranger"))
-    let_walk_to(group / "data", Account(54321, group.stat().st_gid, "of the group"))
+    allow_traversal(closed / "data", Account(54321, 54321, "stranger"))
+    allow_traversal(group / "data", Account(54321, group.stat().st_gid, "of the group"))
     assert stat.S_IMODE(closed.stat().st_mode) == 0o701
     assert stat.S_IMODE(group.stat().st_mode) == 0o750
 

@@ -235,9 +235,9 @@ def test_a_coroutine_is_paid_for_like_a_function(scrip: Scrip, ada: str) -> None
 
 
 def test_what_cannot_work_is_refused_where_it_is_written(scrip: Scrip) -> None:
-    with pytest.raises(ValueError, match="say how much"):
+    with pytest.raises(ValueError, match="give either units"):
         require_credits(scrip, customer="ada")
-    with pytest.raises(ValueError, match="belongs to a rate"):
+    with pytest.raises(ValueError, match="quantity requires a rate"):
         require_credits(scrip, units=1, quantity=2)
     with pytest.raises(TypeError, match="generator"):
 
@@ -249,7 +249,7 @@ def test_what_cannot_work_is_refused_where_it_is_written(scrip: Scrip) -> None:
     def hum() -> None:
         raise AssertionError("must not run")
 
-    with pytest.raises(ValueError, match="nobody to charge"):
+    with pytest.raises(ValueError, match="the customer is missing"):
         hum()
 
 

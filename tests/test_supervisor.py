@@ -171,7 +171,7 @@ def test_a_child_that_is_killed_is_started_again(scrip):
     os.kill(first, signal.SIGKILL)
     until(lambda: len(scrip.numbers("one")) == 2)
     assert len(scrip.numbers("other")) == 1
-    assert "one was ended by SIGKILL; it starts again" in scrip.terminal()
+    assert "one was ended by SIGKILL; restarting" in scrip.terminal()
 
 
 def test_a_child_that_ends_by_itself_is_started_again_and_again(scrip):
@@ -424,10 +424,10 @@ def answering() -> Iterator[Callable[[int], int]]:
 
 
 def test_only_a_200_from_readyz_means_ready(answering):
-    assert supervisor.says_ready("127.0.0.1", answering(200))
-    assert supervisor.says_ready("0.0.0.0", answering(200))
-    assert not supervisor.says_ready("127.0.0.1", answering(503))
-    assert not supervisor.says_ready("127.0.0.1", free_port())
+    assert supervisor.is_ready("127.0.0.1", answering(200))
+    assert supervisor.is_ready("0.0.0.0", answering(200))
+    assert not supervisor.is_ready("127.0.0.1", answering(503))
+    assert not supervisor.is_ready("127.0.0.1", free_port())
 
 
 def test_the_table_has_the_sizes_of_the_settings():

@@ -1,1 +1,1 @@
-"""The rows of the table: one file a subject. A new row is a file here and a line in `benchmarks/table.py`."""
+"""The rows of the table, one file per subject. A new row needs a file here and a line in `benchmarks/table.py`."""

@@ -1,4 +1,4 @@
-"""K1, K2: the kernel alone, `ledger.post` in batches of 500 deductions, on one connection and on two at once."""
+"""K1, K2: the kernel alone: `ledger.post` in batches of 500 deductions, on one connection and on two in parallel."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from models.planning.movements import Take
 from workers.start import tune_garbage_collector
 
 BATCH = 500
-WARM_UP_BATCHES = 6  # from then on PostgreSQL keeps its plans
+WARM_UP_BATCHES = 6  # after these, PostgreSQL reuses its plans
 START_SECONDS = 60.0
 
 
 def kernel(processes: int) -> Callable[[Bench], AbstractContextManager[Measure]]:
-    """Deductions a second of that many processes, each on accounts of its own, as two drains of two lanes are."""
+    """Deductions per second of `processes` processes on disjoint accounts, like parallel drains."""
 
     @contextmanager
     def prepare(bench: Bench) -> Iterator[Measure]:
@@ -50,7 +50,7 @@ def _deductions(copy: Database) -> int:
 
 
 def _together(copy: Database, accounts: int, processes: int, seconds: int) -> tuple[float, int]:
-    """The sum of the processes' rates, and how many deductions they posted in all, the warm-up's included."""
+    """The sum of the rates of the processes, and the number of posted deductions, including the warm-up."""
     context = multiprocessing.get_context("spawn")
     start, results = context.Barrier(processes), context.Queue()
     children = [
@@ -70,7 +70,7 @@ def _together(copy: Database, accounts: int, processes: int, seconds: int) -> tu
 
 
 def _post_batches(url: str, accounts: range, seconds: int, start: Barrier, results: Queue[tuple[float, int]]) -> None:
-    """One process, set up as a worker is: batches of random accounts, one after the other."""
+    """One process, configured like a worker, that posts batches for random accounts sequentially."""
     database.bind(url, max_connections=1, application_name="scrip benchmark")
     tune_garbage_collector()
     number = 0
@@ -88,7 +88,7 @@ def _post_batches(url: str, accounts: range, seconds: int, start: Barrier, resul
 
 
 def _post(accounts: range, number: int) -> int:
-    """One batch in one transaction. Returns how many deductions were applied, which is all of them."""
+    """Post one batch in one transaction. Returns the number of applied deductions, which is all of them."""
     now = datetime.now(timezone.utc)
     prefix = f"usage:{os.getpid()}:{now.timestamp()}:{number}"
     takes = [

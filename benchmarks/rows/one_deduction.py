@@ -1,4 +1,4 @@
-"""L1: one deduction a transaction, in C: pgbench from the wheel, at the number of connections that suits it best."""
+"""L1: one deduction per transaction, in C: pgbench from the wheel, with the best number of connections."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CONNECTIONS = (8, 16, 32)
 
 @contextmanager
 def one_deduction(bench: Bench) -> Iterator[Measure]:
-    """Deductions a second, over random accounts."""
+    """Deductions per second on random accounts."""
     seconds = bench.size(2, 4)
 
     def measure() -> float:
@@ -31,7 +31,7 @@ def one_deduction(bench: Bench) -> Iterator[Measure]:
 
 
 def _pgbench(database: Database, accounts: int, connections: int, seconds: int) -> float:
-    """Transactions a second. Account ids and lot ids both count from 1: the data set makes them in one order."""
+    """Transactions per second. Account ids and lot ids both start at 1, because the data set creates them in order."""
     program = str(programs_folder() / "pgbench")
     script = ("--file", str(SCRIPT), f"--define=accounts={accounts}", "--protocol=prepared", "--no-vacuum")
     size = (f"--client={connections}", "--jobs=2", f"--time={seconds}")

@@ -1,4 +1,4 @@
-"""P1: usage reports, from pending rows to the ledger, by the default workers: real processes, rung once."""
+"""P1: usage reports, from pending rows to the ledger, by the default workers: real processes, woken up once."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from datetime import datetime, timezone
 
 import redis
 
+import workers.main
 from benchmarks.customers import APP, RATE, customer, customers
 from benchmarks.databases import Database, bound, measured
 from benchmarks.frame import Bench, Measure, Row
@@ -22,7 +23,6 @@ from models.catalog import catalog
 from models.ledger import verify
 from runtime import embedded, processes, supervisor
 from runtime.embedded import Servers
-from workers import main as actors
 from workers import wakeups
 from workers.broker import NAMESPACE
 
@@ -39,7 +39,7 @@ WHERE r.state <> 'settled' OR e.id IS DISTINCT FROM r.entry_id OR -e.amount IS D
 
 @contextmanager
 def settle(bench: Bench) -> Iterator[Measure]:
-    """Reports settled a second, from the ring until the queue is empty."""
+    """Reports settled per second, from the wake-up until the queue is empty."""
     count = bench.size(40_000, 200_000)
 
     def measure() -> float:
@@ -56,7 +56,7 @@ def settle(bench: Bench) -> Iterator[Measure]:
 
 
 def accept(count: int, accounts: int) -> None:
-    """Accept that many reports of random customers, each one minute, as the receiver does."""
+    """Accept `count` reports of one minute each for random customers, like the receiver."""
     app, now = catalog.current()[APP], datetime.now(timezone.utc)
     for first in range(0, count, REPORTS_A_REQUEST):
         size = min(REPORTS_A_REQUEST, count - first)
@@ -70,15 +70,15 @@ def _report(report_id: str, accounts: int) -> dict[str, object]:
 
 
 def _time_to_settle(copy: Database) -> float:
-    """Ring once; the seconds until nothing is queued."""
-    whole = pending = copy.value(PENDING)
+    """Wake up the workers once. Returns the seconds until the queue is empty."""
+    total = pending = copy.value(PENDING)
     began_at = time.perf_counter()
-    assert wakeups.notify("usage"), "the ring was not sent"
+    assert wakeups.notify("usage"), "the wake-up was not sent"
     while pending:
         elapsed = time.perf_counter() - began_at
         assert elapsed < PATIENCE_SECONDS, f"{pending} reports are still pending"
-        # Counting costs the server time too: look seldom at first, and often near the end.
-        expected = pending * elapsed / (whole - pending) if pending < whole else LONGEST_POLL_SECONDS
+        # Counting also loads the server: poll rarely at first, and often near the end.
+        expected = pending * elapsed / (total - pending) if pending < total else LONGEST_POLL_SECONDS
         time.sleep(min(LONGEST_POLL_SECONDS, max(SHORTEST_POLL_SECONDS, expected / 2)))
         pending = copy.value(PENDING)
     return time.perf_counter() - began_at
@@ -86,9 +86,9 @@ def _time_to_settle(copy: Database) -> float:
 
 @contextmanager
 def _workers(bench: Bench, copy: Database) -> Iterator[None]:
-    """The row `worker` of the supervisor's table, every process of it up and then idle."""
+    """Run the row `worker` of the supervisor's table, with all its processes started and idle."""
     _redis().flushdb()
-    process = next(it for it in supervisor.table(bench.settings) if it.name == "worker")
+    process = next(row for row in supervisor.table(bench.settings) if row.name == "worker")
     servers = Servers(copy.url, bench.servers.redis_url)
     process = replace(process, environment={**os.environ, **embedded.environment(bench.settings, servers)})
     with open(bench.settings.log_dir / "worker.log", "ab") as log:
@@ -101,12 +101,12 @@ def _workers(bench: Bench, copy: Database) -> Iterator[None]:
 
 
 def _redis() -> redis.Redis:
-    client: redis.Redis = actors.broker.client  # which knows the actor that a ring goes to
+    client: redis.Redis = workers.main.broker.client  # the broker with the declared actors
     return client
 
 
 def _wait_until_up(bench: Bench, child: subprocess.Popen[bytes]) -> None:
-    """Until every process says that it listens."""
+    """Wait until every process sends heartbeats."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while _redis().zcard(HEARTBEATS) < bench.settings.worker_processes:
         assert child.poll() is None, "the workers ended; see worker.log"
@@ -115,16 +115,16 @@ def _wait_until_up(bench: Bench, child: subprocess.Popen[bytes]) -> None:
 
 
 def check_settled(copy: Database) -> None:
-    """Every report that was accepted is settled, by one entry of its units. Raises AssertionError."""
+    """Check that every accepted report is settled by one entry of its units. Raises AssertionError."""
     assert copy.value(NOT_SETTLED) == 0, f"{copy.value(NOT_SETTLED)} reports are not settled"
 
 
 def check_books(copy: Database) -> None:
-    """The eight invariants hold. Raises AssertionError."""
+    """Check the invariants of the ledger. Raises AssertionError."""
     with bound(copy):
         checks = verify.verify(db.connection(), now=datetime.now(timezone.utc))
     failed = [check for check in checks if not check.ok]
-    assert not failed, f"the books do not add up: {failed}"
+    assert not failed, f"the ledger violates invariants: {failed}"
 
 
 P1 = Row("P1", "settle", "usage reports settled by the default workers, 100,000 customers", "/s", settle, "L1", 2.0)

@@ -1,10 +1,10 @@
-"""A real PostgreSQL and a real Redis-protocol server below the data folder, when no URL of others is given.
+"""Embedded PostgreSQL and Redis-protocol servers below the data folder, used where no server URL is set.
 
     with embedded.ensure(settings) as servers:
         ...  # servers.database_url, servers.redis_url
 
-joins the servers that already run for this data folder, or starts them and stops them again at the end.
-docs/running.md tells who may hold a data folder, and what happens after a kill.
+attaches to the running servers of this data folder, or starts them and stops them at the end of the block.
+docs/running.md describes the ownership of a data folder and the recovery after a kill.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ POLL_SECONDS = 0.02
 
 @dataclass(frozen=True)
 class Servers:
-    """Where the database and the doorbell are."""
+    """The URLs of the database and the Redis-protocol server."""
 
     database_url: str
     redis_url: str
@@ -41,7 +41,7 @@ class Servers:
 
 @dataclass(frozen=True)
 class Plan:
-    """The servers to start for a data folder, in order, and the URLs that they will have."""
+    """The servers to start for a data folder, in start order, and their URLs."""
 
     servers: Servers
     processes: tuple[Process, ...]
@@ -49,9 +49,12 @@ class Plan:
 
 @contextmanager
 def ensure(settings: Settings) -> Iterator[Servers]:
-    """The servers that `settings` names, those that run already, or own ones for the time of the block.
+    """The servers of `settings`, else the running servers of the data folder, else new ones for the block.
 
-    Raises ProcessError if they cannot be had. Call it in the main thread.
+    Call it in the main thread.
+
+    Raises:
+        ProcessError: the servers cannot be started or joined.
     """
     if settings.database_url and settings.redis_url:
         yield Servers(settings.database_url, settings.redis_url)
@@ -73,20 +76,20 @@ def _own_servers(owner: Owner, settings: Settings) -> Iterator[Servers]:
 
 
 def plan(settings: Settings, sockets: Path) -> Plan:
-    """Which servers are missing from `settings`, with their sockets in the folder `sockets`."""
-    wanted: list[Process] = []
+    """The servers whose URLs `settings` lacks, with their sockets in the folder `sockets`."""
+    missing: list[Process] = []
     database_url, redis_url = settings.database_url, settings.redis_url
     if not database_url:
         database_url, process = postgres(settings.data_dir, sockets, settings.connections)
-        wanted.append(process)
+        missing.append(process)
     if not redis_url:
         redis_url, process = redis(settings.data_dir, sockets)
-        wanted.append(process)
-    return Plan(Servers(database_url, redis_url), tuple(wanted))
+        missing.append(process)
+    return Plan(Servers(database_url, redis_url), tuple(missing))
 
 
 def environment(settings: Settings, servers: Servers) -> dict[str, str]:
-    """The variables that make another process of ours see the same settings with these servers."""
+    """The environment variables that give another Scrip process the same settings, with these servers."""
     return {
         "DATABASE_URL": servers.database_url,
         "REDIS_URL": servers.redis_url,
@@ -101,7 +104,7 @@ def environment(settings: Settings, servers: Servers) -> dict[str, str]:
 
 
 def export(settings: Settings, servers: Servers, environ: MutableMapping[str, str] = os.environ) -> Settings:
-    """Writes `environment()` into `environ` for code imported later; returns the resolved settings."""
+    """Write `environment()` into `environ`, for code that is imported later. Returns the resolved settings."""
     for name, value in environment(settings, servers).items():
         environ[name] = value
         environ.pop(f"{name}_FILE", None)

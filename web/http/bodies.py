@@ -37,7 +37,7 @@ REASONS = {
     "list_type": "must be a JSON array",
     "greater_than_equal": "must be at least {ge}",
     "less_than_equal": "must be at most {le}",
-    "too_short": "must have at least {min_length} item(s)",
+    "too_short": "must have at least {min_length} item",
     "too_long": "must have at most {max_length} items",
     "string_too_short": "must not be empty",
     "string_too_long": "must be at most {max_length} characters",

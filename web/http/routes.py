@@ -112,23 +112,26 @@ class Routes:
         scope: the scope that the key must have; None requires no key.
         customer_token: a customer token is accepted too, if it belongs to the `customer` of the path. Without one in
         the path, the view must call `call.check_owner`.
-        body, query: the models that validate them; a `NoBody` body may be absent. answer: the shape of the response
-        with `status`.
+        body, query: the models that validate them; a `NoBody` body may be absent.
+        answer, more: the shapes of the response with `status` and of successful responses with other statuses.
         again: a repeated request returns 200 with the stored response.
-        more: the shapes of successful responses with other statuses.
         errors: error statuses beyond those of every such route. also: further media types of the response.
         describe: an OpenAPI operation that is merged into the generated one.
         """
 
         def declare(view: View) -> View:
-            hints = get_type_hints(view)
-            numbers = frozenset(name for name in inspect.signature(view).parameters if hints.get(name) is int)
             self.table.append(
                 Route(
                     method, path, self.tag, view, scope, customer_token, body, body_required and body is not NoBody,
-                    query, answer, status, again, more or {}, errors, also, describe or {}, numbers,
+                    query, answer, status, again, more or {}, errors, also, describe or {}, _numbers(view),
                 )
             )  # fmt: skip
             return view
 
         return declare
+
+
+def _numbers(view: View) -> frozenset[str]:
+    """The path parameters that the view declares as `int`."""
+    hints = get_type_hints(view)
+    return frozenset(name for name in inspect.signature(view).parameters if hints.get(name) is int)

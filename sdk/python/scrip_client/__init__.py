@@ -1,4 +1,4 @@
-"""The client of Scrip for the back end of an app: `Scrip` for every call, `require_credits` for paid work."""
+"""The Python client of Scrip for app back ends: `Scrip` for API calls, `require_credits` for paid work."""
 
 from scrip_client.client import Scrip
 from scrip_client.decorator import require_credits
@@ -8,7 +8,6 @@ from scrip_client.errors import (
     Forbidden,
     InsufficientCredits,
     Invalid,
-    NotCaptured,
     NotFound,
     RateLimited,
     ScripError,
@@ -16,7 +15,7 @@ from scrip_client.errors import (
     Unauthorized,
     Unavailable,
 )
-from scrip_client.reservation import Reservation, current_hold
+from scrip_client.reservation import NotCaptured, Reservation, current_hold
 
 __all__ = [
     "Conflict",

@@ -1,4 +1,4 @@
-"""What the methods of the client are made of: paths, bodies without what was left out, pages, ids."""
+"""Shared parts of the client's methods: paths, bodies without absent fields, pages, ids."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PAGE = 200
 
 
 class Base:
-    """The transport, and how a method uses it."""
+    """Requests through the transport; the base of all groups of methods."""
 
     _transport: Transport
 
@@ -29,21 +29,22 @@ class Base:
         body: Any = None,
         patience: float | None = None,
     ) -> Any:
-        """Any request of the API, such as `request("GET", "/v1/reports/liability")`. Give what creates an `id`:
-        a request that got no answer is sent again, for `patience` seconds.
+        """Send any API request, such as `request("GET", "/v1/reports/liability")`. Returns the JSON of the response.
+
+        A request without a response is retried for `patience` seconds, so requests that create something need an `id`.
         """
         return self._transport.send(method, path, query=query, body=body, patience=patience)
 
     def _get(self, path: str, **query: Any) -> Answer:
-        answer: Answer = self.request("GET", path, query=_given(query))
+        answer: Answer = self.request("GET", path, query=_without_none(query))
         return answer
 
     def _post(self, path: str, *, patience: float | None = None, **body: Any) -> Answer:
-        answer: Answer = self.request("POST", path, body=_given(body), patience=patience)
+        answer: Answer = self.request("POST", path, body=_without_none(body), patience=patience)
         return answer
 
     def _pages(self, path: str, items: str, **query: Any) -> Iterator[Answer]:
-        """Each item of a list, page after page, as they are asked for."""
+        """The items of a list. Pages are fetched on demand."""
         cursor = None
         while True:
             page = self._get(path, limit=PAGE, cursor=cursor, **query)
@@ -54,37 +55,37 @@ class Base:
 
 
 def path_of(*parts: object) -> str:
-    """`/v1/` and the parts, percent-encoded. ValueError for one that is empty: it would name another resource."""
+    """`/v1/` and the parts, percent-encoded. Raises ValueError for an empty part: the path would be another one."""
     texts = [str(part) for part in parts]
     if not all(texts):
-        raise ValueError(f"an empty id or customer cannot be in a path: /v1/{'/'.join(texts)}")
+        raise ValueError(f"ids and customers must not be empty, as in the path /v1/{'/'.join(texts)}")
     return "/v1/" + "/".join(quote(text, safe="") for text in texts)
 
 
 def new_id() -> str:
-    """An id for what is created; it makes sending it again safe."""
+    """A new random id for a request that creates something; it makes retries idempotent."""
     return uuid.uuid4().hex
 
 
 def priced(units: int | None, rate: str | None, quantity: int | None) -> dict[str, Any]:
-    """The part of a body that says how much: `units`, or a `rate` and its quantity (1 if not given)."""
+    """The amount fields of a body: `units`, or `rate` and `quantity` (1 by default). Raises ValueError for both."""
     if (units is None) == (rate is None):
-        raise ValueError("say how much: either units, or a rate and its quantity")
+        raise ValueError("give either units, or a rate and its quantity")
     if units is not None:
         if quantity is not None:
-            raise ValueError("a quantity belongs to a rate, not to units")
+            raise ValueError("quantity requires a rate and cannot be combined with units")
         return {"units": units}
     return {"rate": rate, "quantity": 1 if quantity is None else quantity}
 
 
 def written(time: Time | None) -> str | None:
-    """A time as the API reads it. Raises ValueError for a datetime without a timezone."""
+    """A time in the format of the API. Raises ValueError for a datetime without a timezone."""
     if not isinstance(time, datetime):
         return time
     if time.tzinfo is None:
-        raise ValueError(f"{time!r} has no timezone")
+        raise ValueError(f"{time!r} has no timezone: use an aware datetime")
     return time.isoformat()
 
 
-def _given(values: Mapping[str, Any]) -> dict[str, Any]:
+def _without_none(values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}

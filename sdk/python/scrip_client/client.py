@@ -1,4 +1,4 @@
-"""The client."""
+"""The client class."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ from scrip_client.transport import Transport
 
 
 class Scrip(Spending, Sessions, Selling, Reading, Operating):
-    """One app's Scrip, spoken to with one key. Answers are dicts as the API describes them; refusals are errors.
+    """A client for one app, with one key. Methods return the JSON of the API as dicts and raise `ScripError`.
 
         scrip = Scrip("http://127.0.0.1:8000", "sk_sandbox_songs")
 
-    One instance serves all threads of a process. Whatever creates something has an id, made here unless it is given, so
-    that a request whose answer was lost is sent again without being carried out twice. `timeout` is for one attempt,
-    `patience` for all of them, in seconds. `session` makes a thread's `requests.Session`, for proxies and certificates.
+    One instance serves all threads of a process. Requests that create something carry an id, generated unless given, so
+    that a request whose response was lost can be retried without being executed twice. `timeout` limits one attempt,
+    `patience` all attempts, in seconds. `session` creates the `requests.Session` of a thread, for example with proxies
+    or certificates.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""`require_credits`: check first, work, deduct after success and only then."""
+"""`require_credits`: hold units, run the function, deduct the units after success only."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 
 from scrip_client import flask_answers
 from scrip_client.client import Scrip
-from scrip_client.errors import NotCaptured, ScripError
-from scrip_client.reservation import DEFAULT_EXPIRY_SECONDS, Reservation
+from scrip_client.errors import ScripError
+from scrip_client.reservation import DEFAULT_EXPIRY_SECONDS, NotCaptured, Reservation
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -30,26 +30,27 @@ def require_credits(
 ) -> Callable[[F], F]:
     """A decorator for paid work: a Flask view, a plain function, or an `async def`.
 
-    Each call holds the units, runs, and takes them; parallel calls cannot spend the same units. A call that raises, or
-    a view whose answer is 400 or more, takes nothing. Units are `units`, or a `rate` of the catalog and its `quantity`
-    (1 if not given). `customer`, `units`, `quantity` and `metadata` may be functions of the call's arguments; if no
-    `customer` is given, it is `flask.g.customer`. The body may say what it really cost: `current_hold().use(units)`.
+    Each call holds the units, runs the function, and captures the hold; parallel calls cannot spend the same units. A
+    call that raises, or a view that returns status 400 or more, costs nothing. The amount is `units`, or a `rate` of
+    the catalog and its `quantity` (1 by default). `customer`, `units`, `quantity` and `metadata` may be functions of
+    the call's arguments; `customer` is `flask.g.customer` by default. The function can set the actual cost with
+    `current_hold().use(units)`.
 
-    Raises, when called:
-        InsufficientCredits: the work was not begun. Flask answers 402 with it, as problem+json, unless you catch it.
-        Unavailable: Scrip cannot be reached, and the work was not begun. Flask answers 503 with it.
-        NotCaptured: the work was done, and Scrip cannot be reached.
+    Raises, when the decorated function is called:
+        InsufficientCredits: the function was not run. Flask returns the problem with 402 unless the app catches it.
+        Unavailable: Scrip cannot be reached, and the function was not run. Flask returns 503.
+        NotCaptured: the function was run, but Scrip cannot be reached.
     """
     if (units is None) == (rate is None):
-        raise ValueError("say how much: either units, or a rate and its quantity")
+        raise ValueError("give either units, or a rate and its quantity")
     if units is not None and quantity is not None:
-        raise ValueError("a quantity belongs to a rate, not to units")
+        raise ValueError("quantity requires a rate and cannot be combined with units")
     terms = {"units": units} if units is not None else {"rate": rate, "quantity": 1 if quantity is None else quantity}
     guard = _Guard(scrip, customer, terms, expires_in, reason, metadata)
 
     def decorate(function: F) -> F:
         if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-            raise TypeError(f"{function.__name__} is a generator, which runs after it was called: use reserve() in it")
+            raise TypeError(f"{function.__name__} is a generator, which runs after the call: use reserve() in its body")
         wrapped: F = (_asynchronous if inspect.iscoroutinefunction(function) else _synchronous)(guard, function)
         return wrapped
 
@@ -58,7 +59,7 @@ def require_credits(
 
 @dataclass(frozen=True, slots=True)
 class _Guard:
-    """What is reserved for a call, and how."""
+    """The arguments of one decorator."""
 
     scrip: Scrip | Callable[[], Scrip]
     customer: str | Callable[..., str] | None
@@ -68,20 +69,20 @@ class _Guard:
     metadata: Mapping[str, Any] | Callable[..., Mapping[str, Any]] | None
 
     def reservation(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Reservation:
-        """The reservation of one call, not open yet."""
+        """The reservation of one call; not opened yet."""
 
-        def said(value: Any) -> Any:
+        def resolve(value: Any) -> Any:
             return value(*args, **kwargs) if callable(value) else value
 
-        customer = flask_answers.customer_of_request() if self.customer is None else said(self.customer)
+        customer = flask_answers.customer_of_request() if self.customer is None else resolve(self.customer)
         if not customer:
-            raise ValueError("nobody to charge: give customer=, or set flask.g.customer")
+            raise ValueError("the customer is missing: pass customer=, or set flask.g.customer")
         return (self.scrip() if callable(self.scrip) else self.scrip).reserve(
             customer,
-            **{name: said(value) for name, value in self.terms.items()},
+            **{name: resolve(value) for name, value in self.terms.items()},
             expires_in=self.expires_in,
             reason=self.reason,
-            metadata=said(self.metadata),
+            metadata=resolve(self.metadata),
         )
 
 
@@ -89,7 +90,7 @@ def _open(hold: Reservation) -> None:
     try:
         hold.open()
     except ScripError as error:
-        raise flask_answers.answered(error) from error
+        raise flask_answers.with_response(error) from error
 
 
 def _close(hold: Reservation, result: Any, failed: bool) -> None:
@@ -114,14 +115,14 @@ def _synchronous(guard: _Guard, function: Callable[..., Any]) -> Any:
         except BaseException:
             hold.release()
             raise
-        _close(hold, result, flask_answers.says_failure(wrapper, result))
+        _close(hold, result, flask_answers.is_failure(wrapper, result))
         return result
 
     return wrapper
 
 
 def _asynchronous(guard: _Guard, function: Callable[..., Any]) -> Any:
-    """The same for a coroutine: requests to Scrip are made in a thread, so that the loop goes on."""
+    """Like `_synchronous` for a coroutine: requests to Scrip run in a thread, so that they do not block the loop."""
 
     @functools.wraps(function)
     async def wrapper(*args: Any, **kwargs: Any) -> Any:
@@ -133,7 +134,7 @@ def _asynchronous(guard: _Guard, function: Callable[..., Any]) -> Any:
         except BaseException:
             await asyncio.to_thread(hold.release)
             raise
-        await asyncio.to_thread(_close, hold, result, flask_answers.says_failure(wrapper, result))
+        await asyncio.to_thread(_close, hold, result, flask_answers.is_failure(wrapper, result))
         return result
 
     return wrapper

@@ -1,19 +1,16 @@
-"""What Scrip's refusals become: one error tree, by the status of the answer."""
+"""The error tree: one class per status of a response. `NotCaptured` is defined in reservation.py."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from scrip_client.reservation import Reservation
+from typing import Any
 
 
 class ScripError(Exception):
-    """The root of the tree, raised itself for what has no class of its own.
+    """The base class of all errors, raised itself for statuses without a subclass.
 
-    `status` is HTTP's, 0 where there was no answer; `type`, `title` and `detail` are the problem's (RFC 9457), `fields`
-    all of its members; `retry_after` is in seconds, None if the answer did not say.
+    `status` is the HTTP status, or 0 without a response. `type`, `title` and `detail` are members of the problem
+    (RFC 9457), `fields` holds all members. `retry_after` is in seconds, None if the response has no Retry-After header.
     """
 
     def __init__(
@@ -29,10 +26,11 @@ class ScripError(Exception):
 
 
 class Invalid(ScripError):
-    """400, 413 or 422: the request is wrong. `errors` is a list of `{"field", "reason"}`, empty unless it was 422."""
+    """400, 413 or 422: the request is invalid."""
 
     @property
     def errors(self) -> list[dict[str, str]]:
+        """The invalid fields of a 422, each as `{"field", "reason"}`; else empty."""
         return list(self.fields.get("errors", []))
 
     def __str__(self) -> str:
@@ -41,67 +39,57 @@ class Invalid(ScripError):
 
 
 class Unauthorized(ScripError):
-    """401: no key, or none that Scrip knows."""
+    """401: the key is missing, unknown or revoked."""
 
 
 class InsufficientCredits(ScripError):
-    """402: less is available than is required; nothing was taken. In units; None where the answer does not say."""
+    """402: fewer units are available than required; nothing was deducted."""
 
     @property
     def balance(self) -> int | None:
-        """What is available."""
+        """The available units; None if the response does not contain them."""
         return self.fields.get("balance")
 
     @property
     def required(self) -> int | None:
+        """The required units; None if the response does not contain them."""
         return self.fields.get("required")
 
 
 class Forbidden(ScripError):
-    """403: the key's scopes do not allow it."""
+    """403: the key lacks the required scope."""
 
 
 class TierRequired(Forbidden):
-    """403: the customer is not of the tier that the session, or the pack, takes."""
+    """403: the customer lacks the tier that the session or the pack requires."""
 
 
 class NotFound(ScripError):
-    """404: there is no such thing in this app."""
+    """404: the app has no such resource."""
 
 
 class Conflict(ScripError):
-    """409: it contradicts what is stored, such as an id that was used with other content, or a hold that is closed."""
+    """409: the request conflicts with stored data, such as an id used with different content, or a closed hold."""
 
 
 class CooldownActive(ScripError):
-    """429 of a session's start: the customer's cooldown runs until `eligible_at`, an RFC 3339 time."""
+    """429 for the start of a session: the customer's cooldown is active."""
 
     @property
     def eligible_at(self) -> str:
+        """The end of the cooldown, an RFC 3339 time."""
         return str(self.fields["eligible_at"])
 
 
 class RateLimited(ScripError):
-    """429: the key may make no more requests for `retry_after` seconds."""
+    """429: the key exceeded its rate limit; retry after `retry_after` seconds."""
 
 
 class Unavailable(ScripError):
-    """No answer, or 502 to 504, after all attempts.
+    """No response, or 502 to 504, after all attempts.
 
-    Whether the last attempt was carried out is not known; the same call with the same id finds out.
+    The last attempt may have been executed. Repeating the call with the same id returns its result.
     """
-
-
-class NotCaptured(Unavailable):
-    """The work is done, but Scrip could not be reached to take its units, which stay held until the hold expires.
-
-    Nothing is lost while `reservation.capture()` succeeds in time. `result` is what the function returned.
-    """
-
-    def __init__(self, reservation: Reservation, cause: ScripError) -> None:
-        super().__init__(cause.status, cause.fields, retry_after=cause.retry_after)
-        self.reservation = reservation
-        self.result: Any = None
 
 
 BY_STATUS: dict[int, type[ScripError]] = {
@@ -121,7 +109,7 @@ BY_STATUS: dict[int, type[ScripError]] = {
 
 
 def error_of(status: int, fields: Mapping[str, Any], *, retry_after: float | None = None) -> ScripError:
-    """The error that an answer of this status is."""
+    """The error for a response with this status and problem."""
     kind = BY_STATUS.get(status, ScripError)
     if kind is Forbidden and str(fields.get("type", "")).endswith("/tier"):
         kind = TierRequired

@@ -1,4 +1,4 @@
-"""Reading: what a customer has, what happened, what is for sale."""
+"""Read methods: the catalog, balances, ledger entries, payments and usage reports."""
 
 from __future__ import annotations
 
@@ -24,38 +24,39 @@ class Reading(Base):
         since: Time | None = None,
         until: Time | None = None,
     ) -> Iterator[Answer]:
-        """The lines of the customer's ledger, newest first; without a customer everybody's, which takes scope `admin`.
+        """The ledger entries of the customer, newest first.
 
-        `since` is inclusive, `until` exclusive.
+        Without a customer, the entries of all customers, which requires the scope `admin`. `since` is inclusive,
+        `until` exclusive.
         """
         path = "/v1/entries" if customer is None else path_of("customers", customer, "entries")
         period = {"from": written(since), "to": written(until)}
         return self._pages(path, "entries", type=type, **period)
 
     def entry(self, entry_id: int) -> Answer:
-        """One line of the ledger, with the lots that it went into or came out of."""
+        """A ledger entry, with the lots that it credited or debited."""
         return self._get(path_of("entries", entry_id))
 
     def stats(self, customer: str) -> Answer:
-        """What came, was spent, and on what: `{"total_purchased", "total_spent", "monthly_usage", "by_rate", …}`."""
+        """The customer's statistics: `{"total_purchased", "total_spent", "monthly_usage", "by_rate", …}`."""
         return self._get(path_of("customers", customer, "stats"))
 
     def explain(self, customer: str) -> Answer:
-        """Why the balance is what it is: every lot, and what took from it."""
+        """The balance explained: all lots, with the entries that used them."""
         return self._get(path_of("customers", customer, "explain"))
 
     def payments(self, customer: str) -> Iterator[Answer]:
-        """What the customer paid, newest first, with what became of the credit."""
+        """The customer's payments, newest first, with the state of their credit."""
         return self._pages(path_of("customers", customer, "payments"), "payments")
 
     def payment(self, payment_id: str | int) -> Answer:
-        """One payment."""
+        """A payment."""
         return self._get(path_of("payments", payment_id))
 
     def usage_report(self, report_id: str) -> Answer:
-        """What became of a usage report: `{"state": "pending" or "settled" …, "units", "shortfall", "entry", …}`."""
+        """A usage report: `{"state": "pending" or "settled" …, "units", "shortfall", "entry", …}`."""
         return self._get(path_of("usage", report_id))
 
     def usage_reports(self, customer: str | None = None, *, state: str | None = None) -> Iterator[Answer]:
-        """Usage reports, newest first."""
+        """The usage reports, newest first; optionally of one customer or state."""
         return self._pages("/v1/usage", "reports", customer=customer, state=state)

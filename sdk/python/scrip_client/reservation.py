@@ -1,4 +1,4 @@
-"""Credit for the time of a piece of work: held before, taken after success, free again after a failure."""
+"""Reservations: units held before a piece of work, captured after success, released after a failure."""
 
 from __future__ import annotations
 
@@ -6,17 +6,15 @@ import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
-from scrip_client.errors import Conflict, InsufficientCredits, NotCaptured, RateLimited, ScripError, Unavailable
-
-if TYPE_CHECKING:
-    from scrip_client.spending import Spending
+from scrip_client.charging import Charging
+from scrip_client.errors import Conflict, InsufficientCredits, RateLimited, ScripError, Unavailable
 
 log = logging.getLogger("scrip_client")
 
 DEFAULT_EXPIRY_SECONDS = 3600
-# The work is done by then: giving up early would give it away.
+# The work is done by then: an early failure would leave it unpaid.
 CAPTURE_PATIENCE_SECONDS = 60.0
 ATTEMPTS = 5
 
@@ -24,25 +22,25 @@ _current: ContextVar[Reservation] = ContextVar("scrip_client_reservation")
 
 
 def current_hold() -> Reservation:
-    """The reservation that the running code works for: of the innermost `require_credits` or `reserve`.
+    """The reservation of the innermost `require_credits` or `reserve` block around the running code.
 
     Raises:
-        LookupError: there is none. A thread that the work starts has none either.
+        LookupError: no such block is active. Threads started within a block do not inherit it.
     """
     return _current.get()
 
 
 class Reservation:
-    """Units held for a customer. `with` it, or `open` it and then `capture` or `release` it.
+    """Units held for a customer. Use it in a `with` block, or call `open`, then `capture` or `release`.
 
-    `id` is the hold's; `units` what is held; after the end `taken` is what was taken, `shortfall` what the work cost
-    beyond that, and `balance` the customer's balance (None if nothing was asked of Scrip). A hold lives for
-    `expires_in` seconds, 60 to 86400: longer than the work may last.
+    `id` is the id of the hold and `units` the held units. After the end, `taken` is the number of deducted units,
+    `shortfall` the cost beyond them, and `balance` the customer's balance (None if no request was needed). A hold
+    expires after `expires_in` seconds, 60 to 86400; choose a longer time than the work takes.
     """
 
     def __init__(
         self,
-        scrip: Spending,
+        scrip: Charging,
         customer: str,
         terms: Mapping[str, Any],
         *,
@@ -65,10 +63,10 @@ class Reservation:
         self._expires_in = expires_in
 
     def open(self) -> None:
-        """Hold the units. Work that costs nothing needs no hold.
+        """Hold the units. Without a hold if the amount is 0 units.
 
         Raises:
-            InsufficientCredits: less is available; nothing is held.
+            InsufficientCredits: fewer units are available; nothing is held.
         """
         if self._terms.get("units") != 0:
             held = self._scrip.hold(
@@ -78,37 +76,37 @@ class Reservation:
         self.state = "held"
 
     def use(self, units: int | None = None, *, quantity: int | None = None) -> None:
-        """Say what the work really cost, in units or as a quantity of the rate. The last word counts."""
+        """Set the actual cost of the work, in units or as a quantity of the rate. The last call applies."""
         if (units is None) == (quantity is None):
-            raise ValueError("say what was used: either units or a quantity")
+            raise ValueError("give either units or a quantity")
         if quantity is not None and "rate" not in self._terms:
-            raise ValueError("a quantity belongs to a rate, and this was reserved in units")
+            raise ValueError("quantity requires a rate, but this reservation was made in units")
         self._actual = {"units": units} if units is not None else {"quantity": quantity or 0}
 
     def capture(self) -> None:
-        """Take what the work cost. Where that is more than was held, the rest comes from what is available.
+        """Deduct the cost of the work. A cost above the held units is deducted from the available units.
 
-        If even that is too little, what is there is taken and `shortfall` says what is missing: the work is done.
+        If these are too few, all available units are deducted and `shortfall` is the rest, because the work is done.
 
         Raises:
-            NotCaptured: Scrip cannot be reached. The units stay held until the hold expires; call this again.
+            NotCaptured: Scrip cannot be reached. The units remain held until the hold expires; call this again.
         """
         if self.state != "held":
             return
         try:
-            wanted = self._wanted_units()
-            answer = self._take(wanted)
+            cost = self._cost_units()
+            answer = self._take(cost)
         except (Unavailable, RateLimited) as error:
             raise NotCaptured(self, error) from error
         self.state = "captured"
         self.taken = answer["units"]
         self.balance = answer["balance"]
-        self.shortfall = wanted - self.taken
+        self.shortfall = cost - self.taken
         if self.shortfall:
-            log.warning("%s cost %s more than %s has: %s was taken", self.id, self.shortfall, self.customer, self.taken)
+            log.warning("hold %s of %s: %s units taken, %s short", self.id, self.customer, self.taken, self.shortfall)
 
     def release(self) -> None:
-        """Free the units. A hold that cannot be released now is left to expire: nothing was taken."""
+        """Release the units. If that fails, the hold expires by itself; nothing is deducted."""
         if self.state != "held":
             return
         self.state = "released"
@@ -117,7 +115,7 @@ class Reservation:
         try:
             self.balance = self._scrip.release(self.id)["balance"]
         except ScripError as error:
-            log.warning("hold %s was not released and will expire: %s", self.id, error)
+            log.warning("hold %s could not be released and will expire: %s", self.id, error)
 
     def __enter__(self) -> Reservation:
         self.open()
@@ -133,46 +131,58 @@ class Reservation:
 
     @contextmanager
     def as_current(self) -> Iterator[None]:
-        """Makes `current_hold` this one, for the time of a block."""
+        """Make this reservation the `current_hold` within the block."""
         token = _current.set(self)
         try:
             yield
         finally:
             _current.reset(token)
 
-    def _wanted_units(self) -> int:
-        """What the work cost. A quantity is priced by Scrip: it alone knows how a rate rounds."""
+    def _cost_units(self) -> int:
+        """The cost of the work. Scrip prices a quantity, because the rounding of a rate is part of the catalog."""
         if "quantity" in self._actual:
             return int(self._scrip.quote(self.customer, self._terms["rate"], self._actual["quantity"])["units"])
         return self._actual.get("units", self.units)
 
-    def _take(self, wanted: int) -> Mapping[str, Any]:
+    def _take(self, cost: int) -> Mapping[str, Any]:
         if self.units:
             try:
-                return _as_far_as_there_is(self._capture, wanted, secured=self.units)
+                return _take_available(self._capture, cost, secured=self.units)
             except Conflict as closed:
-                if closed.fields.get("state") == "captured":  # by an attempt whose answer was lost, or by the work
+                if closed.fields.get("state") == "captured":  # by an attempt whose response was lost, or by the work
                     return self._scrip.capture(self.id)
                 if closed.fields.get("state") != "expired":
                     raise
-        return _as_far_as_there_is(self._charge, wanted, secured=0)
+        return _take_available(self._charge, cost, secured=0)
 
     def _capture(self, units: int) -> Mapping[str, Any]:
         return self._scrip.capture(self.id, units, patience=CAPTURE_PATIENCE_SECONDS)
 
     def _charge(self, units: int) -> Mapping[str, Any]:
-        """What there is no hold for, or no longer. The id is the hold's, so this happens once as well."""
+        """Charge units without a hold, or after its expiry. The charge has the id of the hold, so it is idempotent."""
         if not units:
             return {"units": 0, "balance": None}
         notes = {**self._notes, "reason": self._notes["reason"] or self._terms.get("rate")}
         return self._scrip.charge(self.customer, units, **notes, id=self.id, patience=CAPTURE_PATIENCE_SECONDS)
 
 
-def _as_far_as_there_is(take: Callable[[int], Mapping[str, Any]], wanted: int, *, secured: int) -> Mapping[str, Any]:
-    """Take what is wanted, or as much as there is; `secured` units cannot be refused."""
+def _take_available(take: Callable[[int], Mapping[str, Any]], units: int, *, secured: int) -> Mapping[str, Any]:
+    """Take `units`, or as many as are available. `secured` units are held and always available."""
     for _ in range(ATTEMPTS):
         try:
-            return take(wanted)
-        except InsufficientCredits as short:
-            wanted = min(wanted, secured + (short.balance or 0))
+            return take(units)
+        except InsufficientCredits as error:
+            units = min(units, secured + (error.balance or 0))
     return take(secured)
+
+
+class NotCaptured(Unavailable):
+    """The work is done, but Scrip could not be reached to deduct its units, which remain held until the hold expires.
+
+    Call `reservation.capture()` before that. `result` is the return value of the function.
+    """
+
+    def __init__(self, reservation: Reservation, cause: ScripError) -> None:
+        super().__init__(cause.status, cause.fields, retry_after=cause.retry_after)
+        self.reservation = reservation
+        self.result: Any = None

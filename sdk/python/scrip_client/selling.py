@@ -1,4 +1,4 @@
-"""Selling credit, and the customers it is sold to."""
+"""Checkouts, grants, activation keys and customers."""
 
 from __future__ import annotations
 
@@ -23,34 +23,34 @@ class Selling(Base):
         email: str | None = None,
         id: str | None = None,
     ) -> Answer:
-        """Start a purchase of a pack or a plan: `{"id", "url", "provider"}`. Send the customer to the URL."""
-        what: dict[str, Any] = {
+        """Create a checkout for a pack or a plan: `{"id", "url", "provider"}`. Redirect the customer to the URL."""
+        product: dict[str, Any] = {
             "pack": pack,
             "plan": plan,
             "stripe_price": stripe_price,
             "quantity": quantity,
             "provider": provider,
         }
-        where: dict[str, Any] = {"success_url": success_url, "cancel_url": cancel_url, "email": email}
-        return self._post("/v1/checkout", id=id or new_id(), customer=customer, **what, **where)
+        page: dict[str, Any] = {"success_url": success_url, "cancel_url": cancel_url, "email": email}
+        return self._post("/v1/checkout", id=id or new_id(), customer=customer, **product, **page)
 
     def grant_monthly(self, customer: str) -> int:
-        """Grant what the customer's plan owes now, as on login. Returns the units, 0 if they were granted before."""
+        """Grant the units that the customer's plan owes now. Returns the granted units, 0 if none were owed."""
         return int(self._post(path_of("customers", customer, "grants"))["granted"])
 
     def check_activation(self, key: str) -> Answer:
-        """Whether an activation key is valid: `{"valid", "customer", "plan", "status"}`."""
+        """Check an activation key: `{"valid", "customer", "plan", "status"}`."""
         return self._post("/v1/activation/check", key=key)
 
     def token(self, customer: str, *, expires_in: int | None = None) -> Answer:
-        """A token with which the customer's browser reads that customer's own resources: `{"token", "expires_at"}`.
+        """Create a token for the customer's browser, limited to this customer: `{"token", "expires_at"}`.
 
-        It lives for `expires_in` seconds, an hour at most.
+        It is valid for `expires_in` seconds, at most one hour.
         """
         return self._post(path_of("customers", customer, "tokens"), expires_in=expires_in)
 
     def customer(self, customer: str) -> Answer:
-        """A customer: tier, email, timezone, subscription. NotFound if Scrip has not heard of them."""
+        """A customer: tier, email, timezone, subscription. Raises NotFound for an unknown customer."""
         return self._get(path_of("customers", customer))
 
     def customers(self, query: str | None = None) -> Iterator[Answer]:
@@ -58,6 +58,6 @@ class Selling(Base):
         return self._pages("/v1/customers", "customers", query=query)
 
     def update_customer(self, customer: str, **changes: str | None) -> Answer:
-        """Set `tier`, `email` or `timezone`; None clears. A customer who is new is made."""
+        """Set `tier`, `email` or `timezone`; None clears the field. Creates the customer if it does not exist."""
         answer: Answer = self.request("PATCH", path_of("customers", customer), body=changes)
         return answer

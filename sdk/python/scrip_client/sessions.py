@@ -1,4 +1,4 @@
-"""Gated sessions: may it start, start, keep alive, end."""
+"""Gated sessions: eligibility, start, heartbeat, end."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from scrip_client.base import Answer, Base, new_id, path_of
 
 class Sessions(Base):
     def eligibility(self, customer: str) -> Answer:
-        """Whether a session may start now, and if not why and when: `{"eligible", "reasons", "eligible_at", …}`."""
+        """Whether a session may start now, or why and when: `{"eligible", "reasons", "eligible_at", …}`."""
         return self._get(path_of("customers", customer, "eligibility"))
 
     def start_session(
@@ -18,28 +18,34 @@ class Sessions(Base):
     ) -> Answer:
         """Start a session: `{"id", "state": "active", "available", "ends_by", …}`.
 
-        With `wait`, where only cooldown or balance is in the way, it may be `{"id", "state": "waiting", …}` instead:
-        Scrip starts it as soon as both allow.
+        With `wait`, if only the cooldown or the balance blocks the start, returns `{"id", "state": "waiting", …}`, and
+        Scrip starts the session once neither does.
 
         Raises:
-            CooldownActive, InsufficientCredits, Forbidden (tier), Conflict (`fields["session"]` is active already).
+            TierRequired: the customer lacks the required tier.
+            Conflict: a session is already active; `fields["session"]` is its id.
+            CooldownActive: the cooldown is active.
+            InsufficientCredits: the balance is too low.
         """
         return self._post("/v1/sessions", id=id or new_id(), customer=customer, wait=wait or None, metadata=metadata)
 
     def heartbeat(self, session_id: str) -> Answer:
-        """Say that the session lives: `{"remaining_seconds"}`. Conflict once it has ended."""
+        """Send a heartbeat: `{"remaining_seconds"}`. Raises Conflict if the session has ended."""
         return self._post(path_of("sessions", session_id, "heartbeat"))
 
     def end_session(self, session_id: str, *, seconds: int | None = None, summary: str | None = None) -> Answer:
-        """End it, by Scrip's clock or after the `seconds` that you measured: `{"units", "balance", "shortfall", …}`."""
+        """End a session: `{"units", "balance", "shortfall", …}`.
+
+        Its duration is `seconds`, or by default measured by Scrip.
+        """
         return self._post(path_of("sessions", session_id, "end"), seconds=seconds, summary=summary)
 
     def cancel_session(self, session_id: str) -> Answer:
-        """Give up waiting: `{"state": "cancelled"}`."""
+        """Cancel a waiting session: `{"state": "cancelled"}`."""
         return self._post(path_of("sessions", session_id, "cancel"))
 
     def session(self, session_id: str) -> Answer:
-        """A session as it stands."""
+        """A session."""
         return self._get(path_of("sessions", session_id))
 
     def sessions(self, customer: str, *, state: str | None = None) -> Iterator[Answer]:

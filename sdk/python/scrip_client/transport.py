@@ -1,7 +1,7 @@
-"""One request to Scrip: a connection a thread, attempts until there is an answer, refusals as errors.
+"""The transport: one connection per thread, retries until there is a response, error responses as exceptions.
 
-Every request that this package makes is safe to repeat: what creates carries an id, which stays the same over all
-attempts. So an answer that got lost is asked for again, and what was done is not done twice.
+Every request of this package can be retried safely: requests that create something carry an id, which is the same in
+all attempts. A request whose response was lost is therefore repeated without being executed twice.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ LONGEST_PAUSE_SECONDS = 5.0
 
 
 class Transport:
-    """Sends requests with the key to one Scrip. Threads may share it, and processes that fork.
+    """Sends authenticated requests to one Scrip server. Safe for threads and forks.
 
-    `timeout` and `patience` are in seconds: how long one attempt may take, and for how long a request that found no
-    answer is attempted again.
+    `timeout` and `patience` are in seconds: the limit of one attempt, and the time during which a request without a
+    response is retried.
     """
 
     def __init__(
@@ -56,10 +56,10 @@ class Transport:
         body: Any = None,
         patience: float | None = None,
     ) -> Any:
-        """The JSON of the answer.
+        """Send a request. Returns the JSON of the response.
 
         Raises:
-            ScripError: Scrip refused, or could not be reached in time.
+            ScripError: the response is an error, or Scrip could not be reached in time.
         """
         deadline = time.monotonic() + (self.patience if patience is None else patience)
         pause = FIRST_PAUSE_SECONDS
@@ -70,7 +70,7 @@ class Transport:
                 wait = max(pause * random.uniform(0.5, 1.0), error.retry_after or 0)
                 if time.monotonic() + wait > deadline:
                     raise
-                log.info("%s %s is tried again in %.1f s: %s", method, path, wait, error)
+                log.info("retrying %s %s in %.1f s: %s", method, path, wait, error)
             time.sleep(wait)
             pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
 
@@ -86,18 +86,18 @@ class Transport:
                 allow_redirects=False,
             )
         except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError) as error:
-            raise Unavailable(0, {"title": "Scrip did not answer", "detail": str(error)}) from error
+            raise Unavailable(0, {"title": "No response from Scrip", "detail": str(error)}) from error
         if 200 <= answer.status_code < 300:
             return _json(answer)
-        raise _refusal(answer)
+        raise _error(answer)
 
     def _authorize(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        """Set the key. As a plain header it would give way to a password that ~/.netrc has for the host."""
+        """Set the key. requests would replace a plain header by a password that ~/.netrc has for the host."""
         request.headers["Authorization"] = f"Bearer {self._key}"
         return request
 
     def _session(self) -> requests.Session:
-        """The thread's own session. A fork has none: two processes must not share a connection."""
+        """The session of the thread. A fork creates a new one, because processes must not share a connection."""
         if getattr(self._own, "process", None) != os.getpid():
             self._own.session, self._own.process = self._make_session(), os.getpid()
         session: requests.Session = self._own.session
@@ -108,12 +108,15 @@ def _json(answer: requests.Response) -> Any:
     try:
         return answer.json()
     except ValueError:
-        said = {"title": "The answer is no JSON: is this Scrip?", "detail": answer.text[:200]}
-        raise ScripError(answer.status_code, said) from None
+        fields = {
+            "title": "The response is not JSON: check that base_url is a Scrip server",
+            "detail": answer.text[:200],
+        }
+        raise ScripError(answer.status_code, fields) from None
 
 
-def _refusal(answer: requests.Response) -> ScripError:
-    """The error that the answer is; one that did not come from Scrip, but from a proxy, may be no JSON."""
+def _error(answer: requests.Response) -> ScripError:
+    """The error for a response. The response of a proxy may not be JSON."""
     try:
         fields = answer.json()
     except ValueError:
@@ -124,5 +127,5 @@ def _refusal(answer: requests.Response) -> ScripError:
 
 
 def _seconds(text: str | None) -> float | None:
-    """Retry-After in seconds; a date in it is as good as none."""
+    """Retry-After in seconds; a date counts as absent."""
     return float(text) if text and text.isascii() and text.isdigit() else None
