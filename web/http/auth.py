@@ -103,7 +103,7 @@ def _holder_of_key(secret: str) -> Caller:
         raise Unauthorized("the key is not known")
     if key.app not in catalog.current():
         raise Unauthorized("the key's app is not in the catalog")
-    return Caller(key.app, key.scopes, key.id, key.rate_limit_per_minute, actor=key.name or f"key {key.id}")
+    return Caller(key.app, frozenset(key.scopes), key.id, key.rate_limit_per_minute, actor=key.name or f"key {key.id}")
 
 
 def _bearer_of_token(secret: str) -> Caller:
