@@ -10,7 +10,7 @@ from jobs.dead_letters import log_error
 from models import database
 from models.catalog import catalog
 from models.ledger import verify as books
-from models.outbox import deliveries
+from models.outbox import queue
 
 KEEP_SCHEDULE_RUNS = timedelta(days=14)
 KEEP_MARKERS = timedelta(hours=1)
@@ -49,6 +49,6 @@ def prune(*, now: datetime, app: str | None = None, after: Any = None) -> Chunk:
         "DELETE FROM schedule_run WHERE state = 'done' AND period < %s", [now - KEEP_SCHEDULE_RUNS]
     ).rowcount
     told = database.transaction(
-        lambda conn: deliveries.prune(conn, before=now - KEEP_MESSAGES, limit=MESSAGES_AT_ONCE, now=now)
+        lambda conn: queue.prune(conn, before=now - KEEP_MESSAGES, limit=MESSAGES_AT_ONCE, now=now)
     )
     return Chunk({"schedule_runs": gone, "messages": told}, after=True if told == MESSAGES_AT_ONCE else None)

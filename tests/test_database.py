@@ -249,8 +249,10 @@ def functions() -> Iterator[tuple[str, Callable[..., Any]]]:
 
 
 def locks(name: str, function: Callable[..., Any]) -> bool:
-    """Whether the name says so, or a statement that is named or written in it."""
+    """Whether the name says so, or a statement that is named or written in it, or a peewee query."""
     code = function.__code__
+    if "for_update" in code.co_names:
+        return True
     texts = [*code.co_consts, *(function.__globals__.get(used) for used in code.co_names)]
     named = name.rpartition(".")[2].startswith(("lock", "try_lock"))
     return named or any(word in text for text in texts if isinstance(text, str) for word in LOCKING)
@@ -264,6 +266,7 @@ def test_the_functions_that_lock_are_found() -> None:
     assert {
         "models.sessions.sessions.lock",
         "models.ledger.post._lock_named",
+        "models.outbox.deliveries.replay",
         "jobs.dead_letters.EventQueue.fail",
     } <= LOCKERS.keys()
 

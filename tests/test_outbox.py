@@ -22,7 +22,7 @@ from jobs import maintenance
 from jobs.outbox import endpoints, http, sender
 from models import database
 from models.errors import Conflict, NotFound
-from models.outbox import deliveries
+from models.outbox import deliveries, queue
 from models.outbox import endpoints as stored_endpoints
 from models.outbox.messages import Message, emit, is_due
 from receivers import Receiver, hang, receiving
@@ -378,13 +378,13 @@ def test_a_sender_that_was_away_for_longer_than_its_lease_changes_nothing_unless
     say(now=now)
     options = {"failing": False, "each": 8, "limit": 16}
     later = now + sender.LEASE
-    (late,) = deliveries.claim(now=now, until=later, **options)
-    (taken,) = deliveries.claim(now=later, until=later + sender.LEASE, **options)
+    (late,) = queue.claim(now=now, until=later, **options)
+    (taken,) = queue.claim(now=later, until=later + sender.LEASE, **options)
     assert (late.id, late.message_id, taken.attempts) == (taken.id, taken.message_id, 2)
 
     def write(status_code: int) -> None:
         outcome = sender.classify(late, status_code, None, now=later)
-        database.transaction(lambda conn: deliveries.record(conn, [outcome], now=later))
+        database.transaction(lambda conn: queue.record(conn, [outcome], now=later))
 
     write(500)
     assert (only()["status_code"], only()["next_attempt_at"]) == (None, later + sender.LEASE)
@@ -496,7 +496,7 @@ def test_claims_at_once_take_each_delivery_once(now: datetime) -> None:
         for _ in range(20):
             together.wait(30)
             until_then = now + sender.LEASE
-            taken += deliveries.claim(now=now, until=until_then, failing=False, each=800, limit=16)
+            taken += queue.claim(now=now, until=until_then, failing=False, each=800, limit=16)
         database.release()
         return [it.id for it in taken]
 
@@ -511,7 +511,7 @@ def test_what_is_told_to_an_endpoint_as_it_is_deleted_is_given_up(now: datetime)
     database.write("UPDATE endpoint SET state = 'deleted'")
     assert is_due(now=now) is True
     assert send(now) == 0
-    assert (only()["state"], only()["error"], is_due(now=now)) == ("failed", deliveries.NOBODY, False)
+    assert (only()["state"], only()["error"], is_due(now=now)) == ("failed", queue.NOT_ENABLED, False)
 
 
 def test_old_messages_are_forgotten_with_their_deliveries_and_pending_ones_kept(

@@ -1,4 +1,4 @@
-"""Endpoints of an app: made, rotated, enabled, deleted, tried out; and what was told to them, told again."""
+"""Operations on webhook endpoints: create, rotate, enable, delete, test; and the replay of a delivery."""
 
 from __future__ import annotations
 
@@ -14,32 +14,32 @@ from models.catalog.apps import App
 from models.database import Connection
 from models.errors import Conflict, Invalid
 from models.outbox import deliveries, endpoints
-from models.outbox.endpoints import Endpoint
 from models.outbox.messages import EVENT_TYPES
+from models.tables import Endpoint
 
-OLD_SECRET_LIVES = timedelta(hours=24)
+OLD_SECRET_LIFETIME = timedelta(hours=24)
 
 
 def create(app: App, body: dict[str, Any], *, now: datetime) -> tuple[dict[str, Any], bool]:
-    """Make an endpoint. Returns (the endpoint with its secret, whether it is new).
+    """Create an endpoint. Returns (the endpoint with its secret, whether it is new).
 
-    The id of one that was deleted is free again. Asked again, the secret is the one that signs now.
+    The id of a deleted endpoint can be used again. A repeated request returns the current secret.
 
     Raises:
-        Invalid: a URL that nothing is sent to, or an unknown type among `events`.
-        Conflict: the id is another endpoint's.
+        Invalid: the URL is not allowed, or `events` has an unknown type.
+        Conflict: the id is stored with another URL or other events.
     """
-    url, wanted = body["url"], body.get("events") or []
-    _check(url, wanted)
-    events = list(dict.fromkeys(wanted))
+    url, types = body["url"], body.get("events") or []
+    _check(url, types)
+    events = list(dict.fromkeys(types))
     endpoint_id = body.get("id") or uuid.uuid4().hex
 
     def work(conn: Connection) -> tuple[dict[str, Any], bool]:
-        made = endpoints.insert(conn, app.slug, endpoint_id, url, events, signing.new_secret(), now=now)
-        it = made or endpoints.lock(conn, app.slug, endpoint_id)
-        if (it.url, it.events) != (url, events):
+        inserted = endpoints.insert(conn, app.slug, endpoint_id, url, events, signing.new_secret(), now=now)
+        endpoint = inserted or endpoints.lock(conn, app.slug, endpoint_id)
+        if (endpoint.url, endpoint.events) != (url, events):
             raise Conflict(f"endpoint {endpoint_id!r} is stored with other content", id=endpoint_id)
-        return _with_secret(it), made is not None
+        return _with_secret(endpoint), inserted is not None
 
     return database.transaction(work)
 
@@ -56,9 +56,10 @@ def _check(url: str, events: list[str]) -> None:
 
 
 def rotate(app: App, endpoint_id: str, *, now: datetime) -> dict[str, Any]:
-    """Give the endpoint a new secret; the one before signs too for a day. Returns the endpoint with its secret.
+    """Replace the endpoint's secret. Returns the endpoint with its new secret.
 
-    Asked again within that day it answers with the same new secret: the receiver may still know only the old one.
+    For 24 hours messages also carry a signature of the previous secret. A repeated request within this time returns
+    the same new secret, because the receiver may still have only the previous one.
 
     Raises:
         NotFound: the app has no such endpoint.
@@ -67,37 +68,41 @@ def rotate(app: App, endpoint_id: str, *, now: datetime) -> dict[str, Any]:
     def work(conn: Connection, endpoint: Endpoint) -> dict[str, Any]:
         if endpoint.old_secret_until is not None and endpoint.old_secret_until > now:
             return _with_secret(endpoint)
-        until = now + OLD_SECRET_LIVES
+        until = now + OLD_SECRET_LIFETIME
         return _with_secret(endpoints.rotate(conn, endpoint, signing.new_secret(), old_until=until, now=now))
 
-    return _with(app, endpoint_id, work)
+    return _with_locked(app, endpoint_id, work)
 
 
 def enable(app: App, endpoint_id: str, *, now: datetime) -> dict[str, Any]:
-    """Tell a disabled endpoint again, of what happens from now on. Returns the endpoint.
-
-    Raises:
-        NotFound: the app has no such endpoint.
-    """
-    return _with(app, endpoint_id, lambda conn, it: endpoints.to_json(endpoints.enable(conn, it, now=now)))
-
-
-def delete(app: App, endpoint_id: str, *, now: datetime) -> dict[str, Any]:
-    """Delete the endpoint; what waits for it is not sent. Returns `{"id", "deleted"}`.
+    """Enable a disabled endpoint for events emitted from now on. Returns the endpoint.
 
     Raises:
         NotFound: the app has no such endpoint.
     """
 
     def work(conn: Connection, endpoint: Endpoint) -> dict[str, Any]:
-        endpoints.close(conn, endpoint.row, "deleted", "the endpoint was deleted", now=now)
-        return {"id": endpoint.id, "deleted": True}
+        return endpoints.to_json(endpoints.enable(conn, endpoint, now=now))
 
-    return _with(app, endpoint_id, work)
+    return _with_locked(app, endpoint_id, work)
+
+
+def delete(app: App, endpoint_id: str, *, now: datetime) -> dict[str, Any]:
+    """Delete the endpoint. Its pending deliveries fail. Returns `{"id", "deleted"}`.
+
+    Raises:
+        NotFound: the app has no such endpoint.
+    """
+
+    def work(conn: Connection, endpoint: Endpoint) -> dict[str, Any]:
+        endpoints.close(conn, endpoint.id, "deleted", "the endpoint was deleted", now=now)
+        return {"id": endpoint.external_id, "deleted": True}
+
+    return _with_locked(app, endpoint_id, work)
 
 
 def send_test(app: App, endpoint_id: str, *, now: datetime) -> dict[str, Any]:
-    """Put a test message in the outbox, for this endpoint alone. Returns the delivery.
+    """Store a test message for this endpoint only. Returns the delivery.
 
     Raises:
         NotFound: the app has no such endpoint. Conflict: it is disabled.
@@ -106,14 +111,14 @@ def send_test(app: App, endpoint_id: str, *, now: datetime) -> dict[str, Any]:
     def work(conn: Connection, endpoint: Endpoint) -> int:
         if endpoint.state != "enabled":
             raise Conflict(f"endpoint {endpoint_id!r} is {endpoint.state}: enable it first", status=endpoint.state)
-        data = {"app": app.slug, "customer": None, "endpoint": endpoint.id}
-        return deliveries.add_test(conn, app.slug, endpoint.row, data, now=now)
+        data = {"app": app.slug, "customer": None, "endpoint": endpoint.external_id}
+        return deliveries.add_test(conn, app.slug, endpoint.id, data, now=now)
 
-    return deliveries.get(app.slug, _with(app, endpoint_id, work))
+    return deliveries.get(app.slug, _with_locked(app, endpoint_id, work))
 
 
 def replay(app: App, delivery_id: int, *, now: datetime) -> dict[str, Any]:
-    """Send a delivery again, whatever became of it. Returns it.
+    """Send a delivery again, in whatever state it is. Returns the delivery.
 
     Raises:
         NotFound: the app has no such delivery. Conflict: its endpoint is disabled or deleted.
@@ -122,7 +127,7 @@ def replay(app: App, delivery_id: int, *, now: datetime) -> dict[str, Any]:
     return deliveries.get(app.slug, delivery_id)
 
 
-def _with(app: App, endpoint_id: str, work: Callable[[Connection, Endpoint], Any]) -> Any:
+def _with_locked(app: App, endpoint_id: str, work: Callable[[Connection, Endpoint], Any]) -> Any:
     return database.transaction(lambda conn: work(conn, endpoints.lock(conn, app.slug, endpoint_id)))
 
 

@@ -20,8 +20,8 @@ from jobs.dead_letters import log_error
 from jobs.outbox import http, signing
 from models import database, times
 from models.database import Connection
-from models.outbox import deliveries, endpoints
-from models.outbox.deliveries import Delivery, Outcome
+from models.outbox import endpoints, messages, queue
+from models.outbox.queue import Delivery, Outcome
 from runtime.crashpoints import crashpoint
 
 PLACES = 16
@@ -51,7 +51,7 @@ def deliver_due(*, now: datetime, wall: Callable[[], float] = time.time) -> int:
 
     wall: the real clock, in Unix seconds, for the signatures; `now` may be the sandbox's.
     """
-    deliveries.abandon(now=now)
+    queue.abandon(now=now)
     with ThreadPoolExecutor(PLACES, "outbox") as senders:
         return _Round(senders, now, wall).run()
 
@@ -120,7 +120,7 @@ class _Round:
             return
         now = self._now()
         each = AT_ONCE_FAILING if failing else AT_ONCE_EACH
-        for delivery in deliveries.claim(now=now, until=now + LEASE, failing=failing, each=each, limit=free):
+        for delivery in queue.claim(now=now, until=now + LEASE, failing=failing, each=each, limit=free):
             self._send(delivery, failing)
         crashpoint("outbox-after-claim")
 
@@ -147,7 +147,7 @@ class _Round:
 
 def signed(delivery: Delivery, *, wall_seconds: int) -> tuple[bytes, dict[str, str]]:
     """The body and its headers; while a secret is rotated there are two signatures."""
-    body = orjson.dumps(deliveries.payload(delivery.type, times.write(delivery.created_at), delivery.data))
+    body = orjson.dumps(messages.payload(delivery.type, times.write(delivery.created_at), delivery.data))
     with_secrets = [secret for secret in (delivery.secret, delivery.old_secret) if secret]
     return body, signing.headers(delivery.message_id, body, with_secrets, wall_seconds=wall_seconds)
 
@@ -170,7 +170,7 @@ def _record(conn: Connection, outcomes: Sequence[Outcome], now: datetime) -> Non
     gone = {it.delivery.endpoint for it in outcomes if it.status_code == GONE}
     failed = (sent_to - succeeded) | gone
     endpoints.lock_rows(conn, sent_to)
-    deliveries.record(conn, outcomes, now=now)
+    queue.record(conn, outcomes, now=now)
     endpoints.note_successes(conn, succeeded)
     for row, app, endpoint_id, failing_since in endpoints.note_failures(conn, failed, silence=SILENCE, now=now):
         if row in gone:

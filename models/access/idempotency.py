@@ -1,7 +1,7 @@
-"""The answers that creating requests got, by the id their client gave: the same request again gets the same answer.
+"""Idempotency keys: stored responses of creating requests, by the id that the client gave.
 
-The answer is stored in the transaction that did the work. Two requests with one id at once: the second one's insert
-waits for the first one's commit, finds the id taken, and the whole transaction runs again and recalls.
+A response is stored in the transaction that did the work. Of two concurrent requests with one id, the second one's
+INSERT waits for the first one's COMMIT and finds the id taken. Its whole transaction is then run again and recalls.
 """
 
 from __future__ import annotations
@@ -19,11 +19,12 @@ from models.errors import Conflict
 def recall(
     conn: Connection, app: str, resource: str, request_id: str, content: dict[str, Any]
 ) -> dict[str, Any] | None:
-    """The stored answer, or None for an id that is new.
+    """Return the stored response, or None if the id is new.
 
     Raises:
         Conflict: the id is stored with other content.
     """
+    # SQL, not peewee: every creating request runs both statements of this module, and peewee adds 2 ms of CPU to them.
     row = conn.execute(
         "SELECT content, answer FROM request WHERE app = %s AND resource = %s AND id = %s",
         [app, resource, request_id],
@@ -48,10 +49,10 @@ def remember(
     *,
     now: datetime,
 ) -> None:
-    """Store the answer.
+    """Store the response.
 
     Raises:
-        SerializationFailure: another transaction stored the id first; running this one again will recall it.
+        SerializationFailure: another transaction stored the id first. Running this transaction again recalls it.
     """
     stored = conn.execute(
         """INSERT INTO request (app, resource, id, customer, content, answer, created_at)
@@ -60,4 +61,4 @@ def remember(
         prepare=True,
     ).rowcount
     if not stored:
-        raise SerializationFailure(f"{resource} {request_id} was stored meanwhile")
+        raise SerializationFailure(f"{resource} {request_id} was stored by another transaction")

@@ -1,7 +1,7 @@
-"""Customer tokens: a signed note that its bearer may read one customer's resources, for at most an hour.
+"""Customer tokens: signed JWTs that allow their bearer to read one customer's resources, for at most an hour.
 
-An app's backend makes one for its customer's browser. Nothing is stored of it; all nodes share the signing secret,
-which lies in the table `secret`. Tokens live by the wall clock, even where the sandbox's is moved.
+An app's backend creates one for its customer's browser. Tokens are not stored. All nodes share the signing secret, in
+the table `secret`. Expiry uses the wall clock, also in a sandbox whose clock was moved.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 import jwt
 
 from models import database
+from models.tables import Secret
 
 ALGORITHM = "HS256"
 AUDIENCE = "scrip:customer"
@@ -22,14 +23,14 @@ LONGEST = timedelta(hours=1)
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """What a valid token says: the bearer may read this customer of this app."""
+    """The claims of a valid token: its bearer may read this customer of this app."""
 
     app: str
     customer: str
 
 
 def create(app: str, customer: str, *, lifetime: timedelta = LONGEST, now: datetime) -> tuple[str, datetime]:
-    """A token and when it ends. `now` is the wall clock's; a longer lifetime than an hour is cut."""
+    """Return a token and when it expires. `now`: the wall clock's time. A lifetime over one hour is shortened to it."""
     expires_at = (now + min(lifetime, LONGEST)).replace(microsecond=0)
     claims = {
         "aud": AUDIENCE,
@@ -42,7 +43,7 @@ def create(app: str, customer: str, *, lifetime: timedelta = LONGEST, now: datet
 
 
 def read(text: str, *, now: datetime) -> Token | None:
-    """What the token says; None if it is not ours, was changed, or has ended."""
+    """Return the token's claims; None if its signature or content is not valid, or if it has expired at `now`."""
     try:
         claims = jwt.decode(
             text,
@@ -53,20 +54,19 @@ def read(text: str, *, now: datetime) -> Token | None:
         )
     except (jwt.InvalidTokenError, ValueError):
         return None
-    app, customer, ends = claims["app"], claims["sub"], claims["exp"]
-    if not isinstance(app, str) or not isinstance(ends, int) or ends <= now.timestamp():
+    app, customer, expires = claims["app"], claims["sub"], claims["exp"]
+    if not isinstance(app, str) or not isinstance(expires, int) or expires <= now.timestamp():
         return None
     return Token(app, customer)
 
 
 def signing_secret() -> bytes:
-    """The secret of all nodes, made by whoever asks first."""
+    """Return the secret that all nodes share, generated at the first call on any of them."""
+    # SQL, not peewee: every request with a token reads the secret, and peewee adds 0.6 ms of CPU to that.
     sql = "SELECT value FROM secret WHERE name = %s"
     rows = database.read(sql, [SECRET_NAME])
     if not rows:
-        database.write(
-            "INSERT INTO secret (name, value) VALUES (%s, %s) ON CONFLICT DO NOTHING",
-            [SECRET_NAME, secrets.token_bytes(32)],
-        )
+        insert = Secret.insert(name=SECRET_NAME, value=secrets.token_bytes(32)).on_conflict_ignore()
+        database.transaction(lambda _: insert.execute())
         rows = database.read(sql, [SECRET_NAME])
     return bytes(rows[0][0])

@@ -1,46 +1,28 @@
-"""Endpoints: where an app wants to be told, with the secrets that sign what is sent there.
+"""Webhook endpoints and their signing secrets.
 
-`enabled` ones are told; a `disabled` one failed for too long or said that it is gone, and waits for a person; a
-`deleted` one leaves its row behind for the deliveries that it had, and its id free.
+`enabled`: receives events. `disabled`: failed for too long or returned 410 Gone; must be re-enabled by an operator.
+`deleted`: keeps its row for its deliveries; its id can be used again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
+from operator import attrgetter
 from typing import Any
 
 from models import database, pagination
 from models.database import Connection
 from models.errors import NotFound
+from models.tables import Endpoint, OutboxDelivery
 
-COLUMNS = """id, external_id, url, events, state, disabled_reason, failing_since, created_at, updated_at, secret,
-old_secret_until"""
-INSERT = f"""
-INSERT INTO endpoint (app, external_id, url, events, secret, created_at, updated_at)
-VALUES (%s, %s, %s, %s, %s, %s, %s)
-ON CONFLICT (app, external_id) WHERE state <> 'deleted' DO NOTHING RETURNING {COLUMNS}
-"""
-FIND = f"SELECT {COLUMNS} FROM endpoint WHERE app = %s AND external_id = %s AND state <> 'deleted' FOR UPDATE"
+NOT_DELETED = Endpoint.state != "deleted"
+# SQL for what the sender runs after every batch of attempts.
 LOCK_ROWS = "SELECT 1 FROM endpoint WHERE id = ANY(%s) ORDER BY id FOR UPDATE"
-ROTATE = f"""
-UPDATE endpoint SET old_secret = secret, old_secret_until = %s, secret = %s, updated_at = %s
-WHERE id = %s RETURNING {COLUMNS}
-"""
-ENABLE = f"""
-UPDATE endpoint SET state = 'enabled', disabled_reason = NULL, failing_since = NULL, last_failed_at = NULL,
-    updated_at = %s WHERE id = %s RETURNING {COLUMNS}
-"""
-CLOSE = "UPDATE endpoint SET state = %s, disabled_reason = %s, updated_at = %s WHERE id = %s"
-GIVE_UP = """
-UPDATE outbox_delivery SET state = 'failed', error = %s, leased_until = NULL
-WHERE endpoint_id = %s AND state = 'pending'
-"""
 SUCCEEDED = """
 UPDATE endpoint SET failing_since = NULL, last_failed_at = NULL WHERE id = ANY(%s) AND failing_since IS NOT NULL
 """
-# A failure after a long silence begins anew: nothing is known of the time between.
+# After a long silence a failure starts a new period: the state of the endpoint in between is not known.
 FAILED = """
 UPDATE endpoint SET last_failed_at = %(now)s, failing_since = CASE
     WHEN last_failed_at >= %(now)s - %(silence)s THEN failing_since ELSE %(now)s END
@@ -48,95 +30,110 @@ WHERE id = ANY(%(ids)s) AND state = 'enabled' RETURNING id, app, external_id, fa
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """An endpoint as stored. `events` empty: it is told of everything."""
-
-    row: int
-    id: str
-    url: str
-    events: list[str]
-    state: str
-    disabled_reason: str | None
-    failing_since: datetime | None
-    created_at: datetime
-    updated_at: datetime
-    secret: str
-    old_secret_until: datetime | None
-
-
 def insert(
     conn: Connection, app: str, endpoint_id: str, url: str, events: Sequence[str], secret: str, *, now: datetime
 ) -> Endpoint | None:
-    """The endpoint, made; None if the app has one with this id."""
-    row = conn.execute(INSERT, [app, endpoint_id, url, list(events), secret, now, now]).fetchone()
-    return Endpoint(*row) if row else None
+    """Insert the endpoint and return it; None if the app has one with this id."""
+    query: Any = Endpoint.insert(
+        app=app,
+        external_id=endpoint_id,
+        url=url,
+        events=list(events),
+        secret=secret,
+        created_at=now,
+        updated_at=now,
+    )
+    inserted = list(query.on_conflict_ignore().returning(Endpoint).execute())
+    return inserted[0] if inserted else None
 
 
 def lock(conn: Connection, app: str, endpoint_id: str) -> Endpoint:
-    """The endpoint, locked until the end of the transaction.
+    """Return the endpoint, locked until the end of the transaction.
 
     Raises:
-        NotFound: the app has none with this id.
+        NotFound: the app has no endpoint with this id.
     """
     database.require_transaction(conn)
-    row = conn.execute(FIND, [app, endpoint_id]).fetchone()
-    if row is None:
+    query = Endpoint.select().where(Endpoint.app == app, Endpoint.external_id == endpoint_id, NOT_DELETED)
+    endpoint: Endpoint | None = query.for_update().first()
+    if endpoint is None:
         raise NotFound(f"no endpoint {endpoint_id!r}")
-    return Endpoint(*row)
+    return endpoint
 
 
 def list_page(app: str, *, limit: int = 50, cursor: str | None = None) -> tuple[list[dict[str, Any]], str | None]:
-    """Endpoints of the app, newest first, without their secrets, and the cursor of the next page."""
-    filters = {"app = %s": app, "state <> %s": "deleted"}
-    return pagination.by_id("endpoints", f"SELECT {COLUMNS} FROM endpoint", "id", filters, limit, cursor, _row_to_json)
+    """Return endpoints of the app, newest first, without their secrets, and the cursor of the next page.
+
+    Raises:
+        Invalid: the cursor is not one of this list.
+    """
+    (below,) = pagination.decode("endpoints", cursor)
+    query = Endpoint.select().where(Endpoint.app == app, NOT_DELETED, Endpoint.id < below)
+    rows = list(query.order_by(Endpoint.id.desc()).limit(limit + 1))
+    page, following = pagination.cut("endpoints", rows, limit, attrgetter("id"))
+    return [to_json(endpoint) for endpoint in page], following
+
+
+def subscribed_apps(conn: Connection, type_: str) -> list[str]:
+    """Return the apps with an enabled endpoint that receives events of the type, in order."""
+    receives = (Endpoint.events == []) | Endpoint.events.contains(type_)
+    query = Endpoint.select(Endpoint.app).distinct().where(Endpoint.state == "enabled", receives)
+    return [endpoint.app for endpoint in query.order_by(Endpoint.app)]
 
 
 def rotate(conn: Connection, endpoint: Endpoint, secret: str, *, old_until: datetime, now: datetime) -> Endpoint:
-    """Sign with the new secret from now on, and with the one before until `old_until`."""
-    row = conn.execute(ROTATE, [old_until, secret, now, endpoint.row]).fetchone()
-    assert row is not None
-    return Endpoint(*row)
+    """Replace the secret. Until `old_until`, messages also carry a signature of the previous secret."""
+    endpoint.old_secret, endpoint.old_secret_until = endpoint.secret, old_until
+    endpoint.secret, endpoint.updated_at = secret, now
+    endpoint.save()
+    return endpoint
 
 
 def enable(conn: Connection, endpoint: Endpoint, *, now: datetime) -> Endpoint:
-    """Tell it again, of what happens from now on; what it did wrong is forgotten."""
-    row = conn.execute(ENABLE, [now, endpoint.row]).fetchone()
-    assert row is not None
-    return Endpoint(*row)
+    """Enable the endpoint for events emitted from now on, and reset its failures."""
+    endpoint.state, endpoint.updated_at = "enabled", now
+    endpoint.disabled_reason = endpoint.failing_since = endpoint.last_failed_at = None
+    endpoint.save()
+    return endpoint
 
 
-def close(conn: Connection, row: int, state: str, reason: str, *, now: datetime) -> None:
-    """Tell it no more: `disabled` or `deleted`. What waits for it is given up, and can be replayed."""
-    conn.execute(CLOSE, [state, reason, now, row])
-    conn.execute(GIVE_UP, [reason, row])
+def close(conn: Connection, row_id: int, state: str, reason: str, *, now: datetime) -> None:
+    """Disable or delete the endpoint. Pending deliveries are marked failed and can be replayed."""
+    close = Endpoint.update(state=state, disabled_reason=reason, updated_at=now)
+    close.where(Endpoint.id == row_id).execute()
+    fail = OutboxDelivery.update(state="failed", error=reason, leased_until=None)
+    fail.where(OutboxDelivery.endpoint_id == row_id, OutboxDelivery.state == "pending").execute()
 
 
-def lock_rows(conn: Connection, rows: Collection[int]) -> None:
-    """Lock these endpoints in their order, and before deliveries to them: as `lock` and `close` do."""
+def lock_rows(conn: Connection, row_ids: Collection[int]) -> None:
+    """Lock these endpoints in the order of their ids, before their deliveries: the order of `lock` and `close`."""
     database.require_transaction(conn)
-    conn.execute(LOCK_ROWS, [sorted(rows)])
+    conn.execute(LOCK_ROWS, [sorted(row_ids)])
 
 
-def note_successes(conn: Connection, rows: Collection[int]) -> None:
-    """These endpoints took something."""
-    if rows:
-        conn.execute(SUCCEEDED, [sorted(rows)])
+def note_successes(conn: Connection, row_ids: Collection[int]) -> None:
+    """Record that these endpoints accepted a delivery."""
+    if row_ids:
+        conn.execute(SUCCEEDED, [sorted(row_ids)])
 
 
 def note_failures(
-    conn: Connection, rows: Collection[int], *, silence: timedelta, now: datetime
+    conn: Connection, row_ids: Collection[int], *, silence: timedelta, now: datetime
 ) -> list[tuple[int, str, str, datetime]]:
-    """These endpoints took nothing. Returns (row, app, id, since when nothing was taken) of those still enabled."""
-    if not rows:
+    """Record that all attempts at these endpoints failed.
+
+    `silence`: two failures that lie further apart are not of one period. Returns (row id, app, id, start of the period
+    of failures) of the endpoints that are still enabled.
+    """
+    if not row_ids:
         return []
-    return conn.execute(FAILED, {"ids": sorted(rows), "silence": silence, "now": now}).fetchall()
+    return conn.execute(FAILED, {"ids": sorted(row_ids), "silence": silence, "now": now}).fetchall()
 
 
 def to_json(endpoint: Endpoint) -> dict[str, Any]:
-    """An endpoint as the API shows it: without its secret."""
+    """Return the endpoint as in responses of the API, without its secret."""
     return {
-        "id": endpoint.id,
+        "id": endpoint.external_id,
         "url": endpoint.url,
         "events": endpoint.events,
         "status": endpoint.state,
@@ -146,7 +143,3 @@ def to_json(endpoint: Endpoint) -> dict[str, Any]:
         "created_at": endpoint.created_at,
         "updated_at": endpoint.updated_at,
     }
-
-
-def _row_to_json(row: tuple[Any, ...]) -> dict[str, Any]:
-    return to_json(Endpoint(*row))

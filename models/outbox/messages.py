@@ -1,20 +1,20 @@
-"""The outbox: what is to be told to the app's endpoints, written in the transaction of what it tells of.
+"""The outbox: events for the app's endpoints, stored in the transaction that causes them.
 
-    tell(conn, [Message(app.slug, "payment.settled", customer, {"payment": payment_id})], now=now)
+    emit(conn, [Message(app.slug, "payment.settled", customer, {"payment": payment_id})], now=now)
 
-A message that no endpoint wants is not stored. The rows are the queue: jobs/outbox/sender.py sends what is due.
+An event that no endpoint receives is not stored. The rows are the queue from which jobs/outbox/sender.py sends.
 """
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-import psycopg
-
 from models import arrays, database
+from models.database import Connection
 
 EVENT_TYPES = (
     "balance.low",
@@ -31,33 +31,33 @@ EVENT_TYPES = (
 )
 TEST_TYPE = "endpoint.test"
 
-# Endpoints are looked up by the statement itself, so that one which another process has just made is heard.
-TELL = """
-WITH wanting AS (
+# The statement itself looks up the endpoints, so that an endpoint that another process has just created is included.
+EMIT = """
+WITH subscribed AS (
     SELECT id, app, events FROM endpoint WHERE state = 'enabled' AND app = ANY(%(apps)s::text[])
-), made AS (
+), inserted AS (
     INSERT INTO outbox_message (app, type, customer, data, key, created_at)
     SELECT app, type, customer, data, key, %(now)s
     FROM unnest(%(apps)s::text[], %(types)s::text[], %(customers)s::text[], %(data)s::json[], %(keys)s::text[])
-      WITH ORDINALITY AS told(app, type, customer, data, key, position)
-    WHERE EXISTS (SELECT 1 FROM wanting WHERE wanting.app = told.app
-                  AND (cardinality(wanting.events) = 0 OR told.type = ANY(wanting.events)))
+      WITH ORDINALITY AS emitted(app, type, customer, data, key, position)
+    WHERE EXISTS (SELECT 1 FROM subscribed WHERE subscribed.app = emitted.app
+                  AND (cardinality(subscribed.events) = 0 OR emitted.type = ANY(subscribed.events)))
     ORDER BY position
     ON CONFLICT (app, key) WHERE key IS NOT NULL DO NOTHING
     RETURNING id, app, type
 )
 INSERT INTO outbox_delivery (app, message_id, endpoint_id, next_attempt_at, created_at)
-SELECT made.app, made.id, wanting.id, %(now)s, %(now)s
-FROM made JOIN wanting ON wanting.app = made.app
-  AND (cardinality(wanting.events) = 0 OR made.type = ANY(wanting.events))
-ORDER BY made.id, wanting.id
+SELECT inserted.app, inserted.id, subscribed.id, %(now)s, %(now)s
+FROM inserted JOIN subscribed ON subscribed.app = inserted.app
+  AND (cardinality(subscribed.events) = 0 OR inserted.type = ANY(subscribed.events))
+ORDER BY inserted.id, subscribed.id
 """
 IS_DUE = "SELECT EXISTS (SELECT 1 FROM outbox_delivery WHERE state = 'pending' AND next_attempt_at <= %s)"
 
 
 @dataclass(slots=True)
 class Message:
-    """What is told. `data` holds ids and figures, ready for JSON; `key` given: told once in the app."""
+    """An outgoing event. `data` must be JSON-serialisable. With `key`, the event is emitted at most once per app."""
 
     app: str
     type: str
@@ -66,24 +66,36 @@ class Message:
     key: str = ""
 
 
-def emit(conn: psycopg.Connection[Any], messages: Sequence[Message], *, now: datetime) -> None:
-    """Store the messages, inside the caller's transaction, with a delivery for each endpoint that wants them."""
+def emit(conn: Connection, messages: Sequence[Message], *, now: datetime) -> None:
+    """Store the messages in the caller's transaction, with a delivery for each endpoint that receives their type."""
     if not messages:
         return
     conn.execute(
-        TELL,
+        EMIT,
         {
             "now": now,
-            "apps": arrays.texts([it.app for it in messages]),
-            "types": arrays.texts([it.type for it in messages]),
-            "customers": arrays.texts([it.customer for it in messages]),
-            "data": arrays.jsons([{"app": it.app, "customer": it.customer, **it.data} for it in messages]),
-            "keys": arrays.texts([it.key or None for it in messages]),
+            "apps": arrays.texts([message.app for message in messages]),
+            "types": arrays.texts([message.type for message in messages]),
+            "customers": arrays.texts([message.customer for message in messages]),
+            "data": arrays.jsons(
+                [{"app": message.app, "customer": message.customer, **message.data} for message in messages]
+            ),
+            "keys": arrays.texts([message.key or None for message in messages]),
         },
         prepare=True,
     )
 
 
 def is_due(*, now: datetime) -> bool:
-    """Whether a delivery waits to be sent."""
+    """Whether a delivery is due."""
     return bool(database.read(IS_DUE, [now])[0][0])
+
+
+def message_id(uid: uuid.UUID) -> str:
+    """The webhook-id of a message."""
+    return f"msg_{uid.hex}"
+
+
+def payload(type_: str, timestamp: Any, data: dict[str, Any]) -> dict[str, Any]:
+    """The body of a webhook as defined by Standard Webhooks."""
+    return {"type": type_, "timestamp": timestamp, "data": data}

@@ -88,7 +88,7 @@ def _key_caller(secret: str) -> Caller:
         raise Unauthorized("the key is unknown or revoked")
     if key.app not in catalog.current():
         raise Unauthorized("the key's app is not in the catalog")
-    return Caller(key.app, key.scopes, key.id, key.rate_limit_per_minute, actor=key.name or f"key {key.id}")
+    return Caller(key.app, frozenset(key.scopes), key.id, key.rate_limit_per_minute, actor=key.name or f"key {key.id}")
 
 
 def _token_caller(secret: str) -> Caller:
