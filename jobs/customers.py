@@ -1,4 +1,4 @@
-"""What a client may say about a customer: tier, email, timezone."""
+"""Changes to a customer's fields: tier, email, timezone."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from models.errors import Invalid
 def patch(app: App, customer: str, changes: dict[str, str | None], *, now: datetime) -> dict[str, Any]:
     """Set those of `tier`, `email` and `timezone` that `changes` has; None clears. Returns the customer as GET does.
 
-    A customer that is new is made. The tier of a plan that is active or trialing stands before the one set here.
+    Creates a customer that is new. The tier of an active or trialing plan takes precedence over the one set here.
 
     Raises:
-        Invalid: the timezone is none that the tz database knows.
+        Invalid: the timezone is not in the tz database.
     """
     zone = changes.get("timezone")
     if zone is not None and zone not in available_timezones():
-        raise Invalid([("timezone", f"unknown timezone {zone!r}; it is a name such as Europe/Berlin")])
+        raise Invalid([("timezone", f"unknown timezone {zone!r}; use a name such as Europe/Berlin")])
     database.transaction(lambda conn: customers.change(conn, app.slug, customer, changes, now=now))
     return customers.get(app, customer, now=now)

@@ -197,7 +197,7 @@ def test_what_cannot_be_sold_is_refused_by_field(
 def test_without_a_provider_to_ask_a_checkout_is_refused(now: datetime) -> None:
     with pytest.raises(Invalid) as refusal:
         checkouts.start(app(), order(), now=now)
-    assert "not set up" in refusal.value.detail
+    assert "not configured" in refusal.value.detail
 
 
 def test_a_pack_of_a_tier_is_sold_to_nobody_else(provider: Provider, now: datetime) -> None:
@@ -327,7 +327,11 @@ def test_a_session_that_expired_ends_its_checkout(provider: Provider, now: datet
 
 @pytest.mark.parametrize(
     ("price_minor", "currency", "said"),
-    [(500, "inr", "paypal does not support inr"), (500, "kwd", "paypal does not support kwd"), (0, "usd", "for free")],
+    [
+        (500, "inr", "paypal does not support inr"),
+        (500, "kwd", "paypal does not support kwd"),
+        (0, "usd", "price of zero"),
+    ],
 )
 def test_what_paypal_cannot_take_is_refused_without_asking_it(
     price_minor: int, currency: str, said: str, provider: Provider, now: datetime, monkeypatch: pytest.MonkeyPatch

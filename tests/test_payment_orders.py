@@ -162,4 +162,4 @@ def test_a_payment_intent_whose_checkout_was_lost_leaves_the_sale_to_its_session
     assert entries(ADA, "songs") == [("purchase", 500)]
     (state, reason), told = event_states("songs")
     assert (state, told) == ("ignored", ("done", None))
-    assert "'lost', which is none of ours: its checkout session" in str(reason)
+    assert "'lost', which this app did not create" in str(reason)

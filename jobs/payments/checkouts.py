@@ -1,8 +1,8 @@
-"""Checkouts: a customer is sent to a provider to pay; what is promised is written down before.
+"""Checkouts: pages of a provider on which a customer pays.
 
-The row is committed first, then the provider is asked, outside of any transaction and under an idempotency key of the
-checkout's own, then the row is completed. Whoever crashed in between, or got no answer, sends the same request again:
-it goes on from the row and gets the same session.
+The row, with the terms of the sale, is committed before the provider is called. The call runs outside of any
+transaction, under an idempotency key made of the checkout's id; then the row gets the provider's id and URL. After a
+crash or a timeout in between, the same request continues from the row and returns the same session.
 """
 
 from __future__ import annotations
@@ -18,20 +18,21 @@ from jobs.providers.stripe import checkout as stripe_checkout
 from jobs.providers.stripe import client
 from models import customers, database, durations, money
 from models.catalog.apps import App, Pack, Plan
+from models.database import Connection
 from models.errors import Conflict, Invalid, NotFound, ProviderRefused, ScripError, TierRequired
 from models.ledger import accounts
 from models.payments import checkouts
-from models.payments.checkouts import Checkout
+from models.tables import Checkout
 from runtime.crashpoints import crashpoint
 
 OPERATION = "CHECKOUT"
 MOST_UNITS = 10**12
-# Opens the checkout at the provider: its id there, and where the customer pays.
+# Opens the checkout at the provider. Returns its id there, and the URL at which the customer pays.
 OPENERS: dict[str, Callable[[App, Checkout], tuple[str, str]]] = {
     "stripe": stripe_checkout.open_session,
     "paypal": paypal_checkout.open_order,
 }
-# What of a provider's refusal is the fault of a field of ours.
+# The field of the request body that a provider's parameter comes from.
 FIELDS = {
     "customer_email": "email",
     "success_url": "success_url",
@@ -47,12 +48,13 @@ def start(app: App, body: dict[str, Any], *, now: datetime) -> tuple[dict[str, A
         Invalid: no such pack, plan or price, or the provider cannot sell it.
         TierRequired: the pack is for another tier.
         Conflict: the id is stored with other content.
-        ProviderAway, ProviderRefused: of the first the same request again is right.
+        ProviderAway: the provider is unavailable; the same request can be sent again.
+        ProviderRefused: the provider refused it. Nothing is stored.
     """
     checkout_id = body.get("id") or uuid.uuid4().hex
     content = {name: value for name, value in body.items() if name not in idempotency.NOT_CONTENT and value is not None}
     if content.get("provider") == app.provider:
-        del content["provider"]  # the one that is meant where none is named
+        del content["provider"]  # it is the default: naming it does not make another checkout
     try:
         checkout = _stored(app, checkout_id, content) or _promise(app, checkout_id, content, now)
         return _open(app, checkout, now)
@@ -63,40 +65,40 @@ def start(app: App, body: dict[str, Any], *, now: datetime) -> tuple[dict[str, A
 
 
 def get(app: App, checkout_id: str) -> dict[str, Any]:
-    """A checkout as its client may see it: `{"id", "customer", "state", …}`.
+    """A checkout in the form of the API: `{"id", "customer", "state", …}`.
 
     Raises:
         NotFound: the app has no such checkout.
     """
-    it = checkouts.find(app.slug, checkout_id)
-    if it is None:
+    checkout = checkouts.find(app.slug, checkout_id)
+    if checkout is None:
         raise NotFound(f"no checkout {checkout_id!r}")
     return {
-        "id": it.id,
-        "customer": it.customer,
-        "state": it.state,
-        "provider": it.provider,
-        "pack": it.pack,
-        "plan": it.plan,
-        "quantity": it.quantity,
-        "units": it.units * it.quantity,
-        "money": money.as_json(it.price_minor * it.quantity, it.currency),
-        "url": it.url if it.state == "open" else None,
-        "payment": it.payment_id,
-        "created_at": it.created_at,
+        "id": checkout.external_id,
+        "customer": checkout.customer,
+        "state": checkout.state,
+        "provider": checkout.provider,
+        "pack": checkout.pack,
+        "plan": checkout.plan,
+        "quantity": checkout.quantity,
+        "units": checkout.units * checkout.quantity,
+        "money": money.as_json(checkout.price_minor * checkout.quantity, checkout.currency),
+        "url": checkout.url if checkout.state == "open" else None,
+        "payment": checkout.payment_id,
+        "created_at": checkout.created_at,
     }
 
 
 def _stored(app: App, checkout_id: str, content: dict[str, Any]) -> Checkout | None:
-    """The checkout of this id. Raises Conflict where it was another one."""
-    known = checkouts.find(app.slug, checkout_id)
-    if known is not None and known.content != content:
+    """The checkout of this id. Raises Conflict if it is stored with other content."""
+    checkout = checkouts.find(app.slug, checkout_id)
+    if checkout is not None and checkout.content != content:
         raise Conflict(f"checkout {checkout_id!r} is stored with other content", id=checkout_id)
-    return known
+    return checkout
 
 
 def _promise(app: App, checkout_id: str, content: dict[str, Any], now: datetime) -> Checkout:
-    """Write down what is sold, as the catalog has it now."""
+    """Store a new checkout with the terms that the catalog has now."""
     sold = _sold(app, content)
     values = {
         **_terms(app, content, sold),
@@ -109,36 +111,37 @@ def _promise(app: App, checkout_id: str, content: dict[str, Any], now: datetime)
         "now": now,
     }
 
-    def work(conn: Any) -> None:
+    def work(conn: Connection) -> None:
         accounts.ensure(conn, app.slug, content["customer"], now=now)
         checkouts.insert(conn, values)
 
     database.transaction(work)
     crashpoint("checkout-promised")
-    stored = _stored(app, checkout_id, content)  # another request may have been first, with other content
+    stored = _stored(app, checkout_id, content)  # a concurrent request may have stored other content first
     assert stored is not None
     return stored
 
 
 def _open(app: App, checkout: Checkout, now: datetime) -> tuple[dict[str, Any], bool]:
     if checkout.url is not None:
-        return _answer(checkout, checkout.url), False
+        return _response(checkout, checkout.url), False
     database.release()
     try:
         provider_id, url = OPENERS[checkout.provider](app, checkout)
     except ProviderRefused as refusal:
-        checkouts.forget(app.slug, checkout.id)
-        raise _told(refusal, checkout) from refusal
+        checkouts.delete_refused(app.slug, checkout.external_id)
+        raise _error_of(refusal, checkout) from refusal
     crashpoint("checkout-opened")
-    return _answer(checkout, url), checkouts.complete(app.slug, checkout.id, provider_id, url, now=now)
+    is_new = checkouts.complete(app.slug, checkout.external_id, provider_id, url, now=now)
+    return _response(checkout, url), is_new
 
 
-def _answer(checkout: Checkout, url: str) -> dict[str, Any]:
-    return {"id": checkout.id, "url": url, "provider": checkout.provider}
+def _response(checkout: Checkout, url: str) -> dict[str, Any]:
+    return {"id": checkout.external_id, "url": url, "provider": checkout.provider}
 
 
-def _told(refusal: ProviderRefused, checkout: Checkout) -> ScripError:
-    """The refusal, as the fault of the field that the client gave, where it is one."""
+def _error_of(refusal: ProviderRefused, checkout: Checkout) -> ScripError:
+    """`Invalid` if the refused parameter comes from a field of the request; else the refusal itself."""
     field = FIELDS.get(refusal.param)
     if field is None and checkout.content.get("stripe_price") and refusal.param == "line_items[0][price]":
         field = "stripe_price"
@@ -149,7 +152,7 @@ def _told(refusal: ProviderRefused, checkout: Checkout) -> ScripError:
 
 
 def _sold(app: App, content: dict[str, Any]) -> Pack | Plan:
-    """The pack or plan that is asked for, checked for this customer."""
+    """The requested pack or plan, after the checks that need the catalog or the customer."""
     sold = _named(app, content)
     if isinstance(sold, Plan) and content["quantity"] != 1:
         raise Invalid([("quantity", "must be 1 for a plan")])
@@ -169,7 +172,7 @@ def _named(app: App, content: dict[str, Any]) -> Pack | Plan:
     price = content["stripe_price"]
     by_price = app.pack_by_stripe_price(price) or app.plan_by_stripe_price(price)
     if by_price is None:
-        raise Invalid([("stripe_price", f"no pack and no plan of the catalog has the price {price!r}")])
+        raise Invalid([("stripe_price", f"no pack or plan in the catalog has the price {price!r}")])
     return by_price
 
 
@@ -199,17 +202,15 @@ def _terms(app: App, content: dict[str, Any], sold: Pack | Plan) -> dict[str, An
 
 def _check_provider(app: App, provider: str, content: dict[str, Any], sold: Pack | Plan) -> None:
     if provider == "stripe" and not client.is_reachable(app):
-        raise Invalid([("provider", "Stripe is not set up here: it has no STRIPE_SECRET_KEY")])
+        raise Invalid([("provider", "Stripe is not configured: set STRIPE_SECRET_KEY")])
     if provider == "paypal" and isinstance(sold, Plan):
-        raise Invalid([("provider", "plans are sold through stripe only")])
+        raise Invalid([("provider", "must be stripe: plans are not sold through PayPal")])
     if provider == "paypal" and "stripe_price" in content:
-        raise Invalid([("provider", "a price of Stripe's is sold through stripe only")])
+        raise Invalid([("provider", "must be stripe: stripe_price is a price at Stripe")])
     if provider == "paypal" and not paypal_checkout.is_reachable(app):
-        raise Invalid([("provider", "PayPal is not set up here: it has no PAYPAL_CLIENT_ID and secret")])
+        raise Invalid([("provider", "PayPal is not configured: set PAYPAL_CLIENT_ID and PAYPAL_CLIENT_SECRET")])
     if provider == "paypal" and sold.price_minor == 0:
-        raise Invalid(
-            [("provider", "PayPal sells nothing for free: a pack without a price is sold through stripe only")]
-        )
+        raise Invalid([("provider", "must be stripe: PayPal does not accept a price of zero")])
     try:
         money.check_chargeable(sold.price_minor * content["quantity"], sold.currency, provider)
     except ValueError as reason:
@@ -217,6 +218,6 @@ def _check_provider(app: App, provider: str, content: dict[str, Any], sold: Pack
 
 
 def _title(app: App, sold: Pack | Plan) -> str:
-    """What the provider's page says is bought."""
+    """The name of the item on the provider's page."""
     units = f"{sold.units:,} {app.unit}" if sold.units == 1 else f"{sold.units:,} {app.unit}s"
     return f"{app.name}: {units} a month" if isinstance(sold, Plan) else f"{app.name}: {units}"

@@ -1,4 +1,4 @@
-"""Packs that were bought: one payment, one purchase entry, whatever tells of it and however often."""
+"""Purchases of packs: one payment and one ledger entry, however many events report it."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from models.outbox import messages
 from models.outbox.messages import Message
 from models.payments import checkouts, payments
 from models.payments import reversals as payment_reversals
-from models.payments.checkouts import Checkout
 from models.payments.payments import Payment
 from models.planning.movements import Grant
+from models.tables import Checkout
 
 MOST_UNITS = 10**12
 
@@ -31,23 +31,46 @@ MOST_UNITS = 10**12
 def settle(conn: Connection, app: App, fact: PaymentSettled, *, now: datetime) -> str:
     """Record the payment and, once it is settled, grant its pack. Returns the customer.
 
-    Units are those that its checkout promised, else the catalog's times the quantity: never the amount paid nor a
-    number in the event.
+    The units are those that its checkout promised, else the catalog's times the quantity. They never depend on the
+    amount paid or on a number in the event.
 
     Raises:
-        NotOurs: it is told by what sells nothing without a promise of ours. Nothing was written.
+        NotOurs: the event counts only for a checkout that Scrip created, and names none. Nothing was written.
         Unprocessable: the event names no customer, or no pack of the catalog, or too little was paid.
     """
-    promise = _promise(conn, app, fact)
-    if promise is None and fact.only_if_promised:
-        raise NotOurs(f"it names the checkout {str(fact.checkout)[:120]!r}, which is none of ours: {NOT_ALONE}")
-    if promise is not None:
-        fact = replace(fact, customer=promise.customer, quantity=promise.quantity)
+    checkout = _checkout(conn, app, fact)
+    if checkout is None and fact.only_if_promised:
+        raise NotOurs(
+            f"the payment names checkout {str(fact.checkout)[:120]!r}, which this app did not create: {NOT_ALONE}"
+        )
+    if checkout is not None:
+        fact = replace(fact, customer=checkout.customer, quantity=checkout.quantity)
     customer = accounts.known(fact.customer, fact.customer_field)
-    pack = (promise.sold_pack() if promise else None) or _pack(app, fact)
+    pack = (checkouts.sold_pack(checkout) if checkout else None) or _pack(app, fact)
     _check_paid(fact, pack)
     ids = payment_reversals.lock(conn, app.slug, fact.provider, (fact.reference, *fact.aliases))
-    payment = payments.record(
+    payment = _record(conn, app, fact, pack, customer, ids, now)
+    if payment.entry_id is None:
+        _advance(conn, app, fact, pack, payment, now)
+    if checkout is not None:
+        _update_checkout(conn, checkout, fact, payment, now)
+    reversals.settle(conn, app, fact.provider, ids, event_id=fact.event_id, now=now)
+    return customer
+
+
+def end_checkout(conn: Connection, app: App, fact: CheckoutEnded, *, now: datetime) -> str | None:
+    """Store the state that a checkout reached. Returns its customer; None if Scrip did not create it."""
+    checkout = checkouts.find_for_payment(conn, app.slug, fact.provider, fact.checkout, (fact.reference,))
+    if checkout is None:
+        return None
+    checkouts.advance(conn, checkout.id, fact.state, now=now)
+    return str(checkout.customer)
+
+
+def _record(
+    conn: Connection, app: App, fact: PaymentSettled, pack: Pack, customer: str, ids: list[str], now: datetime
+) -> Payment:
+    return payments.record(
         conn,
         app=app.slug,
         account_id=accounts.ensure(conn, app.slug, customer, now=now),
@@ -62,50 +85,35 @@ def settle(conn: Connection, app: App, fact: PaymentSettled, *, now: datetime) -
         state="failed" if fact.state == "failed" else "pending",
         now=now,
     )
-    if payment.entry_id is None:
-        _advance(conn, app, fact, pack, payment, now)
-    if promise is not None:
-        _note_at_checkout(conn, promise, fact, payment, now)
-    reversals.settle(conn, app, fact.provider, ids, event_id=fact.event_id, now=now)
-    return customer
 
 
-def end_checkout(conn: Connection, app: App, fact: CheckoutEnded, *, now: datetime) -> str | None:
-    """Note what became of a checkout. Returns its customer; None where it is none of ours."""
-    found = checkouts.promised(conn, app.slug, fact.provider, fact.checkout, (fact.reference,))
-    if found is None:
-        return None
-    checkouts.advance(conn, found.row_id, fact.state, now=now)
-    return found.customer
-
-
-def _note_at_checkout(
-    conn: Connection, promise: Checkout, fact: PaymentSettled, payment: Payment, now: datetime
+def _update_checkout(
+    conn: Connection, checkout: Checkout, fact: PaymentSettled, payment: Payment, now: datetime
 ) -> None:
     if fact.state == "settled":
-        checkouts.mark_paid(conn, promise.row_id, payment.id, now=now)
+        checkouts.mark_paid(conn, checkout.id, payment.id, now=now)
     else:
-        checkouts.advance(conn, promise.row_id, fact.state, now=now)
+        checkouts.advance(conn, checkout.id, fact.state, now=now)
 
 
 def _names(fact: PaymentSettled) -> tuple[str, ...]:
     return (fact.reference, *fact.aliases, *((fact.order,) if fact.order else ()))
 
 
-def _promise(conn: Connection, app: App, fact: PaymentSettled) -> Checkout | None:
-    """The checkout that this pays for: a pack's, and this customer's."""
-    found = checkouts.promised(conn, app.slug, fact.provider, fact.checkout, _names(fact))
-    return found if found is not None and found.is_paid_by(fact.customer, fact.order) else None
+def _checkout(conn: Connection, app: App, fact: PaymentSettled) -> Checkout | None:
+    """The checkout that the payment pays: it sold a pack, to the payment's customer."""
+    checkout = checkouts.find_for_payment(conn, app.slug, fact.provider, fact.checkout, _names(fact))
+    return checkout if checkout and checkouts.is_paid_by(checkout, fact.customer, fact.order) else None
 
 
 def _check_paid(fact: PaymentSettled, pack: Pack) -> None:
-    """An order that was made in a browser has the price, and the currency, that somebody wrote there.
+    """Check a payment whose price the payer could choose, as in an order that a browser created.
 
-    A session at Stripe may be in another currency than the pack, too: Stripe shows buyers their own where the account
-    allows that. It converts the price itself and no buyer can choose the amount, so that is no fault.
+    A Stripe session may be in another currency than the pack: Stripe converts the price where the account allows it.
+    The buyer cannot choose that amount, so it is not checked.
 
     Raises:
-        Unprocessable: it is less than the pack's, or of another currency.
+        Unprocessable: the amount is less than the pack's price, or in another currency.
     """
     if not fact.is_priced_by_payer or fact.state != "settled":
         return
@@ -118,14 +126,14 @@ def _check_paid(fact: PaymentSettled, pack: Pack) -> None:
 
 def _advance(conn: Connection, app: App, fact: PaymentSettled, pack: Pack, payment: Payment, now: datetime) -> None:
     if fact.state != "settled":
-        if payment.state != "failed":  # a late "it is on its way" undoes no end
+        if payment.state != "failed":  # a late "pending" does not reopen a failed payment
             payments.set_state(conn, payment.id, fact.state, now=now)
         return
     owner = accounts.customer_of(conn, payment.account_id)
     (outcome,) = post(conn, [_grant(app, fact, pack, payment, owner)], now=now)
     if outcome.status == "refused":
         raise Unprocessable(
-            f"the balance of {owner!r} would grow beyond what an account can hold: take units from it, and replay the "
+            f"the balance of {owner!r} would exceed the largest balance of an account: deduct units and replay the "
             "event (POST /v1/events/{id}/replay), or refund the payment"
         )
     payments.settle(conn, payment.id, units=outcome.units, entry_id=outcome.entry_id, now=now)
@@ -143,10 +151,10 @@ def emit_payment_settled(
     *,
     now: datetime,
 ) -> None:
-    """Tell the app's endpoints of a payment that has come; `data` says what it was for."""
+    """Emit `payment.settled` once for the payment. `data`: what it paid for."""
     paid = None if fact.amount_minor is None or not fact.currency else money.as_json(fact.amount_minor, fact.currency)
-    told = {"payment": payment.id, "provider": fact.provider, "reference": payment.reference, "money": paid, **data}
-    message = Message(app.slug, "payment.settled", customer, told, key=f"payment.settled:{payment.id}")
+    content = {"payment": payment.id, "provider": fact.provider, "reference": payment.reference, "money": paid, **data}
+    message = Message(app.slug, "payment.settled", customer, content, key=f"payment.settled:{payment.id}")
     messages.emit(conn, [message], now=now)
 
 
@@ -186,7 +194,7 @@ def _pack(app: App, fact: PaymentSettled) -> Pack:
 
 
 def _no_pack(app: App, fact: PaymentSettled) -> str:
-    """What is wrong, and what helps: no catalog gives a pack to a payment that names none."""
+    """Why no pack was found, and what to do about it."""
     if not (fact.pack or fact.price_id):
         return f"no pack named: the event has none in {fact.pack_field}; {BY_HAND}"
     named = f"pack {fact.pack!r}" if fact.pack else f"pack for price {fact.price_id!r}"

@@ -1,14 +1,13 @@
-"""Refunds from our side: the provider is asked to give money back. The clawback comes with its webhook, as for a refund
-that was made at the provider.
+"""Refunds that the operator requests from the payment provider.
 
-As with checkouts the row is committed first and the provider asked under an idempotency key of the row's own, outside
-of any transaction: the same request again asks for the same refund.
+The clawback follows with the provider's webhook, as for a refund made in the provider's dashboard. As with checkouts,
+the row is committed first; the provider is then called outside of any transaction, under an idempotency key made of the
+request's id. So the same request again never makes a second refund.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -19,12 +18,13 @@ from models import database, money
 from models.catalog.apps import App
 from models.errors import Conflict, Invalid, NotFound, ProviderRefused, ScripError
 from models.payments import checkouts, refund_requests
-from models.payments.refund_requests import Payment, Request, State
+from models.payments.refund_requests import RefundablePayment, State
+from models.tables import RefundRequest
 from runtime.crashpoints import crashpoint
 
 OPERATION = "PAYMENT_REVERSAL"
-# Asks for the refund: (the refund's id there, its state, minor units or None).
-REFUNDERS: dict[str, Callable[[App, Payment, Request], tuple[str, State, int | None]]] = {
+# Requests the refund. Returns its id at the provider, its state, and its minor units or None.
+REFUNDERS: dict[str, Callable[[App, RefundablePayment, RefundRequest], tuple[str, State, int | None]]] = {
     "stripe": stripe_refunds.refund,
     "paypal": refunds.refund,
 }
@@ -33,23 +33,31 @@ REFUNDERS: dict[str, Callable[[App, Payment, Request], tuple[str, State, int | N
 def refund(
     app: App, payment_id: int, body: dict[str, Any], *, actor: str = "operator", now: datetime
 ) -> tuple[dict[str, Any], bool]:
-    """Ask the provider to refund `amount` (absent: all that is left). Returns (`{"id", "payment", "money", "state",
-    "reference"}`, whether it is new). `actor` is who asks, for the operation log.
+    """Request a refund of `amount` (absent: all that is left) from the provider.
+
+    Returns (`{"id", "payment", "money", "state", "reference"}`, whether it is new). `actor`: who requests it, for the
+    operation log.
 
     Raises:
         NotFound: the app has no such payment.
-        Conflict: it was sold as not refundable, is not settled, or less is left; or the id is stored with other
-            content; or the provider refuses.
+        Conflict: the payment was sold as not refundable, is not settled, or less is left; or the id is stored with
+            other content; or the provider refuses.
         Invalid: an amount that the currency cannot have.
-        ProviderAway: the same request again is right.
+        ProviderAway: the provider is unavailable; the same request can be sent again.
     """
     payment = refund_requests.payment(app.slug, payment_id)
     try:
-        wanted = Request(body["id"], payment_id, _amount_minor(payment, body.get("amount")), body["reason"], None)
-        stored = _stored(app, wanted) or _judged(app, payment, wanted, actor, now)
-        if stored.answer is not None:
-            return stored.answer, False
-        return _ask(app, payment, stored, now)
+        request = RefundRequest(
+            external_id=body["id"],
+            payment_id=payment_id,
+            amount_minor=_amount_minor(payment, body.get("amount")),
+            reason=body["reason"],
+        )
+        stored = _stored(app, request) or _store(app, payment, request, actor, now)
+        answer: Any = stored.answer
+        if answer is not None:
+            return answer, False
+        return _send(app, payment, stored, now)
     except NotFound:
         raise
     except ScripError as refusal:
@@ -58,7 +66,7 @@ def refund(
         raise
 
 
-def _amount_minor(payment: Payment, amount: str | None) -> int | None:
+def _amount_minor(payment: RefundablePayment, amount: str | None) -> int | None:
     if amount is None:
         return None
     if payment.currency is None:
@@ -73,67 +81,72 @@ def _amount_minor(payment: Payment, amount: str | None) -> int | None:
     return minor
 
 
-def _stored(app: App, wanted: Request) -> Request | None:
-    known = refund_requests.find(app.slug, wanted.id)
-    if known is None:
-        return None
-    same = (known.payment_id, known.amount_minor, known.reason) == (
-        wanted.payment_id,
-        wanted.amount_minor,
-        wanted.reason,
-    )
-    if not same:
-        raise Conflict(f"refund {wanted.id!r} is stored with other content", id=wanted.id)
-    return known
+def _stored(app: App, request: RefundRequest) -> RefundRequest | None:
+    """The stored request of this id. Raises Conflict if it has other content."""
+    stored = refund_requests.find(app.slug, request.external_id)
+    if stored is not None and _content(stored) != _content(request):
+        raise Conflict(f"refund {request.external_id!r} is stored with other content", id=request.external_id)
+    return stored
 
 
-def _judged(app: App, payment: Payment, wanted: Request, actor: str, now: datetime) -> Request:
-    """The request, stored, once nothing that we know speaks against it."""
+def _content(request: RefundRequest) -> tuple[int, int | None, str]:
+    return request.payment_id, request.amount_minor, request.reason
+
+
+def _store(app: App, payment: RefundablePayment, request: RefundRequest, actor: str, now: datetime) -> RefundRequest:
+    """Store the request. Raises Conflict if the payment cannot be refunded, or not by that much."""
     if payment.state in ("pending", "failed"):
-        raise Conflict(f"payment {payment.id} is {payment.state}: no money has come", state=payment.state)
+        raise Conflict(f"payment {payment.id} is {payment.state}: no money was received", state=payment.state)
     if not _is_refundable(app, payment):
         raise Conflict(f"{payment.pack} was sold as not refundable", refundable=False)
-    _check_left(payment, wanted.amount_minor)
-    refund_requests.store(app.slug, wanted, customer=payment.customer, actor=actor, now=now)
+    _check_left(payment, request.amount_minor)
+    refund_requests.store(app.slug, request, customer=payment.customer, actor=actor, now=now)
     crashpoint("refund-stored")
-    return _stored(app, wanted) or wanted
+    return _stored(app, request) or request
 
 
-def _is_refundable(app: App, payment: Payment) -> bool:
-    """What was promised when it was sold; without a checkout of ours, what the catalog says."""
-    promise = checkouts.of_payment(payment.id)
-    if promise is not None:
-        return promise.refundable
+def _is_refundable(app: App, payment: RefundablePayment) -> bool:
+    """What its checkout promised; without a checkout, what the catalog says."""
+    checkout = checkouts.of_payment(payment.id)
+    if checkout is not None:
+        return bool(checkout.refundable)
     pack = app.packs.get(payment.pack or "")
     return pack is None or pack.refundable
 
 
-def _check_left(payment: Payment, amount_minor: int | None) -> None:
+def _check_left(payment: RefundablePayment, amount_minor: int | None) -> None:
     if payment.amount_minor is None:
         return
-    left = _left_minor(payment)
-    if left <= 0 or (amount_minor or 0) > left:
-        told = money.as_json(max(left, 0), payment.currency or "usd")
-        raise Conflict(f"of payment {payment.id} {told['amount']} {told['currency']} is left to refund", left=told)
+    left_minor = _left_minor(payment)
+    if left_minor <= 0 or (amount_minor or 0) > left_minor:
+        left = money.as_json(max(left_minor, 0), payment.currency or "usd")
+        raise Conflict(f"of payment {payment.id} {left['amount']} {left['currency']} is left to refund", left=left)
 
 
-def _left_minor(payment: Payment) -> int:
+def _left_minor(payment: RefundablePayment) -> int:
     return (payment.amount_minor or 0) - payment.refunded_minor - payment.disputed_minor
 
 
-def _ask(app: App, payment: Payment, wanted: Request, now: datetime) -> tuple[dict[str, Any], bool]:
+def _send(app: App, payment: RefundablePayment, request: RefundRequest, now: datetime) -> tuple[dict[str, Any], bool]:
+    """Request the refund from the provider and store the response."""
     database.release()
-    if wanted.amount_minor is None and payment.disputed_minor:
-        # All that is left: the provider's own idea of that leaves the dispute out.
-        wanted = replace(wanted, amount_minor=_left_minor(payment))
+    if request.amount_minor is None and payment.disputed_minor:
+        # Without an amount the provider would refund what is disputed too. The row keeps what was requested.
+        request.amount_minor = _left_minor(payment)
     try:
-        reference, state, amount_minor = REFUNDERS[payment.provider](app, payment, wanted)
+        reference, state, amount_minor = REFUNDERS[payment.provider](app, payment, request)
     except ProviderRefused as refusal:
-        refund_requests.forget(app.slug, wanted.id)
+        refund_requests.delete_refused(app.slug, request.external_id)
         if 400 <= refusal.status < 500 and refusal.status not in (401, 403):
             raise Conflict(refusal.detail) from refusal
         raise
     crashpoint("refund-asked")
-    told = None if amount_minor is None or payment.currency is None else money.as_json(amount_minor, payment.currency)
-    answer = {"id": wanted.id, "payment": payment.id, "money": told, "state": state, "reference": reference}
-    return answer, refund_requests.answered(app.slug, wanted.id, answer, now=now)
+    paid = None if amount_minor is None or payment.currency is None else money.as_json(amount_minor, payment.currency)
+    answer = {
+        "id": request.external_id,
+        "payment": payment.id,
+        "money": paid,
+        "state": state,
+        "reference": reference,
+    }
+    return answer, refund_requests.store_answer(app.slug, request.external_id, answer, now=now)

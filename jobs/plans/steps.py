@@ -12,8 +12,7 @@ from models.database import Connection
 from models.errors import TooEarly
 from models.inbox.events import MEND
 from models.ledger import accounts
-from models.payments import checkouts, payments
-from models.plans import subscriptions
+from models.payments import checkouts, payments, provider_customers
 from models.plans.subscription import INCOMPLETE, Period, Subscription, merged
 
 RETURNED = "returned:"
@@ -30,7 +29,7 @@ def new(
 ) -> Subscription:
     account_id = accounts.ensure(conn, app.slug, customer, now=now)
     if fact.provider_customer:
-        subscriptions.know_customer(conn, app.slug, fact.provider, fact.provider_customer, account_id)
+        provider_customers.store(conn, app.slug, fact.provider, fact.provider_customer, account_id)
     return Subscription(
         0, app.slug, customer, account_id, fact.provider, fact.subscription, plan, INCOMPLETE, anchor, None, None
     )
@@ -38,7 +37,7 @@ def new(
 
 def customer(conn: Connection, app: App, provider: str, customer: str | None, provider_customer: str | None) -> str:
     """Raises TooEarly: only a checkout, which comes with another event, can name the provider's customer."""
-    found = customer or subscriptions.customer_by_provider_id(conn, app.slug, provider, provider_customer)
+    found = customer or provider_customers.customer_of(conn, app.slug, provider, provider_customer)
     if not found and provider_customer:
         raise TooEarly(
             f"no customer: metadata.customer of the subscription is empty, and no checkout that came so far names"
@@ -63,7 +62,7 @@ def unknown_plan(app: App, plan: str | None, price_id: str | None) -> str:
 
 def promise(conn: Connection, app: App, fact: SubscriptionChanged | PeriodPaid, subscription: Subscription) -> None:
     """What our checkout promised this customer for the first month of this plan."""
-    sold = checkouts.promised(conn, app.slug, fact.provider, fact.checkout, ()) if fact.checkout else None
+    sold = checkouts.find_for_payment(conn, app.slug, fact.provider, fact.checkout, ()) if fact.checkout else None
     if sold is not None and sold.plan is not None and sold.customer == subscription.customer:
         subscription.promised_plan, subscription.promised_units, subscription.promised_cycle = (
             sold.plan,

@@ -14,7 +14,7 @@ from models.catalog.apps import App
 from models.database import Connection
 from models.errors import Unprocessable
 from models.ledger import accounts
-from models.payments import payments
+from models.payments import payments, provider_customers
 from models.plans import activation, subscriptions
 from models.plans.subscription import ENDED, PAUSED, PAYING, Period, Subscription
 
@@ -23,7 +23,7 @@ def know_customer(conn: Connection, app: App, fact: CustomerKnown, *, now: datet
     """Remember which customer a provider's customer id stands for."""
     customer = accounts.known(fact.customer, "metadata.customer or client_reference_id")
     account_id = accounts.ensure(conn, app.slug, customer, now=now)
-    subscriptions.know_customer(conn, app.slug, fact.provider, fact.provider_customer, account_id)
+    provider_customers.store(conn, app.slug, fact.provider, fact.provider_customer, account_id)
     return customer
 
 

@@ -13,7 +13,7 @@ from jobs.providers.facts import (
     SubscriptionChanged,
 )
 from models.catalog.apps import App
-from models.payments import checkouts, reconciliation, reversals
+from models.payments import checkouts, provider_customers, reconciliation, reversals
 from models.plans.subscription import ENDED
 
 
@@ -31,7 +31,7 @@ def is_news(fact: AnyFact) -> bool:
     if isinstance(fact, PaymentReversed):
         return _is_reversal_news(fact)
     if isinstance(fact, CustomerKnown):
-        return not reconciliation.knows_customer(app, provider, fact.provider_customer)
+        return not provider_customers.exists(app, provider, fact.provider_customer)
     if isinstance(fact, CheckoutEnded):
         return checkouts.is_news(app, fact.checkout, fact.state)
     return False

@@ -41,7 +41,6 @@ SELECT stage, moves FROM payment_return WHERE app = %s AND provider = %s AND kin
 SUBSCRIPTION = """
 SELECT plan, status, current_period_end FROM subscription WHERE app = %s AND provider = %s AND provider_id = %s
 """
-PROVIDER_CUSTOMER = "SELECT 1 FROM provider_customer WHERE app = %s AND provider = %s AND provider_id = %s"
 CONFIRM = """
 UPDATE payment SET confirmed_at = %(now)s
 WHERE app = %(app)s AND provider = %(provider)s AND confirmed_at IS NULL
@@ -109,11 +108,6 @@ def subscription(app: str, provider: str, reference: str) -> tuple[Any, ...] | N
     """(plan, status, current period's end) as stored."""
     rows = database.read(SUBSCRIPTION, [app, provider, reference])
     return rows[0] if rows else None
-
-
-def knows_customer(app: str, provider: str, provider_customer: str) -> bool:
-    """Whether we know whom the provider means."""
-    return bool(database.read(PROVIDER_CUSTOMER, [app, provider, provider_customer]))
 
 
 def confirm(app: str, provider: str, ids: Iterable[str], *, now: datetime) -> None:

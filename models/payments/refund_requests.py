@@ -1,4 +1,8 @@
-"""Refunds that we asked a provider for, by the id that the client gave."""
+"""Refunds that Scrip requests from a provider, by the id that the client gave.
+
+Rows are `models.tables.RefundRequest`: `external_id` is that id, `amount_minor` None requests all that is left of the
+payment, `answer` is the response that the client got, None until the provider has answered.
+"""
 
 from __future__ import annotations
 
@@ -6,27 +10,23 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-import orjson
-
 from models import database
 from models.errors import NotFound
+from models.tables import Account, Payment, RefundRequest
 
 State = Literal["pending", "succeeded", "failed"]
-# The provider's sums of a payment as they are now; the account's customer for the operation log.
-PAYMENT = """
-SELECT p.id, a.customer, p.provider, p.reference, p.aliases, p.pack, p.plan, p.amount_minor, p.currency,
-       p.refunded_minor, p.disputed_minor, p.state
-FROM payment p JOIN account a ON a.id = p.account_id WHERE p.app = %s AND p.id = %s
-"""
-STORE = """
-INSERT INTO refund_request (app, external_id, payment_id, customer, amount_minor, reason, actor, created_at)
-VALUES (%s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT (app, external_id) DO NOTHING
-"""
+COLUMNS = (
+    *(Payment.id, Account.customer, Payment.provider, Payment.reference, Payment.aliases, Payment.pack, Payment.plan),
+    *(Payment.amount_minor, Payment.currency, Payment.refunded_minor, Payment.disputed_minor, Payment.state),
+)
 
 
 @dataclass(frozen=True, slots=True)
-class Payment:
-    """What a refund needs to know of a payment. `amount_minor` is None where nobody told it."""
+class RefundablePayment:
+    """The payment columns that a refund needs, and the customer. Amounts are in minor units of `currency`.
+
+    `amount_minor` is None if the provider did not report it.
+    """
 
     id: int
     customer: str
@@ -43,64 +43,56 @@ class Payment:
 
     @property
     def ids(self) -> tuple[str, ...]:
-        """All ids that it goes by at its provider."""
+        """All ids that the provider uses for it."""
         return (self.reference, *self.aliases)
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
-    """One request; `amount_minor` None means all that is left. `answer` is None until the provider has answered."""
-
-    id: str
-    payment_id: int
-    amount_minor: int | None
-    reason: str
-    answer: dict[str, Any] | None
-
-
-def payment(app: str, payment_id: int) -> Payment:
-    """The payment.
+def payment(app: str, payment_id: int) -> RefundablePayment:
+    """The payment, with the amounts refunded and disputed so far.
 
     Raises:
         NotFound: the app has no such payment.
     """
-    rows = database.read(PAYMENT, [app, payment_id])
-    if not rows:
+    joined = Payment.select(*COLUMNS).join(Account, on=(Account.id == Payment.account_id))
+    found = joined.where(Payment.app == app, Payment.id == payment_id).objects(RefundablePayment).first()
+    if found is None:
         raise NotFound(f"no payment {payment_id}")
-    return Payment(*rows[0])
+    return found
 
 
-def find(app: str, request_id: str) -> Request | None:
-    """The request of this id."""
-    rows = database.read(
-        "SELECT external_id, payment_id, amount_minor, reason, answer FROM refund_request"
-        " WHERE app = %s AND external_id = %s",
-        [app, request_id],
+def find(app: str, request_id: str) -> RefundRequest | None:
+    """The request with this id."""
+    return RefundRequest.get_or_none(RefundRequest.app == app, RefundRequest.external_id == request_id)
+
+
+def store(app: str, request: RefundRequest, *, customer: str, actor: str, now: datetime) -> None:
+    """Store a request before the provider is called, unless its id is taken. `actor`: who requested it, for the log."""
+    query = RefundRequest.insert(
+        app=app,
+        external_id=request.external_id,
+        payment_id=request.payment_id,
+        customer=customer,
+        amount_minor=request.amount_minor,
+        reason=request.reason,
+        actor=actor,
+        created_at=now,
     )
-    return Request(*rows[0]) if rows else None
+    stored = query.on_conflict(conflict_target=(RefundRequest.app, RefundRequest.external_id), action="IGNORE")
+    database.transaction(lambda _: stored.execute())
 
 
-def store(app: str, request: Request, *, customer: str, actor: str, now: datetime) -> None:
-    """Store a request before its provider is asked, unless its id is taken. `actor` asked for it, for the log."""
-    values = [app, request.id, request.payment_id, customer, request.amount_minor, request.reason, actor, now]
-    database.write(STORE, values)
-
-
-def answered(app: str, request_id: str, answer: dict[str, Any], *, now: datetime) -> bool:
-    """Keep the provider's answer; False if there is one."""
-    return (
-        database.write(
-            "UPDATE refund_request SET answer = %s::json, answered_at = %s"
-            " WHERE app = %s AND external_id = %s AND answer IS NULL",
-            [orjson.dumps(answer).decode(), now, app, request_id],
-        ).rowcount
-        == 1
+def store_answer(app: str, request_id: str, answer: dict[str, Any], *, now: datetime) -> bool:
+    """Store the response to a request. Returns False if one is stored already."""
+    query = RefundRequest.update(answer=answer, answered_at=now)
+    answered = query.where(
+        RefundRequest.app == app, RefundRequest.external_id == request_id, RefundRequest.answer.is_null()
     )
+    return bool(database.transaction(lambda _: answered.execute()))
 
 
-def forget(app: str, request_id: str) -> None:
-    """Drop a request that the provider refused: a refusal stores nothing."""
-    database.write(
-        "DELETE FROM refund_request WHERE app = %s AND external_id = %s AND answer IS NULL",
-        [app, request_id],
+def delete_refused(app: str, request_id: str) -> None:
+    """Delete a request that the provider refused: a refusal stores nothing."""
+    refused = RefundRequest.delete().where(
+        RefundRequest.app == app, RefundRequest.external_id == request_id, RefundRequest.answer.is_null()
     )
+    database.transaction(lambda _: refused.execute())

@@ -1,7 +1,7 @@
-"""Activation keys: what a subscriber types into a program to show that the subscription pays for it.
+"""Activation keys: a subscriber enters one into a program to prove that the subscription pays for it.
 
-A key is 25 characters of Crockford's base32, 125 random bits, in groups of five: `7K2QX-9M4TB-...`. It is made once a
-subscription, kept readable because its owner may ask to see it again, and as good as its subscription.
+A key is 25 characters of Crockford's base32, 125 random bits, in groups of five: `7K2QX-9M4TB-...`. A subscription has
+one key. It is stored in plain text because its owner may read it again, and it is valid while the subscription is.
 """
 
 from __future__ import annotations
@@ -12,44 +12,39 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from models import database
 from models.catalog.apps import App
 from models.database import Connection
 from models.plans.subscription import PAYING, Subscription
+from models.tables import Account, ActivationKey
+from models.tables import Subscription as SubscriptionRow
 
 ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 GROUPS = 5
 GROUP_CHARACTERS = 5
-# What people read for something else, and what they put between the groups.
+# Characters that are often misread, and separators of the groups.
 MISREAD = str.maketrans({"O": "0", "I": "1", "L": "1", "-": None, "–": None, "—": None, "_": None})
 
-MAKE = """
-INSERT INTO activation_key (app, account_id, subscription_id, key, hash, created_at)
-VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT (subscription_id) DO NOTHING
-"""
-CHECK = """
-SELECT a.customer, s.plan, s.status FROM activation_key k
-JOIN account a ON a.id = k.account_id JOIN subscription s ON s.id = k.subscription_id
-WHERE k.app = %s AND k.hash = %s
-"""
-# Of each customer the newest key that is alive; where none is, the newest.
-NEWEST = """
-SELECT DISTINCT ON (k.account_id) k.account_id, k.key FROM activation_key k
-JOIN subscription s ON s.id = k.subscription_id WHERE k.account_id = ANY(%s)
-ORDER BY k.account_id, s.status = ANY(%s) DESC, s.id DESC
-"""
 UNKNOWN = {"valid": False, "customer": None, "plan": None, "status": None}
 
 
 def ensure(conn: Connection, app: App, subscription: Subscription, *, now: datetime) -> None:
-    """Make the key of a locked subscription that is active or trialing and whose plan has one, unless it has its key.
+    """Store a key for a locked subscription that is active or trialing and whose plan has keys, unless it has one.
 
-    What else happens in the transaction commits with it.
+    The key is committed with the caller's transaction.
     """
     plan = app.plans.get(subscription.plan or "")
-    if plan is not None and plan.activation_key and subscription.status in PAYING:
-        key = make()
-        conn.execute(MAKE, [app.slug, subscription.account_id, subscription.id, key, digest(key), now])
+    if plan is None or not plan.activation_key or subscription.status not in PAYING:
+        return
+    key = make()
+    row = ActivationKey.insert(
+        app=app.slug,
+        account_id=subscription.account_id,
+        subscription_id=subscription.id,
+        key=key,
+        hash=digest(key),
+        created_at=now,
+    )
+    row.on_conflict(conflict_target=(ActivationKey.subscription_id,), action="IGNORE").execute()
 
 
 def make() -> str:
@@ -64,21 +59,31 @@ def check(app: App, key: str) -> dict[str, Any]:
     Case, spaces and dashes do not matter, and O is read as 0, I and L as 1. A key is valid while its subscription is
     active or trialing and its plan has activation keys: the rule of the plan's tier.
     """
-    rows = database.read(CHECK, [app.slug, digest(key)])
-    if not rows:
+    query = ActivationKey.select(Account.customer, SubscriptionRow.plan, SubscriptionRow.status)
+    joined = query.join(Account, on=(Account.id == ActivationKey.account_id)).join_from(
+        ActivationKey, SubscriptionRow, on=(SubscriptionRow.id == ActivationKey.subscription_id)
+    )
+    row = joined.where(ActivationKey.app == app.slug, ActivationKey.hash == digest(key)).dicts().first()
+    if row is None:
         return UNKNOWN
-    customer, plan, status = rows[0]
-    known = app.plans.get(plan or "")
-    valid = status in PAYING and known is not None and known.activation_key
-    return {"valid": valid, "customer": customer, "plan": plan, "status": status}
+    plan = app.plans.get(row["plan"] or "")
+    valid = row["status"] in PAYING and plan is not None and plan.activation_key
+    return {"valid": valid, **row}
 
 
 def of_accounts(ids: Sequence[int]) -> dict[int, str]:
-    """The key to show, by account; accounts that never had one are missing."""
-    return dict(database.read(NEWEST, [list(ids), list(PAYING)])) if ids else {}
+    """The key to show, by account: the newest that is valid, else the newest. Accounts without a key are absent."""
+    joined = ActivationKey.select(ActivationKey.account_id, ActivationKey.key).join(
+        SubscriptionRow, on=(SubscriptionRow.id == ActivationKey.subscription_id)
+    )
+    newest = joined.distinct(ActivationKey.account_id).order_by(
+        ActivationKey.account_id, SubscriptionRow.status.in_(PAYING).desc(), SubscriptionRow.id.desc()
+    )
+    keys = newest.where(ActivationKey.account_id.in_(ids)).objects() if ids else ()
+    return {key.account_id: key.key for key in keys}
 
 
 def digest(key: str) -> bytes:
-    """What a key is looked up by, however it was typed."""
+    """The hash that a key is looked up by; the same for every way to type it."""
     plain = "".join(key.split()).upper().translate(MISREAD)
     return hashlib.sha256(plain.encode()).digest()

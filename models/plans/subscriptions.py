@@ -178,22 +178,3 @@ def granted(conn: Connection, ids: Iterable[int]) -> dict[tuple[int, int], tuple
         [arrays.ints(ids)],
     )
     return {(subscription, cycle): (units, sources) for subscription, cycle, units, sources in rows}
-
-
-def customer_by_provider_id(conn: Connection, app: str, provider: str, provider_id: str | None) -> str | None:
-    """The customer that goes by this id at the provider."""
-    row = conn.execute(
-        """SELECT a.customer FROM provider_customer p JOIN account a ON a.id = p.account_id
-        WHERE p.app = %s AND p.provider = %s AND p.provider_id = %s""",
-        [app, provider, provider_id],
-    ).fetchone()
-    return row[0] if row else None
-
-
-def know_customer(conn: Connection, app: str, provider: str, provider_id: str, account_id: int) -> None:
-    """Remember the provider's id of a customer; the first customer it was told of keeps it."""
-    conn.execute(
-        """INSERT INTO provider_customer (app, provider, provider_id, account_id) VALUES (%s, %s, %s, %s)
-        ON CONFLICT DO NOTHING""",
-        [app, provider, provider_id, account_id],
-    )

@@ -126,10 +126,10 @@ def _check_offer(app: App, event: Event, order_id: str, unit: Object, sold: Sold
 
 def _pack(app: App, order_id: str, sold: Sold) -> tuple[Pack, int]:
     """The pack and how many of it: as they were promised where the order is of a checkout of ours."""
-    promise = checkouts.named(app.slug, "paypal", sold.checkout, (order_id,))
+    promise = checkouts.find_before_payment(app.slug, "paypal", sold.checkout, (order_id,))
     database.release()  # PayPal is asked next, and that takes its time
-    if promise is not None and promise.is_paid_by(sold.customer, order_id):
-        promised = promise.sold_pack()
+    if promise is not None and checkouts.is_paid_by(promise, sold.customer, order_id):
+        promised = checkouts.sold_pack(promise)
         assert promised is not None
         return promised, promise.quantity
     pack = app.packs.get(sold.pack or "")

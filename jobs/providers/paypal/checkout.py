@@ -5,7 +5,7 @@ from __future__ import annotations
 from jobs.providers.paypal import client
 from models.catalog.apps import App
 from models.errors import ProviderRefused
-from models.payments.checkouts import Checkout
+from models.tables import Checkout
 
 
 def is_reachable(app: App) -> bool:
@@ -28,10 +28,10 @@ def open_order(app: App, checkout: Checkout) -> tuple[str, str]:
         app=app.slug,
         customer=checkout.customer,
         pack=checkout.pack,
-        checkout=checkout.id,
+        checkout=checkout.external_id,
     )
     return client.client(app).create_order(
-        f"{app.slug}:{checkout.id}",
+        f"{app.slug}:{checkout.external_id}",
         custom_id=custom_id,
         description=checkout.title,
         amount_minor=checkout.price_minor * checkout.quantity,

@@ -54,7 +54,7 @@ def _orders(app: App, window: Window, cursor: str | None) -> tuple[list[Fetched]
     since = window.since + (clock.now() - now_there(app, clock.now()))
     rows = checkouts.open_at(app.slug, NAME, since=since, after=int(cursor or 0), limit=ORDERS_AT_ONCE)
     told = [_order(app, row.provider_id, window) for row in rows if row.provider_id]
-    return [each for each in told if each], str(rows[-1].row_id) if len(rows) == ORDERS_AT_ONCE else None
+    return [each for each in told if each], str(rows[-1].id) if len(rows) == ORDERS_AT_ONCE else None
 
 
 def _order(app: App, order_id: str, window: Window) -> Fetched | None:

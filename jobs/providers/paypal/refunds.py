@@ -5,12 +5,13 @@ from __future__ import annotations
 from jobs.providers.paypal import client
 from models import money
 from models.catalog.apps import App
-from models.payments.refund_requests import Payment, Request, State
+from models.payments.refund_requests import RefundablePayment, State
+from models.tables import RefundRequest
 
 STATES: dict[str, State] = {"COMPLETED": "succeeded", "FAILED": "failed", "CANCELLED": "failed"}
 
 
-def refund(app: App, payment: Payment, wanted: Request) -> tuple[str, State, int | None]:
+def refund(app: App, payment: RefundablePayment, request: RefundRequest) -> tuple[str, State, int | None]:
     """Ask for the refund of a capture: its id, its state, its minor units. The same request again is the same one.
 
     Raises:
@@ -18,10 +19,10 @@ def refund(app: App, payment: Payment, wanted: Request) -> tuple[str, State, int
     """
     made = client.client(app).refund_capture(
         payment.reference,
-        key=f"{app.slug}:{payment.id}:{wanted.id}",
-        amount_minor=wanted.amount_minor,
+        key=f"{app.slug}:{payment.id}:{request.external_id}",
+        amount_minor=request.amount_minor,
         currency=payment.currency,
-        note=wanted.reason,
+        note=request.reason,
     )
     return str(made.get("id", "")), STATES.get(str(made.get("status")), "pending"), _minor(made)
 

@@ -7,7 +7,7 @@ from typing import Any
 from jobs.providers.stripe import client
 from models.catalog.apps import App
 from models.errors import ProviderAway
-from models.payments.checkouts import Checkout
+from models.tables import Checkout
 
 
 def open_session(app: App, checkout: Checkout) -> tuple[str, str]:
@@ -16,7 +16,7 @@ def open_session(app: App, checkout: Checkout) -> tuple[str, str]:
     Raises:
         ProviderAway, ProviderRefused.
     """
-    key = client.idempotency_key("checkout", app.slug, checkout.id)
+    key = client.idempotency_key("checkout", app.slug, checkout.external_id)
     wanted = _wanted(app, checkout)
     session = client.call(app, lambda v1: v1.checkout.sessions.create(wanted, {"idempotency_key": key}))
     if not session.get("url"):
@@ -31,7 +31,7 @@ def _wanted(app: App, checkout: Checkout) -> dict[str, Any]:
             ("customer", checkout.customer),
             ("pack", checkout.pack),
             ("plan", checkout.plan),
-            ("checkout", checkout.id),
+            ("checkout", checkout.external_id),
         ]
     )
     # Stripe does not carry a session's metadata on to what comes of it.
