@@ -56,7 +56,7 @@ SESSION = "checkout.session.completed"
         ({"currency": "dollars"}, 'data.object.currency: "dollars" is not a currency of three letters', LOOK),
         ({"payment_intent": ["pi_1"]}, 'data.object.payment_intent: ["pi_1"] is not a text', LOOK),
         ({"line_items": {"data": [{"quantity": 0.5}]}}, "data.object.line_items.data[0].quantity: 0.5 is not", LOOK),
-        ({"line_items": {"data": [{}, {}]}}, "the session has 2 line items", BY_HAND),
+        ({"line_items": {"data": [{}, {}]}}, "the checkout session has 2 line items", BY_HAND),
         ({"line_items": {"data": "x"}}, 'data.object.line_items.data: "x" is not a list', LOOK),
         ({"client_reference_id": None, "metadata": {}}, "metadata.customer or client_reference_id is empty", BY_HAND),
         ({"metadata": {"customer": "a/b", "pack": "starter"}}, "'a/b' in metadata.customer", BY_HAND),
@@ -210,7 +210,7 @@ def ignored(payload: dict[str, Any], now: datetime, app: str = "ai-services") ->
 @pytest.mark.parametrize("status", ["open", "expired"])
 def test_a_session_that_nobody_completed_is_not_paid_whatever_else_it_says(status: str, now: datetime) -> None:
     session = {**paid_session("ai-services", ADA, "starter"), "status": status}
-    assert f"the session is {status}" in ignored(event(SESSION, session, created=now), now)
+    assert f"the checkout session is {status}" in ignored(event(SESSION, session, created=now), now)
 
 
 def test_an_event_of_a_connected_account_is_not_ours(now: datetime) -> None:
@@ -220,12 +220,12 @@ def test_an_event_of_a_connected_account_is_not_ours(now: datetime) -> None:
 
 def test_an_object_of_the_other_mode_is_not_ours_whatever_its_event_says(now: datetime) -> None:
     session = {**paid_session("ai-services", ADA, "starter"), "livemode": True}
-    assert "this is test mode" in ignored(event(SESSION, session, created=now), now)
+    assert "the app is in test mode" in ignored(event(SESSION, session, created=now), now)
 
 
 @pytest.mark.parametrize("named", [{}, {"customer": ADA, "pack": "starter"}, {"pack": "starter", "checkout": "gone"}])
 def test_a_payment_intent_alone_says_why_it_sells_nothing(named: dict[str, str], now: datetime) -> None:
     intent = {"id": "pi_1", "object": "payment_intent", "amount_received": 1000, "currency": "usd", "metadata": named}
     told = ignored(event("payment_intent.succeeded", intent, created=now), now)
-    assert "of ours" in told
+    assert "checkout" in told
     assert BY_HAND in told

@@ -110,7 +110,7 @@ def test_the_customer_may_come_by_client_reference_id(now: datetime) -> None:
 
 def test_an_event_of_another_app_is_ignored(now: datetime) -> None:
     deliver("songs", bought(now, app="ai-services"), now=now)
-    assert event_states("songs") == [("ignored", "it belongs to the app 'ai-services'")]
+    assert event_states("songs") == [("ignored", "the event belongs to the app 'ai-services'")]
     assert balance(ADA, "songs") == 0
 
 
@@ -183,7 +183,7 @@ def test_a_provider_that_is_away_for_days_kills_no_event(now: datetime, monkeypa
     def away(app: Any, event: Any) -> Any:
         raise ProviderAway("no answer")
 
-    monkeypatch.setattr(stripe, "asks", lambda app, event: True)
+    monkeypatch.setattr(stripe, "needs_refetch", lambda app, event: True)
     monkeypatch.setattr(stripe, "prepare", away)
     told = event("checkout.session.completed", paid_session("ai-services", ADA, "starter"), created=now)
     for hour in range(30):
@@ -205,7 +205,7 @@ def test_a_provider_that_hangs_holds_up_no_other_app_and_is_asked_once_a_round(
         assert others_done.wait(30)
         raise ProviderAway("no answer")
 
-    monkeypatch.setattr(stripe, "asks", lambda app, event: app.slug == "songs")
+    monkeypatch.setattr(stripe, "needs_refetch", lambda app, event: app.slug == "songs")
     monkeypatch.setattr(stripe, "prepare", hang)
     for number in range(20):
         for slug in ("songs", "ai-services"):

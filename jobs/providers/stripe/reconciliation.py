@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from jobs.providers.fetched import Fetched, Window
-from jobs.providers.stripe import client, events, refetch
+from jobs.providers.stripe import client, events, purchases, refetch
 from jobs.providers.stripe.client import Object
 from jobs.providers.stripe.objects import metadata, subscription_metadata
 from models import clock
@@ -96,7 +96,7 @@ def _page(
 
 def _session_state(session: Object) -> str:
     status = session.get("payment_status")
-    return "" if status in events.SETTLED else str(status)
+    return "" if status in purchases.SETTLED else str(status)
 
 
 def _subscription_state(subscription: Object) -> str:
@@ -161,7 +161,7 @@ PAID: dict[str, tuple[str, tuple[str, ...]]] = {
     "pi_": ("payment_intent", ("succeeded",)),
     "in_": ("invoice", ("paid",)),
     "ch_": ("charge", ("succeeded",)),
-    "cs_": ("checkout.session", events.SETTLED),
+    "cs_": ("checkout.session", purchases.SETTLED),
 }
 
 

@@ -1,0 +1,147 @@
+"""Stripe's checkout sessions and payment intents as facts: packs that were paid, checkouts that ended."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Literal
+
+from jobs.providers.facts import AnyFact, CheckoutEnded, CustomerKnown, PaymentSettled
+from jobs.providers.malformed import MalformedEvent
+from jobs.providers.stripe.objects import (
+    Object,
+    currency_of,
+    customer_named,
+    id_of,
+    metadata,
+    objects,
+    own_id,
+    price_of,
+    text,
+    whole,
+)
+from models.catalog.apps import App
+from models.errors import NotOurs, Unprocessable
+from models.inbox.events import Event
+from models.ledger.accounts import BY_HAND, NOT_ALONE
+
+# A session's `payment_status`: paid, or nothing to pay.
+SETTLED = ("paid", "no_payment_required")
+
+
+def session_completed(app: App, event: Event, session: Object) -> Iterator[AnyFact]:
+    yield from _known_customer(app, event, session)
+    if session.get("mode") not in ("payment", "subscription", None):
+        raise NotOurs(f"checkout sessions of mode {session['mode']!r} are not used")
+    yield from _session_reached(app, event, session, _paid_state(session))
+
+
+def session_paid(app: App, event: Event, session: Object) -> Iterator[AnyFact]:
+    return _session_reached(app, event, session, _paid_state(session))
+
+
+def _paid_state(session: Object) -> Literal["settled", "pending"]:
+    """Whether the session has been paid. An unclear status counts as not paid.
+
+    Raises:
+        NotOurs: the session is not completed.
+        MalformedEvent: the payment status is missing or unknown.
+    """
+    if session.get("status") in ("open", "expired"):
+        raise NotOurs(f"the checkout session is {session['status']}, not paid")
+    status = session.get("payment_status")
+    if status not in (*SETTLED, "unpaid"):
+        raise MalformedEvent(status, "paid, no_payment_required or unpaid", "data.object.payment_status")
+    return "pending" if status == "unpaid" else "settled"
+
+
+def session_failed(app: App, event: Event, session: Object) -> Iterator[AnyFact]:
+    return _session_reached(app, event, session, "failed")
+
+
+def _session_reached(app: App, event: Event, session: Object, state: Any) -> Iterator[AnyFact]:
+    """The facts of a session that reached the state. A plan is granted by its invoices."""
+    if session.get("mode") == "subscription":
+        yield from _ended(app, event, session, "paid" if state == "settled" else state)
+    else:
+        yield _payment(app, event, session, state)
+
+
+def intent_succeeded(app: App, event: Event, intent: Object) -> Iterator[AnyFact]:
+    """The payment of one of Scrip's checkouts, which has the quantity; a payment intent alone has none."""
+    named = metadata(intent)
+    if not (named.get("checkout") and named.get("pack")):
+        raise NotOurs(f"the payment intent names no checkout of Scrip, and has no quantity: {NOT_ALONE}")
+    yield PaymentSettled(
+        app=app.slug,
+        provider=event.provider,
+        event_id=event.event_id,
+        customer=named.get("customer"),
+        reference=own_id(intent),
+        aliases=tuple(name for name in (id_of(intent.get("latest_charge")),) if name),
+        pack=named["pack"],
+        checkout=named["checkout"],
+        only_if_promised=True,
+        amount_minor=whole(intent.get("amount_received")),
+        currency=currency_of(intent),
+    )
+
+
+def session_expired(app: App, event: Event, session: Object) -> Iterator[AnyFact]:
+    return _ended(app, event, session, "expired")
+
+
+def _ended(app: App, event: Event, session: Object, state: Any) -> Iterator[AnyFact]:
+    checkout = metadata(session).get("checkout")
+    if checkout:
+        yield CheckoutEnded(
+            app=app.slug,
+            provider=event.provider,
+            event_id=event.event_id,
+            checkout=checkout,
+            reference=text(session["id"]),
+            state=state,
+        )
+
+
+def _payment(app: App, event: Event, session: Object, state: Any) -> PaymentSettled:
+    intent = id_of(session.get("payment_intent"))
+    invoice = id_of(session.get("invoice"))
+    item = _only_item(session)
+    quantity = item.get("quantity", 1)
+    if not isinstance(quantity, int) or isinstance(quantity, bool) or quantity < 1:
+        raise MalformedEvent(quantity, "a quantity of 1 or more")
+    return PaymentSettled(
+        app=app.slug,
+        provider=event.provider,
+        event_id=event.event_id,
+        customer=customer_named(session),
+        reference=intent or text(session["id"]),
+        aliases=tuple(name for name in (text(session["id"]), invoice) if name),
+        pack=metadata(session).get("pack"),
+        price_id=price_of(item) or metadata(session).get("price"),
+        quantity=quantity,
+        checkout=metadata(session).get("checkout"),
+        amount_minor=whole(session.get("amount_total")),
+        currency=currency_of(session),
+        state=state,
+    )
+
+
+def _only_item(session: Object) -> Object:
+    """The line item, if the session contains its line items, which sessions in events usually do not."""
+    items = objects(session, "line_items", "data")
+    if len(items) > 1:
+        raise Unprocessable(f"the checkout session has {len(items)} line items, but may have one: {BY_HAND}")
+    return items[0] if items else {}
+
+
+def _known_customer(app: App, event: Event, session: Object) -> Iterator[CustomerKnown]:
+    customer, known_as = customer_named(session), id_of(session.get("customer"))
+    if customer and known_as:
+        yield CustomerKnown(
+            app=app.slug,
+            provider=event.provider,
+            event_id=event.event_id,
+            customer=customer,
+            provider_customer=known_as,
+        )
