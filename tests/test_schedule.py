@@ -87,7 +87,7 @@ def test_a_job_that_fails_time_and_again_is_dead_and_says_that_the_next_one_does
 
 
 def test_a_job_that_nobody_knows_is_named_with_those_there_are(now: datetime) -> None:
-    with pytest.raises(NotFound, match="there are expire"):
+    with pytest.raises(NotFound, match="those that do are expire"):
         runs.run(None, "dance", now=now)
 
 
