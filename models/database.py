@@ -5,12 +5,12 @@ One peewee pool per process. A request or a message takes a connection at its fi
 its transaction; a peewee query uses the thread's connection whatever `conn` it is given beside.
 
 peewee queries over `models.tables` are for everything off the hot paths: what operators and apps configure (keys,
-endpoints, customers' fields), checkouts, refund requests, activation keys, idempotency keys, schedule runs, lists.
+endpoints, customers' fields), checkouts, refund requests, activation keys, schedule runs, lists.
 
 SQL over sets of rows is for the hot paths, where building a peewee query and its rows costs 200-400 microseconds of CPU
 for each small statement: the ledger's load, write and ids; recording and finding payments; plans' feeds; accepting and
-settling usage; sessions; claims (events, deliveries, due subscriptions) and sweeps. It is also for single large
-statements: verify, explain, balances, reports and the operation log.
+settling usage; sessions; idempotency keys; claims (events, deliveries, due subscriptions) and sweeps. It is also for
+single large statements: verify, explain, balances, reports and the operation log.
 """
 
 from __future__ import annotations
