@@ -1,4 +1,4 @@
-"""Long jobs in short steps, so that a crash loses one chunk and a worker is never held for long."""
+"""Long jobs run in chunks, so that a crash loses one chunk at most and a worker is not blocked for long."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """What one chunk did. `after` is where the next chunk goes on; None when the job is finished.
+    """The result of one chunk. `after`: where the next chunk continues; None if the job is finished.
 
-    `found`: what a person should look at, ready for an answer.
+    `found`: findings for an operator, ready for JSON.
     """
 
     counts: dict[str, int]

@@ -1,4 +1,4 @@
-"""The shape of every creating request: recall, else do and remember, in one transaction."""
+"""Idempotent create: return the stored response, else run the operation and store its response, in one transaction."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import uuid
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
-
-from psycopg.errors import UniqueViolation
 
 from jobs.dead_letters import log_error
 from models import database
@@ -29,9 +27,9 @@ def once(
     *,
     now: datetime,
 ) -> tuple[dict[str, Any], bool]:
-    """Do `work(conn, id)` once for the id in `body` (made here where it has none). Returns (answer, whether it is new).
+    """Run `work(conn, id)` once for the id in `body`, or for a new id. Returns (response, whether it is new).
 
-    A refusal stores nothing but a line in the operation log, in a commit of its own.
+    A refused request stores only an ERROR row of the operation log, in a commit of its own.
 
     Raises:
         Conflict: the id is stored with other content.
@@ -40,18 +38,15 @@ def once(
     content = {name: value for name, value in body.items() if name not in NOT_CONTENT and value is not None}
 
     def attempt(conn: Connection) -> tuple[dict[str, Any], bool]:
-        known = idempotency.recall(conn, app.slug, resource, request_id, content)
-        if known is not None:
-            return known, False
-        answer = work(conn, request_id)
-        idempotency.remember(conn, app.slug, resource, request_id, body["customer"], content, answer, now=now)
-        return answer, True
+        stored = idempotency.recall(conn, app.slug, resource, request_id, content)
+        if stored is not None:
+            return stored, False
+        response = work(conn, request_id)
+        idempotency.remember(conn, app.slug, resource, request_id, body["customer"], content, response, now=now)
+        return response, True
 
     try:
-        try:
-            return database.transaction(attempt)
-        except UniqueViolation:
-            return database.transaction(attempt)
+        return idempotency.transaction(attempt)
     except ScripError as refusal:
         details = {"key": f"{resource}:{request_id}", "id": request_id, **content}
         log_refusal(app.slug, operation, body.get("customer"), details, refusal, now)
@@ -61,13 +56,13 @@ def once(
 def log_refusal(
     app: str, operation: str, customer: str | None, details: dict[str, Any], refusal: ScripError, now: datetime
 ) -> None:
-    """An ERROR row for what was refused; it outlives the rollback."""
+    """Insert an ERROR row for a refused request into the operation log, in a commit of its own."""
     error = {"type": type(refusal).__name__, "message": refusal.detail, **refusal.extra}
     database.transaction(lambda conn: log_error(conn, app, operation, customer, details, error, now))
 
 
 def refused(outcome: Outcome) -> ScripError:
-    """The refusal of a movement that wanted more than is available, or than an account can hold."""
+    """Return the error for a movement that needs more than is available, or that exceeds what an account can hold."""
     if outcome.refusal == "beyond":
         return Invalid([("units", "would carry the balance beyond what an account can hold")])
     return InsufficientBalance(available=outcome.available, required=outcome.shortfall)

@@ -1,4 +1,4 @@
-"""Running what the scheduler recorded, in chunks, on a worker."""
+"""Runs what the scheduler recorded, in chunks, on a worker."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from datetime import datetime, timedelta
 from jobs import dead_letters, runs
 from models.errors import Unavailable
 from models.operations import schedule
-from models.operations.schedule import Run
+from models.tables import ScheduleRun
 
 LONGEST_SECONDS = 20.0
 ATTEMPTS = 8
 LONGEST_REASON = 2000
-# Longer than the longest chunk of a slow job: a page of a provider that hangs.
+# Longer than the longest chunk of a slow job: one page of a provider that does not respond until the timeout.
 LEASE = timedelta(minutes=3)
 
 
 def run_due(*, now: datetime) -> int:
-    """Run the oldest recorded run that is due. Returns 1, or 0 when there is none."""
+    """Run the oldest recorded run that is due. Returns 1, or 0 if there is none."""
     run = schedule.next_run(now=now, last=runs.SLOW)
     if run is None:
         return 0
@@ -37,7 +37,7 @@ def run_due(*, now: datetime) -> int:
     return 1
 
 
-def _count_failure(run: Run, error: Exception, now: datetime) -> None:
+def _count_failure(run: ScheduleRun, error: Exception, now: datetime) -> None:
     is_dead = run.attempts + 1 >= ATTEMPTS
     next_step = "The next run of the job does the work of this one." if is_dead else "It is retried automatically."
     dead_letters.log_defect(error, job=run.job, period=run.period.isoformat())
@@ -49,17 +49,17 @@ def _count_failure(run: Run, error: Exception, now: datetime) -> None:
     )
 
 
-def _run(run: Run, now: datetime) -> dict[str, int] | None:
-    """The counts of the whole run, or None when its time is up before its end: the next ring goes on with it.
+def _run(run: ScheduleRun, now: datetime) -> dict[str, int] | None:
+    """The counts of the whole run, or None if its time is up before its end: the next wake-up continues it.
 
-    A job whose chunks leave nothing behind to go by says where it goes on as plain data, which is kept.
+    A job whose chunks leave no trace in the database returns where it continues as a dict, which is stored.
     """
     deadline = time.monotonic() + LONGEST_SECONDS
     counts: Counter[str] = Counter(run.counts or {})
-    for step in runs.chunks(run.job, now=now, after=run.after):
-        counts.update(step.counts)
-        if step.after is not None and time.monotonic() > deadline:
-            if isinstance(step.after, dict):
-                schedule.pause(run, step.after, dict(counts), now=now)
+    for chunk in runs.chunks(run.job, now=now, after=run.reached):
+        counts.update(chunk.counts)
+        if chunk.after is not None and time.monotonic() > deadline:
+            if isinstance(chunk.after, dict):
+                schedule.pause(run, chunk.after, dict(counts), now=now)
             return None
     return dict(counts)

@@ -6,12 +6,12 @@ connection and its transaction. A peewee query always uses the thread's connecti
 given a `conn`.
 
 Use peewee queries over `models.tables` off the hot paths: what operators and apps configure (keys, endpoints,
-customers' fields), checkouts, refund requests, activation keys, idempotency keys, schedule runs, lists.
+customers' fields), checkouts, refund requests, activation keys, schedule runs, lists.
 
 Use set-based SQL on the hot paths, where building a peewee query and its rows costs 200-400 microseconds of CPU per
 small statement: the ledger's load, write and ids; recording and finding payments; plans' feeds; accepting and settling
-usage; sessions; claims (events, deliveries, due subscriptions) and sweeps. Use it for large single statements, too:
-verify, explain, balances, reports and the operation log.
+usage; sessions; idempotency keys; claims (events, deliveries, due subscriptions) and sweeps. Use it for large single
+statements, too: verify, explain, balances, reports and the operation log.
 """
 
 from __future__ import annotations
@@ -114,6 +114,16 @@ def connection() -> Connection:
         except (OperationalError, InterfaceError, psycopg.OperationalError, MaxConnectionsExceeded) as error:
             raise Unavailable("the database cannot be reached") from error
     return database.connection()
+
+
+def live_connection() -> Connection:
+    """The calling thread's connection, replaced if it was lost while it idled. Runs one query.
+
+    Raises:
+        Unavailable: the database cannot be reached.
+    """
+    read("SELECT 1")
+    return connection()
 
 
 def release() -> None:

@@ -207,7 +207,11 @@ def test_a_failure_is_tried_again_under_the_same_id_after_longer_and_longer_wait
         assert send(it["next_attempt_at"] - timedelta(seconds=2)) == 0
         now = it["next_attempt_at"]
     assert send(now) == 1
-    assert (only()["state"], only()["error"], only()["next_attempt_at"]) == ("failed", "answered 500", None)
+    assert (only()["state"], only()["error"], only()["next_attempt_at"]) == (
+        "failed",
+        "the endpoint returned 500",
+        None,
+    )
     assert len(set(receiver.ids)) == 1
     assert timedelta(days=3) < sum(sender.RETRY_AFTER, timedelta(0)) < timedelta(days=4)
 
@@ -243,7 +247,10 @@ def test_an_endpoint_that_is_gone_is_disabled_at_once(now: datetime, receiver: R
     endpoint(receiver.url, now)
     say(now=now)
     send(now)
-    assert (the_endpoint()["status"], the_endpoint()["disabled_reason"]) == ("disabled", "it answered 410 Gone")
+    assert (the_endpoint()["status"], the_endpoint()["disabled_reason"]) == (
+        "disabled",
+        "the endpoint returned 410 Gone",
+    )
     assert only()["state"] == "failed"
     say(now=now)
     assert len(shown()) == 1
@@ -415,7 +422,7 @@ def test_one_endpoint_that_hangs_does_not_hold_up_the_others(now: datetime, rece
 
 def test_many_endpoints_that_hang_leave_places_for_one_that_works(now: datetime, receiver: Receiver) -> None:
     with receiving(hang) as slow, ThreadPoolExecutor(1) as pool:
-        for number in range(sender.PLACES * 2):
+        for number in range(sender.THREADS * 2):
             endpoint(slow.url, now, id=f"slow-{number}")
         database.write("UPDATE endpoint SET failing_since = %s, last_failed_at = %s", [now, now])
         endpoint(receiver.url, now, id="quick")
@@ -429,12 +436,12 @@ def test_many_endpoints_that_hang_leave_places_for_one_that_works(now: datetime,
 
         sending = pool.submit(work)
         until(lambda: len(receiver.came) == 20, 9)
-        until(lambda: len(slow.came) == sender.PLACES_OF_FAILING, 9)
+        until(lambda: len(slow.came) == sender.THREADS_FOR_FAILING, 9)
         database.write("UPDATE endpoint SET events = '{balance.low}' WHERE external_id <> 'quick'")
         say(Message("ai-services", "lot.expired", ADA, {}), now=now)
         until(lambda: len(receiver.came) == 21, 5)
         slow.free.set()
-        assert sending.result(30) == 21 + 20 * sender.PLACES * 2
+        assert sending.result(30) == 21 + 20 * sender.THREADS * 2
 
 
 def test_who_trickles_is_cut_off(now: datetime, monkeypatch: pytest.MonkeyPatch) -> None:

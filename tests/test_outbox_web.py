@@ -136,7 +136,7 @@ def test_a_disabled_endpoint_says_why_and_is_enabled_again(client: Any) -> None:
         say()
         sender.deliver_due(now=clock.now())
     (shown,) = listed(client, "/v1/endpoints")
-    assert (shown["status"], shown["disabled_reason"]) == ("disabled", "it answered 410 Gone")
+    assert (shown["status"], shown["disabled_reason"]) == ("disabled", "the endpoint returned 410 Gone")
     (delivery,) = listed(client, "/v1/deliveries?state=failed&customer=ada&endpoint=main&type=balance.low")
     assert problem(send(client, "/v1/endpoints/main/test", b""), 409) == "conflict"
     assert problem(send(client, f"/v1/deliveries/{delivery['id']}/replay", b""), 409) == "conflict"

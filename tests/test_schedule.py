@@ -14,6 +14,7 @@ from jobs.chunks import Chunk
 from models import database
 from models.errors import NotFound
 from models.operations import schedule
+from models.tables import ScheduleRun
 
 pytestmark = pytest.mark.usefixtures("db")
 HOURLY = [("expire", timedelta(hours=1))]
@@ -57,6 +58,22 @@ def test_one_run_after_downtime_does_all_that_is_due(now: datetime) -> None:
     assert database.read("SELECT DISTINCT state FROM schedule_run") == [("done",)]
 
 
+def test_a_run_that_is_done_finishes_earlier_ones_of_its_job_which_keep_what_they_counted(now: datetime) -> None:
+    later = now + timedelta(hours=1)
+    for jobs, moment in ((HOURLY, now), ([*HOURLY, ("prune", timedelta(hours=1))], later)):
+        schedule.record(jobs, now=moment)
+    first, last = ScheduleRun.select().where(ScheduleRun.job == "expire").order_by(ScheduleRun.period)
+    schedule.pause(first, {"lot": 7}, {"lots": 2}, now=later)
+    schedule.finish(last, {"lots": 5}, now=later)
+    rows = database.read("SELECT job, state, reached, counts, finished_at FROM schedule_run ORDER BY job, period")
+    assert rows == [
+        ("expire", "done", {"lot": 7}, {"lots": 2}, later),
+        ("expire", "done", None, {"lots": 5}, later),
+        ("prune", "pending", None, None, None),
+    ]
+    assert schedule.prune(before=last.period) == 1
+
+
 def test_a_failing_job_backs_off_and_does_not_stop_the_others(now: datetime, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(**_: object) -> Chunk:
         raise RuntimeError("no")
@@ -87,7 +104,7 @@ def test_a_job_that_fails_time_and_again_is_dead_and_says_that_the_next_one_does
 
 
 def test_a_job_that_nobody_knows_is_named_with_those_there_are(now: datetime) -> None:
-    with pytest.raises(NotFound, match="there are expire"):
+    with pytest.raises(NotFound, match="those that do are expire"):
         runs.run(None, "dance", now=now)
 
 

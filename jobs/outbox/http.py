@@ -1,4 +1,4 @@
-"""One request to an address that an app gave: no redirect followed, no proxy, and done in a fixed time."""
+"""One POST to a URL that an app configured: without redirects and proxies, and with a limit on its total time."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from jobs.outbox.addresses import PRIVATE, GuardedAdapter
 
 TIMEOUT_SECONDS = 10
 LONGEST_REASON = 300
-TOO_SLOW = f"no answer within {TIMEOUT_SECONDS} s"
+TOO_SLOW = f"no response within {TIMEOUT_SECONDS} s"
 HARDENED = Config(
     ip_filter_enable=True,
     ip_filter_allow_loopback_ips=False,
@@ -30,70 +30,70 @@ _running = threading.local()
 
 
 class Attempt:
-    """One POST. `run` in one thread; `cut` from another ends it, however slowly the other side trickles.
+    """One POST. `run` it in one thread; `cut` from another thread ends it.
 
-    A timeout of the library begins anew with each byte that comes.
+    The library's timeout is not enough: it restarts with each byte received.
     """
 
     def __init__(self, url: str, body: bytes, headers: Mapping[str, str]) -> None:
         self._url = url
         self._body = body
         self._headers = {"Content-Type": "application/json", **headers}
-        self._line: socket.socket | None = None
+        self._socket: socket.socket | None = None
         self._cut = False
         self._lock = threading.Lock()
 
     def run(self) -> tuple[int | None, str | None]:
-        """(status, None) of the answer, or (None, why there was none). Never raises."""
+        """Send the request. Returns (status, None), or (None, reason) if there is no response. Never raises."""
         _running.attempt = self
         status: int | None = None
         reason: str | None = None
         try:
             status = self._post()
         except Exception as error:
-            reason = _told(error)
+            reason = _printable_reason(error)
         finally:
             _running.attempt = None
             self._forget()
-        # What was cut may look like an answer that ended early.
+        # A connection that was cut may look like a response that ended early.
         return (None, TOO_SLOW) if self._cut else (status, reason)
 
     def cut(self) -> None:
-        """Close the connection under the attempt."""
+        """Close the connection of the attempt, so that `run` returns `TOO_SLOW`."""
         with self._lock:
             self._cut = True
-            _shut(self._line)
+            _shut(self._socket)
 
-    def watch(self, line: socket.socket) -> None:
-        """The connection is made. A duplicate is kept: TLS takes the original's place."""
+    def watch(self, connection: socket.socket) -> None:
+        """Keep a duplicate of the new connection for `cut`. TLS replaces the original socket."""
         self._forget()
         with self._lock:
-            self._line = line.dup()
+            self._socket = connection.dup()
             if self._cut:
-                _shut(self._line)
+                _shut(self._socket)
 
     def _forget(self) -> None:
         with self._lock:
-            if self._line is not None:
-                self._line.close()
-            self._line = None
+            if self._socket is not None:
+                self._socket.close()
+            self._socket = None
 
     def _post(self) -> int:
         try:
             return self._send(self._url)
         except requests.ConnectionError:
-            # Where localhost is ::1 first, most of what a developer starts listens on 127.0.0.1 only.
+            # Where localhost resolves to ::1 first, most development servers still listen on 127.0.0.1 only.
             if urlsplit(self._url).hostname != "localhost":
                 raise
             return self._send(self._url.replace("localhost", "127.0.0.1", 1))
 
     def _send(self, url: str) -> int:
-        with _session() as session, session.post(url, data=self._body, headers=self._headers, stream=True) as answer:
-            return int(answer.status_code)
+        with _session() as session, session.post(url, data=self._body, headers=self._headers, stream=True) as response:
+            return int(response.status_code)
 
 
 def _session() -> HTTPSession:
-    """A session that nothing of the environment changes: no proxy that resolves names itself, no .netrc."""
+    """A session that ignores the environment: a proxy would resolve names by itself, and .netrc holds passwords."""
     session = HTTPSession(HARDENED)
     session.trust_env = False
     session.mount("http://", _WatchedAdapter(is_https_proto=False))
@@ -125,26 +125,26 @@ class _WatchedAdapter(GuardedAdapter):
         self.poolmanager.pool_classes_by_scheme = {"http": _HttpPool, "https": _HttpsPool}
 
 
-def _watched(line: socket.socket) -> socket.socket:
+def _watched(connection: socket.socket) -> socket.socket:
     attempt: Attempt = _running.attempt
-    attempt.watch(line)
-    return line
+    attempt.watch(connection)
+    return connection
 
 
-def _shut(line: socket.socket | None) -> None:
+def _shut(connection: socket.socket | None) -> None:
     try:
-        if line is not None:
-            line.shutdown(socket.SHUT_RDWR)
+        if connection is not None:
+            connection.shutdown(socket.SHUT_RDWR)
     except OSError:
-        pass  # it has ended by itself
+        pass  # the connection is closed already
 
 
-def _told(error: Exception) -> str:
-    """Why there was no answer, in a few words that can be stored: some are the other side's."""
-    return "".join(letter if letter.isprintable() else "?" for letter in _words(error)[:LONGEST_REASON])
+def _printable_reason(error: Exception) -> str:
+    """The reason for which there was no response, short and printable: parts of the text may come from the receiver."""
+    return "".join(letter if letter.isprintable() else "?" for letter in _reason(error)[:LONGEST_REASON])
 
 
-def _words(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     if isinstance(error, InvalidIPAddress):
         return f"not sent: the URL {PRIVATE}, {error.args[0]}"
     if isinstance(error, requests.Timeout):
@@ -157,7 +157,7 @@ def _words(error: Exception) -> str:
 
 
 def _innermost(error: BaseException) -> str:
-    """The library's errors are wrapped in each other; the last one says it in plain words."""
+    """The message of the first cause: the library wraps its errors in each other."""
     while (inner := error.__cause__ or error.__context__) is not None:
         error = inner
     return getattr(error, "strerror", None) or str(error) or type(error).__name__

@@ -1,4 +1,4 @@
-"""Signing what goes out, by Standard Webhooks 1.0 (https://www.standardwebhooks.com): secrets and the three headers."""
+"""Secrets and signature headers of outgoing webhooks: Standard Webhooks 1.0 (https://www.standardwebhooks.com)."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ SECRET_BYTES = 32
 
 
 def new_secret() -> str:
-    """A secret as receivers configure it: `whsec_` and 32 random bytes in base64."""
+    """Return a new secret in the form that receivers configure: `whsec_` and 32 random bytes in base64."""
     return PREFIX + base64.b64encode(secrets.token_bytes(SECRET_BYTES)).decode()
 
 
 def headers(message_id: str, body: bytes, with_secrets: Iterable[str], *, wall_seconds: int) -> dict[str, str]:
-    """The headers that let a receiver check the body: one signature a secret, so that either of two will do.
+    """Return the headers with which a receiver verifies the body: one signature for each secret.
 
-    wall_seconds: Unix time by the real clock, which receivers compare with their own.
+    wall_seconds: Unix time by the wall clock, which receivers compare with their own.
     """
     signed = f"{message_id}.{wall_seconds}.".encode() + body
     return {

@@ -6,14 +6,29 @@ INSERT waits for the first one's COMMIT and finds the id taken. Its whole transa
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
-from psycopg.errors import SerializationFailure
+from psycopg.errors import SerializationFailure, UniqueViolation
 
+from models import database
 from models.database import Connection
 from models.errors import Conflict
+
+T = TypeVar("T")
+
+
+def transaction(work: Callable[[Connection], T]) -> T:
+    """Run `work` in `database.transaction`, and once more after a unique violation.
+
+    Another transaction has then inserted the same key meanwhile, which the second run finds.
+    """
+    try:
+        return database.transaction(work)
+    except UniqueViolation:
+        return database.transaction(work)
 
 
 def recall(

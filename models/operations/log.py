@@ -1,13 +1,14 @@
-"""The operation log: what was started, what succeeded, what failed. A view of rows that are written anyway.
+"""The operation log: which operations started, succeeded and failed. A view of rows that other modules write.
 
-An operation is STARTED by the row that asked for it (a provider's event, a usage report, a request, a hold) and ends
-in SUCCESS or ERROR: SUCCESS is its ledger entry, or its own row where it makes none; ERROR is a row of
-`operation_error`, or a report that was refused. What the engine does by itself (an expiry, a grant on schedule) and
-what was refused at the door is started and ended by one row. `details.key` is the same from STARTED to the end.
+An operation has a line STARTED from the row that requested it (a provider event, a usage report, a request, a hold),
+and ends with SUCCESS or ERROR. SUCCESS is its ledger entry, or its own row if it has no entry. ERROR is a row of
+`operation_error`, or a session or refund that failed. One row both starts and ends an operation of the engine itself
+(an expiry, a scheduled grant) and an operation that was refused on receipt. `details.key` is the same in all lines of
+an operation.
 
-Each source is read backwards by its own id, and the heads are merged by the time they were recorded; a cursor holds a
-position in each source. A source is read a window at a time, each time a larger one, so that a filter that matches
-next to nothing costs a short page rather than a scan of everything.
+Each source is read in descending order of its own id, and the sources are merged by the time of their records. A
+cursor holds a position in each source. A source is read in windows of growing size, so that a filter that matches
+little returns a short page instead of scanning the whole table.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from models.operations.sources import SOURCES, Source
 Line = tuple[Any, ...]
 SOURCE, POSITION, REF, PART, OPERATION, STATUS, CUSTOMER, DETAILS, ERROR, AT, RECORDED_AT = range(11)
 WINDOWS = (1000, 8000, 64_000, 512_000)
-# The part of the line that stands for the first row below a window: above both parts that the row may have.
+# The part of the line for the first row below a window: greater than both parts that the row can have.
 UNREAD = 2
 
 
@@ -37,12 +38,12 @@ def list_page(
     limit: int = 50,
     cursor: str | None = None,
 ) -> tuple[list[dict[str, Any]], str | None]:
-    """A page of the log, newest first, and the cursor of the next one (None on the last).
+    """Return a page of the log, newest first, and the cursor of the next page (None on the last page).
 
-    A page may be short of `limit` before the last where the filters match little.
+    A page may have fewer lines than `limit` and still a next page, if the filters match little.
 
     Raises:
-        Invalid: the cursor is not one of ours.
+        Invalid: the cursor is not one of this list.
     """
     filters = {"app": app, "customer": customer, "operation": operation, "status": status}
     reached = pagination.decode("operations", cursor, len(SOURCES))
@@ -61,7 +62,7 @@ def list_page(
 
 
 def _read(filters: Mapping[str, Any], reached: Sequence[int], window: int, limit: int) -> list[Line]:
-    """The next lines of all sources, in one statement, so that they are of one moment."""
+    """The next lines of all sources, in one statement, so that all are of one snapshot."""
     arms = [
         arm
         for index, source in enumerate(SOURCES)
@@ -79,18 +80,18 @@ def _can_have(source: Source, operation: str | None, status: str | None) -> bool
 
 
 def _arms(index: int, source: Source, filters: Mapping[str, Any]) -> tuple[str, str]:
-    """The lines of the source's window, and a line for the first row below it, if there is one.
+    """SQL for the lines of the source's window, and for a line of the first row below it, if there is one.
 
-    A bound is twice the position of a row plus a part, so that a page may end within a row.
+    A bound is twice the position of a row plus a part, so that a page can end between the two lines of a row.
     """
     bound, of_customer = f"(%(bound_{index})s::bigint - 1) / 2", filters["customer"] is not None
     rows = source.rows(source.window("t.*", bound, "LIMIT %(window)s", of_customer=of_customer))
     names = [name for name in ("operation", "status", "customer") if filters[name] is not None]
-    wanted = " ".join(f"AND {name} = %({name})s" for name in names)
+    conditions = " ".join(f"AND {name} = %({name})s" for name in names)
     unread = source.window("1", bound, "OFFSET %(window)s LIMIT 1", of_customer=of_customer)
     return (
         f"""(SELECT {index} AS source, o.* FROM ({rows}) AS o
-        WHERE position * 2 + part < %(bound_{index})s {wanted}
+        WHERE position * 2 + part < %(bound_{index})s {conditions}
         ORDER BY position DESC, part DESC LIMIT %(limit)s)""",
         f"""SELECT {index}, position, NULL, {UNREAD}, NULL, NULL, NULL, NULL, NULL, NULL, recorded_at
         FROM ({unread}) AS u""",
@@ -98,14 +99,14 @@ def _arms(index: int, source: Source, filters: Mapping[str, Any]) -> tuple[str, 
 
 
 def _merged(lines: Sequence[Line]) -> list[Line]:
-    """The lines of all sources, newest record first; each source keeps its own order, which the cursor relies on."""
+    """The lines of all sources, newest record first. Each source keeps its own order, on which the cursor relies."""
     ordered = sorted(lines, key=lambda line: (line[SOURCE], -line[POSITION], -line[PART]))
     sources = [list(group) for _, group in groupby(ordered, key=itemgetter(SOURCE))]
     return list(heapq.merge(*sources, key=itemgetter(RECORDED_AT, PART), reverse=True))
 
 
 def _before_the_unread(merged: Sequence[Line]) -> list[Line]:
-    """What stands above the first row that was not read: below it anything may come."""
+    """The lines above the first row that was not read: lines below that row may be missing."""
     end = next((index for index, line in enumerate(merged) if line[PART] == UNREAD), len(merged))
     return list(merged[:end])
 

@@ -1,4 +1,4 @@
-"""Where the processes of a node count together: prometheus_client's files, a set a process."""
+"""The directory of prometheus_client's files, in which the processes of a node count: one set of files per process."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ _FILE = re.compile(r"[a-z_]+_(\d+)\.db")
 
 
 def share(directory: Path) -> None:
-    """Count in `directory` from now on, unless the environment names another.
+    """Count in `directory`, unless the environment names another one.
 
-    A process that is started again finds the counts of its dead forerunner, so totals only rise while the service
-    runs. When no process that counted is alive, all begins anew.
+    Files of dead processes are kept while any process that counts is alive, so that totals never fall while the
+    service runs. If none is alive, the files are deleted and all counters start at 0.
     """
-    place = Path(os.environ.setdefault(VARIABLE, str(directory)))
-    place.mkdir(parents=True, exist_ok=True)
-    owners = {file: int(match[1]) for file in place.iterdir() if (match := _FILE.fullmatch(file.name))}
+    path = Path(os.environ.setdefault(VARIABLE, str(directory)))
+    path.mkdir(parents=True, exist_ok=True)
+    owners = {file: int(match[1]) for file in path.iterdir() if (match := _FILE.fullmatch(file.name))}
     if not any(map(_alive, owners.values())):
         for file in owners:
             file.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""How the queues stand: what /readyz judges and /metrics shows. Read by the indexes over what is not done yet."""
+"""The state of the queues, for /readyz and /metrics. The queries use the partial indexes over unfinished rows."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import datetime
 
 from models import database
 
-# A row that waits for its next attempt is in nobody's way: only what is due can be overdue.
+# Only due rows can be overdue: a row that waits for its next attempt does not delay others.
 OVERDUE = {
     "usage": """
         SELECT next_attempt_at FROM usage_queue
@@ -19,8 +19,8 @@ OVERDUE = {
         SELECT next_attempt_at FROM outbox_delivery
         WHERE state = 'pending' AND next_attempt_at <= %s ORDER BY next_attempt_at LIMIT 1""",
 }
-# How fast others take what Scrip tells them does not say whether Scrip is ready.
-JUDGED = ("usage", "webhooks")
+# Not the outbox: slow receivers of webhooks do not make Scrip unready.
+FOR_READINESS = ("usage", "webhooks")
 PENDING = {
     "usage": "SELECT count(*), min(received_at) FROM usage_queue WHERE NOT dead",
     "webhooks": "SELECT count(*), min(received_at) FROM inbox_event WHERE state = 'pending'",
@@ -29,7 +29,7 @@ PENDING = {
 DEAD = {
     "usage": "SELECT count(*) FROM usage_queue WHERE dead",
     "webhooks": "SELECT count(*) FROM inbox_event WHERE state = 'dead'",
-    # What an endpoint left behind that was deleted cannot be replayed.
+    # Deliveries of a deleted endpoint cannot be replayed.
     "outbox": """
         SELECT count(*) FROM outbox_delivery d JOIN endpoint e ON e.id = d.endpoint_id
         WHERE d.state = 'failed' AND e.state <> 'deleted'""",
@@ -38,7 +38,10 @@ DEAD = {
 
 @dataclass(frozen=True, slots=True)
 class Queue:
-    """One queue: rows that wait and that are dead, the age of the oldest that waits, and how long it has been due."""
+    """The state of one queue: the number of pending and dead rows, and two ages.
+
+    `oldest_seconds`: the age of the oldest pending row. `overdue_seconds`: how long the oldest due row has been due.
+    """
 
     name: str
     pending: int
@@ -48,19 +51,21 @@ class Queue:
 
 
 def overdue_seconds(*, now: datetime) -> dict[str, float]:
-    """For how long the oldest due row of each judged queue has been due; 0 when nothing is. Quick, however long it is.
+    """Return how long the oldest due row of each queue `FOR_READINESS` has been due; 0 if none is due.
+
+    The time of the queries does not depend on the length of the queues.
 
     Raises:
-        Unavailable: the database is away.
+        Unavailable: the database cannot be reached.
     """
-    return {name: _overdue(name, now) for name in JUDGED}
+    return {name: _overdue(name, now) for name in FOR_READINESS}
 
 
-def standing(*, now: datetime) -> list[Queue]:
-    """The queues with their depths, which takes time in step with the backlog.
+def states(*, now: datetime) -> list[Queue]:
+    """Return the state of all queues. Counting takes time in proportion to the number of unfinished rows.
 
     Raises:
-        Unavailable: the database is away.
+        Unavailable: the database cannot be reached.
     """
     return [_queue(name, now) for name in OVERDUE]
 
@@ -77,5 +82,5 @@ def _queue(name: str, now: datetime) -> Queue:
 
 def _age(now: datetime, rows: list[tuple[datetime | None, ...]]) -> float:
     """Seconds since the time in the first row; 0 if there is none."""
-    then = rows[0][0] if rows else None
-    return max(0.0, (now - then).total_seconds()) if then else 0.0
+    since = rows[0][0] if rows else None
+    return max(0.0, (now - since).total_seconds()) if since else 0.0

@@ -1,42 +1,32 @@
-"""Which scheduled runs there were: a unique row a (job, period), so that any number of nodes may tick."""
+"""Runs of scheduled jobs: one row per (job, period), so that any number of nodes can schedule them."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from psycopg.types.json import Jsonb
+from peewee import Case, Value
 
 from models import database
 from models.database import Connection
+from models.tables import ScheduleRun
 
 TICK_LOCK = 7_265_910_442
 EPOCH = datetime(2020, 1, 1, tzinfo=timezone.utc)
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """A run that was recorded and is not finished. `after` is where it goes on, with what it counted so far."""
-
-    job: str
-    period: datetime
-    attempts: int
-    after: Any = None
-    counts: dict[str, int] | None = None
+PENDING = ScheduleRun.state == "pending"
 
 
 def period_of(moment: datetime, every: timedelta) -> datetime:
-    """The start of the period that the moment lies in; periods are counted from a fixed day, in UTC."""
+    """Return the start of the period that contains the moment. Periods are counted from a fixed day, in UTC."""
     return EPOCH + (moment - EPOCH) // every * every
 
 
 def record(jobs: Iterable[tuple[str, timedelta]], *, now: datetime) -> list[str]:
-    """Record the current period of each job that has no row for it yet. Returns the names recorded.
+    """Insert the current period of each job that has no row for it yet. Returns the names of these jobs.
 
-    The lock only saves work where several nodes tick at once; the unique row is the guarantee. A job's missed periods
-    need no rows: every job does all that is due by now.
+    The primary key guarantees that a period is recorded once; the lock only saves work when several nodes tick at the
+    same time. Missed periods need no rows: every job does all work that is due.
     """
     return database.transaction(lambda conn: _record(conn, list(jobs), now))
 
@@ -46,56 +36,56 @@ def _record(conn: Connection, jobs: list[tuple[str, timedelta]], now: datetime) 
     locked = conn.execute("SELECT pg_try_advisory_xact_lock(%s)", [TICK_LOCK]).fetchone()
     if not (locked and locked[0]):
         return []
-    rows = conn.execute(
-        """INSERT INTO schedule_run (job, period, next_attempt_at)
-        SELECT job, period, %s FROM unnest(%s::text[], %s::timestamptz[]) AS due(job, period)
-        ON CONFLICT (job, period) DO NOTHING RETURNING job""",
-        [now, [name for name, _ in jobs], [period_of(now, every) for _, every in jobs]],
-    )
-    return [job for (job,) in rows]
+    rows = [{"job": name, "period": period_of(now, every), "next_attempt_at": now} for name, every in jobs]
+    query: Any = ScheduleRun.insert_many(rows).on_conflict_ignore().returning(ScheduleRun.job)
+    return [run.job for run in query.execute()]
 
 
-def next_run(*, now: datetime, last: Collection[str] = ()) -> Run | None:
-    """The oldest run that is due and not finished; those of the jobs in `last` only when nothing else is due."""
-    rows = database.read(
-        """SELECT job, period, attempts, reached, counts FROM schedule_run
-        WHERE state = 'pending' AND next_attempt_at <= %s ORDER BY job = ANY(%s::text[]), period, job LIMIT 1""",
-        [now, list(last)],
-    )
-    return Run(*rows[0]) if rows else None
+def next_run(*, now: datetime, last: Collection[str] = ()) -> ScheduleRun | None:
+    """Return the oldest due run that is not finished; runs of the jobs in `last` only if no other run is due."""
+    due = ScheduleRun.select().where(PENDING, ScheduleRun.next_attempt_at <= now)
+    run: ScheduleRun | None = due.order_by(ScheduleRun.job.in_(last), ScheduleRun.period, ScheduleRun.job).first()
+    return run
 
 
-def lease(run: Run, until: datetime) -> None:
-    """Leave the run to this worker until then, or until it is finished, paused or has failed."""
-    database.write(
-        "UPDATE schedule_run SET next_attempt_at = %s WHERE job = %s AND period = %s AND state = 'pending'",
-        [until, run.job, run.period],
-    )
+def lease(run: ScheduleRun, until: datetime) -> None:
+    """Keep other workers from the run until then, or until it is finished, paused or has failed."""
+    _update(_is(run) & PENDING, next_attempt_at=until)
 
 
-def finish(run: Run, counts: dict[str, int], *, now: datetime) -> None:
-    """The run is done; so are earlier ones of the same job, whose work it did."""
-    database.write(
-        """UPDATE schedule_run SET state = 'done', counts = CASE WHEN period = %s THEN %s ELSE counts END,
-            finished_at = %s
-        WHERE job = %s AND period <= %s AND state = 'pending'""",
-        [run.period, Jsonb(counts), now, run.job, run.period],
-    )
+def finish(run: ScheduleRun, counts: dict[str, int], *, now: datetime) -> None:
+    """Mark the run as done, and with it earlier runs of the job, whose work it did."""
+    own = ScheduleRun.period == run.period
+    counted = Case(None, [(own, Value(counts, converter=ScheduleRun.counts.db_value))], ScheduleRun.counts)
+    earlier = (ScheduleRun.job == run.job) & (ScheduleRun.period <= run.period)
+    _update(earlier & PENDING, state="done", counts=counted, finished_at=now)
 
 
-def pause(run: Run, after: Any, counts: dict[str, int], *, now: datetime) -> None:
-    """The run's time was up: note where it goes on."""
-    database.write(
-        """UPDATE schedule_run SET reached = %s, counts = %s, next_attempt_at = %s
-        WHERE job = %s AND period = %s AND state = 'pending'""",
-        [Jsonb(after), Jsonb(counts), now, run.job, run.period],
+def pause(run: ScheduleRun, after: Any, counts: dict[str, int], *, now: datetime) -> None:
+    """Store where the run continues, as its time is up, and what it has counted so far. It is due again at `now`."""
+    _update(_is(run) & PENDING, reached=after, counts=counts, next_attempt_at=now)
+
+
+def fail(run: ScheduleRun, error: str, next_attempt_at: datetime, *, dead: bool) -> None:
+    """Count the failure. The run is retried at `next_attempt_at`, or is dead: visible and not retried."""
+    _update(
+        _is(run),
+        attempts=ScheduleRun.attempts + 1,
+        error=error,
+        next_attempt_at=next_attempt_at,
+        state="dead" if dead else "pending",
     )
 
 
-def fail(run: Run, error: str, next_attempt_at: datetime, *, dead: bool) -> None:
-    """The run failed; it is tried again later, or is dead and visible."""
-    database.write(
-        """UPDATE schedule_run SET attempts = attempts + 1, error = %s, next_attempt_at = %s, state = %s
-        WHERE job = %s AND period = %s""",
-        [error, next_attempt_at, "dead" if dead else "pending", run.job, run.period],
-    )
+def prune(*, before: datetime) -> int:
+    """Delete finished runs of periods before `before`. Returns how many."""
+    finished = (ScheduleRun.state == "done") & (ScheduleRun.period < before)
+    return int(database.transaction(lambda _: ScheduleRun.delete().where(finished).execute()))
+
+
+def _is(run: ScheduleRun) -> Any:
+    return (ScheduleRun.job == run.job) & (ScheduleRun.period == run.period)
+
+
+def _update(condition: Any, **values: Any) -> None:
+    database.transaction(lambda _: ScheduleRun.update(**values).where(condition).execute())

@@ -1,4 +1,4 @@
-"""Where the operation log reads: the sources of its lines, and how operations are named."""
+"""The sources of the operation log, and the names of operations."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 STATUSES = ("STARTED", "SUCCESS", "ERROR")
 
-# What an event of a provider is about, by how its type starts; the first that fits.
+# Prefix of a provider event's type to the operation. The first match applies.
 EVENT_OPERATIONS = {
     "checkout.session.": "PAYMENT",
     "payment_intent.": "PAYMENT",
@@ -22,7 +22,7 @@ EVENT_OPERATIONS = {
 }
 OTHER_EVENT = "EVENT"
 
-# What a request or an entry is about, by the kind that its key starts with; any other kind is its own name in capitals.
+# Kind at the start of a key of a request or an entry to the operation. Any other kind is its own name in capitals.
 KEY_OPERATIONS = {
     "usage": "TRACK_USAGE",
     "charge": "CHARGE",
@@ -39,7 +39,7 @@ KEY_OPERATIONS = {
 }
 BY_EVENT = frozenset({*EVENT_OPERATIONS.values(), OTHER_EVENT})
 BY_KEY = frozenset(KEY_OPERATIONS.values())
-# Entries with one of these keys end what a row of another source started; all others stand for themselves.
+# Entries with a key of these kinds end an operation that a row of another source started; others have both lines.
 STARTED_ELSEWHERE = ("usage", "charge", "adjustment", "refund", "import")
 
 
@@ -55,12 +55,12 @@ def _key_operation(kind: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """A table `t` that tells of operations, as up to two lines a row: part 0 is its start, part 1 its end.
+    """A table `t` whose rows are operations, with up to two lines per row: part 0 is the start, part 1 the end.
 
-    `operations` and `statuses` are those that it can have at all; None: any. `operation`, `customer`, `details` and
-    `error` are its columns of the log; `lines` yields s(part, status, at) and what else the columns take from s.
-    `owner` and `position` are for one customer and for the whole app; an owner that is indexed by app alone leaves the
-    customer to be filtered. Positions grow with `recorded_at`.
+    `operations` and `statuses` are those that the table can have; None: any. `operation`, `customer`, `details` and
+    `error` are the columns of the log. `lines` yields s(part, status, at) and whatever else the columns take from s.
+    `owner` and `position` are pairs: for one customer, and for the whole app. Where an index covers the app only, the
+    lines are filtered by customer afterwards. Positions grow with `recorded_at`.
     """
 
     name: str
@@ -78,14 +78,14 @@ class Source:
     position: tuple[str, str] = ("t.id", "t.id")
 
     def window(self, columns: str, bound: str, end: str, *, of_customer: bool) -> str:
-        """Rows of the table from the position `bound` downwards, as far as `end` says."""
+        """SQL for rows of the table from the position `bound` downwards. `end`: its LIMIT or OFFSET."""
         scope = 0 if of_customer else 1
         position = self.position[scope]
         return f"""SELECT {columns}, {position} AS position, {self.recorded_at} AS recorded_at
             FROM {self.table} t WHERE {self.owner[scope]} AND {position} <= {bound} ORDER BY {position} DESC {end}"""
 
     def rows(self, window: str) -> str:
-        """The lines of a window: position, ref, part, operation, status, customer, details, error, at, recorded_at."""
+        """SQL for the lines: position, ref, part, operation, status, customer, details, error, at, recorded_at."""
         account = "JOIN account a ON a.id = t.account_id" if self.customer == "a.customer" else ""
         return f"""SELECT t.position, {self.position[1]} AS ref, s.part, {self.operation} AS operation, s.status,
             {self.customer} AS customer, {self.details} AS details, {self.error} AS error, s.at, t.recorded_at
@@ -95,8 +95,8 @@ class Source:
 
 ACCOUNT = "t.account_id = (SELECT id FROM account WHERE app = %(app)s AND customer = %(customer)s)"
 KIND_OF_KEY = "split_part(t.key, ':', 1)"
-BEGUN_OR_DONE = frozenset({"STARTED", "SUCCESS"})
-# The collation is that of the index on the event's id; without it the index would not be used.
+STARTED_OR_DONE = frozenset({"STARTED", "SUCCESS"})
+# The collation is that of the index on the event's id. With another one PostgreSQL does not use the index.
 _ENTRIES_OF_EVENT = """(
     SELECT coalesce(jsonb_agg(jsonb_build_object('entry', e.id, 'type', e.type, 'amount', e.amount)
                               ORDER BY e.id), '[]') FROM entry e
@@ -108,7 +108,7 @@ SOURCES = (
         name="event",
         table="inbox_event",
         operations=BY_EVENT,
-        statuses=BEGUN_OR_DONE,
+        statuses=STARTED_OR_DONE,
         operation=_event_operation("t.type"),
         details=f"""jsonb_build_object('key', 'event:' || t.id, 'event', t.id, 'event_id', t.event_id,
             'provider', t.provider, 'type', t.type) || s.details
@@ -123,7 +123,7 @@ SOURCES = (
         name="usage",
         table="usage_report",
         operations=frozenset({"TRACK_USAGE"}),
-        statuses=BEGUN_OR_DONE,
+        statuses=STARTED_OR_DONE,
         operation="'TRACK_USAGE'",
         details="""jsonb_build_object('key', 'usage:' || t.external_id, 'report', t.external_id, 'rate', t.rate,
             'quantity', t.quantity) || s.details""",
@@ -133,12 +133,12 @@ SOURCES = (
         recorded_at="t.received_at",
         owner=("t.app = %(app)s AND t.customer = %(customer)s", "t.app = %(app)s"),
     ),
-    # Holds end in more ways than by a request: they have a source of their own.
+    # Holds are a source of their own, because they can end without a request.
     Source(
         name="request",
         table="request",
         operations=BY_KEY - {"TRACK_USAGE", "HOLD", "EXPIRY"},
-        statuses=BEGUN_OR_DONE,
+        statuses=STARTED_OR_DONE,
         operation=_key_operation("t.resource"),
         details="t.content || jsonb_build_object('key', t.resource || ':' || t.id, 'id', t.id)",
         lines="""(0, 'STARTED', t.created_at),
@@ -151,7 +151,7 @@ SOURCES = (
         name="hold",
         table="hold",
         operations=frozenset({"HOLD"}),
-        statuses=BEGUN_OR_DONE,
+        statuses=STARTED_OR_DONE,
         operation=_key_operation(KIND_OF_KEY),
         customer="a.customer",
         details="jsonb_build_object('key', t.key, 'units', t.units, 'reason', t.reason) || s.details",
@@ -179,7 +179,7 @@ SOURCES = (
              t.ended_at, jsonb_build_object('state', t.state, 'ended_by', t.ended_by, 'duration_seconds',
              t.duration_seconds, 'units', t.units, 'shortfall', t.shortfall, 'entry', t.entry_id),
              CASE WHEN t.state = 'refused'
-                  THEN jsonb_build_object('message', 'it waited, and its credit never came') END))
+                  THEN jsonb_build_object('message', 'the session waited, but the balance stayed too low') END))
             AS s(part, status, at, details, error)""",
         recorded_at="t.created_at",
         owner=(ACCOUNT, "t.app = %(app)s"),
@@ -188,7 +188,7 @@ SOURCES = (
         name="checkout",
         table="checkout",
         operations=frozenset({"CHECKOUT"}),
-        statuses=BEGUN_OR_DONE,
+        statuses=STARTED_OR_DONE,
         operation="'CHECKOUT'",
         details="""jsonb_build_object('key', 'checkout:' || t.external_id, 'checkout', t.external_id, 'pack', t.pack,
             'plan', t.plan, 'quantity', t.quantity, 'provider', t.provider, 'provider_id', t.provider_id)""",
@@ -211,17 +211,17 @@ SOURCES = (
              t.answered_at, jsonb_build_object('state', t.answer -> 'state', 'money', t.answer -> 'money',
              'reference', t.answer -> 'reference'),
              CASE WHEN t.answer ->> 'state' = 'failed'
-                  THEN jsonb_build_object('message', 'the provider took the refund, and it failed') END))
+                  THEN jsonb_build_object('message', 'the provider accepted the refund, but it failed') END))
             AS s(part, status, at, details, error)""",
         recorded_at="t.created_at",
         owner=("t.app = %(app)s AND t.customer = %(customer)s", "t.app = %(app)s"),
     ),
-    # What came of an event is told by the event, what was captured by its hold, what was talked about by its session.
+    # Entries of events, holds and sessions are shown by those sources.
     Source(
         name="entry",
         table="entry",
         operations=BY_KEY - {"HOLD"},
-        statuses=BEGUN_OR_DONE,
+        statuses=STARTED_OR_DONE,
         operation=_key_operation(KIND_OF_KEY),
         customer="a.customer",
         details="""coalesce(t.meta, '{}'::jsonb) || jsonb_build_object('key', t.key, 'entry', t.id, 'type', t.type,
@@ -233,7 +233,7 @@ SOURCES = (
         owner=(ACCOUNT, "t.app = %(app)s"),
         position=("t.seq", "t.id"),
     ),
-    # A failure of a queue has its start in the queue; what was refused at the door has none but this row.
+    # The STARTED line of a queue's row comes from the queue. A refused request has only this row.
     Source(
         name="error",
         table="operation_error",
