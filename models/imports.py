@@ -1,6 +1,6 @@
-"""What an import of balances reads and writes beside the ledger: the rows it has stored before, and accounts' gates.
+"""Storage of balance imports beside the ledger: the rows imported so far, and the session limits of accounts.
 
-A row that was imported is a `request` of the resource `import`, as a charge is one of `charge`.
+An imported row is a row of `request` with the resource `import`, as a charge has `charge`.
 """
 
 from __future__ import annotations
@@ -15,13 +15,14 @@ from models.errors import Conflict
 
 RESOURCE = "import"
 
+CUSTOM_PLANS = "SET LOCAL plan_cache_mode = force_custom_plan"
 LOCK = "SELECT pg_try_advisory_xact_lock(hashtextextended('import:' || %s, 0))"
-KNOWN = """
+STORED = """
 SELECT id, customer, content FROM request
 WHERE app = %s AND resource = %s AND (customer = ANY(%s::text[]) OR id = ANY(%s::text[]))
 """
 ACCOUNTS = "SELECT customer, id FROM account WHERE app = %s AND customer = ANY(%s::text[])"
-REMEMBER = """
+STORE = """
 INSERT INTO request (app, resource, id, customer, content, answer, created_at)
 SELECT %s, %s, id, customer, content, answer::json, %s
 FROM unnest(%s::text[], %s::text[], %s::jsonb[], %s::jsonb[]) AS new(id, customer, content, answer)
@@ -45,7 +46,7 @@ class Stored(NamedTuple):
 
 
 class Gate(NamedTuple):
-    """What an older system says of a customer's sessions."""
+    """A customer's used free sessions and cooldown in the older system."""
 
     customer: str
     free_sessions_used: int
@@ -53,10 +54,10 @@ class Gate(NamedTuple):
 
 
 def lock(conn: Connection, app: str) -> None:
-    """Keep other imports of the app away until the transaction ends.
+    """Lock out other imports of the app until the end of the transaction.
 
     Raises:
-        Conflict: there is one.
+        Conflict: another import is running.
     """
     database.require_transaction(conn)
     row = conn.execute(LOCK, [app]).fetchone()
@@ -64,32 +65,37 @@ def lock(conn: Connection, app: str) -> None:
         raise Conflict(f"another import for {app} is running")
 
 
-def known(conn: Connection, app: str, customers: Collection[str], ids: Collection[str]) -> list[Stored]:
-    """The rows imported before of these customers, or with these ids."""
+def plan_each_statement(conn: Connection) -> None:
+    """Never reuse a query plan in this transaction: plans made while the tables are small read them whole."""
+    conn.execute(CUSTOM_PLANS)
+
+
+def find(conn: Connection, app: str, customers: Collection[str], ids: Collection[str]) -> list[Stored]:
+    """The rows imported before for these customers, or with these ids."""
     values = [app, RESOURCE, arrays.texts(customers), arrays.texts(ids)]
-    return [Stored(*row) for row in conn.execute(KNOWN, values)]
+    return [Stored(*row) for row in conn.execute(STORED, values)]
 
 
 def account_ids(conn: Connection, app: str, customers: Collection[str]) -> dict[str, int]:
-    """The accounts of those customers that have one."""
+    """The account ids by customer. Customers without an account are absent."""
     return dict(conn.execute(ACCOUNTS, [app, arrays.texts(customers)]).fetchall())
 
 
-def remember(
+def store(
     conn: Connection, app: str, rows: Sequence[Stored], answers: Sequence[Mapping[str, Any]], *, now: datetime
 ) -> None:
-    """Store the rows with what came of them."""
+    """Store the rows, each with its result."""
     columns = [
         arrays.texts([row.id for row in rows]),
         arrays.texts([row.customer for row in rows]),
         arrays.jsons([row.content for row in rows]),
         arrays.jsons(answers),
     ]
-    conn.execute(REMEMBER, [app, RESOURCE, now, *columns])
+    conn.execute(STORE, [app, RESOURCE, now, *columns])
 
 
 def set_gates(conn: Connection, app: str, gates: Sequence[Gate], *, now: datetime) -> None:
-    """Note used free sessions and cooldowns on the accounts, where they go beyond what is there."""
+    """Store used free sessions and cooldowns on the accounts, where they exceed the stored ones."""
     columns = [
         arrays.texts([gate.customer for gate in gates]),
         arrays.ints([gate.free_sessions_used for gate in gates]),

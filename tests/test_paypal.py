@@ -540,7 +540,7 @@ def test_a_refund_in_another_currency_takes_nothing_and_says_so(db, now):
     deliver(event("PAYMENT.CAPTURE.REFUNDED", refund("2", currency="JPY")), now=now)
     (_, (state, error)) = event_states(SLUG)
     assert state == "dead"
-    assert str(error).startswith("a return in jpy of CAP1, which was paid in usd: nothing was taken for it")
+    assert str(error).startswith("a reversal in jpy of CAP1, which was paid in usd: no units were clawed back")
     assert database.read("SELECT count(*) FROM payment_return") == [(0,)]
     deliver(event("PAYMENT.CAPTURE.REFUNDED", refund("2.00", number="2")), now=now)
     assert (balance(ADA, SLUG), returned()) == (18, ("partly_refunded", 200, 0))

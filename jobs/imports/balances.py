@@ -1,13 +1,14 @@
-"""Imports: the balances of an older system become credit, each row once, all of a file or nothing.
+"""Imports: the balances of an older system become credit, each row once, and the whole file or nothing.
 
-What makes a repetition safe is the row's id. A row without one is known by its customer and its content: the same file
-again changes nothing, in any order of its rows. A customer whose rows have changed since is refused, not paid twice.
+The row's id makes an import idempotent. A row without an id is identified by its customer and content: importing the
+same file again changes nothing, in any order of its rows. A row without an id is refused if the customer was imported
+before with other content, so that no balance is credited twice.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -28,9 +29,9 @@ CHUNK = 2000
 
 @dataclass(slots=True)
 class Report:
-    """What became of a file, or in a dry run would. `imported` and `already` are rows, `bad` what is wrong with others.
+    """The result of an import or of a dry run. `imported` and `already` count rows; `bad` lists what is wrong.
 
-    `stored` is false if nothing was: the file has bad lines that were not to be skipped, or it was a dry run.
+    `stored` is false if nothing was stored: some lines are bad and were not to be skipped, or it was a dry run.
     """
 
     imported: int = 0
@@ -41,7 +42,7 @@ class Report:
 
 
 class _Refused(Exception):
-    """Rolls back: nothing is to be stored."""
+    """Rolls the transaction back, so that nothing is stored."""
 
 
 def import_balances(
@@ -53,27 +54,25 @@ def import_balances(
     dry_run: bool = False,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Report:
-    """Import a CSV file in one transaction: all of it, or nothing if a line is bad and bad ones are not to be skipped.
+    """Import a CSV file in one transaction: the whole file, or nothing if a line is bad and `skip_bad` is false.
 
-    `progress` is told (rows done, rows to do).
+    `progress` is called with (rows done, rows in total).
 
     Raises:
         Conflict: another import for the app is running.
     """
     parsed = parse(data)
-    rows, doubles = _distinct(parsed.rows)
+    rows, duplicates = _distinct(parsed.rows)
     report = Report()
 
     def work(conn: Connection) -> None:
         nonlocal report
-        # The tables grow within this transaction: a plan that was made while they were small would read them whole.
-        conn.execute("SET LOCAL plan_cache_mode = force_custom_plan")
+        imports.plan_each_statement(conn)
         imports.lock(conn, app.slug)
-        fresh, refused = _judged(conn, app, rows, now)
-        bad = [*parsed.bad, *doubles, *refused]
-        report = Report(len(fresh), len(rows) - len(fresh) - len({each.line for each in refused}), bad=bad)
-        report.units = sum(row.units for row in fresh)
-        if dry_run or (bad and not skip_bad):
+        fresh, refused = _select(conn, app, rows, now)
+        report = _plan(rows, fresh, refused)
+        report.bad += [*parsed.bad, *duplicates]
+        if dry_run or (report.bad and not skip_bad):
             raise _Refused
         _store(conn, app, fresh, report, now=now, progress=progress)
         if report.bad and not skip_bad:  # posting found more
@@ -90,21 +89,21 @@ def import_balances(
 
 
 def _distinct(rows: Sequence[Row]) -> tuple[list[Row], list[Bad]]:
-    """The rows, each with an id, and what is wrong with those that repeat another one."""
-    found: dict[str, Row] = {}
+    """The rows, each with an id, and what is wrong with those that repeat another row."""
+    distinct: dict[str, Row] = {}
     bad = []
-    for given in rows:
-        row = given if given.id else replace(given, id=_derived_id(given))
-        first = found.setdefault(row.id, row)
-        if first is not row and given.id:
+    for read in rows:
+        row = read if read.id else replace(read, id=_derived_id(read))
+        first = distinct.setdefault(row.id, row)
+        if first is not row and read.id:
             bad.append(Bad(row.line, "id", f"is that of line {first.line} too"))
         elif first is not row:
             bad.append(Bad(row.line, "", f"is the same as line {first.line}; give each an id if both are meant"))
-    return list(found.values()), bad
+    return list(distinct.values()), bad
 
 
 def _derived_id(row: Row) -> str:
-    """An id that says what the row says. The slash keeps it apart from all that a file may give."""
+    """An id derived from the row's content. Ids in a file cannot contain its slash."""
     digest = hashlib.sha256(orjson.dumps(row.content, option=orjson.OPT_SORT_KEYS)).hexdigest()
     return f"{row.customer}/{digest[:16]}"
 
@@ -113,11 +112,11 @@ def _is_derived(id_: str) -> bool:
     return "/" in id_
 
 
-def _judged(conn: Connection, app: App, rows: Sequence[Row], now: datetime) -> tuple[list[Row], list[Bad]]:
-    """The rows that are to be imported, and what is wrong with rows. Those imported before are in neither."""
+def _select(conn: Connection, app: App, rows: Sequence[Row], now: datetime) -> tuple[list[Row], list[Bad]]:
+    """The rows to import, and what is wrong with other rows. Rows that were imported before are in neither."""
     customers = {row.customer for row in rows}
-    stored = {row.id: row for row in imports.known(conn, app.slug, customers, [row.id for row in rows])}
-    left_out = _left_out(stored.values(), {row.id for row in rows})
+    stored = {row.id: row for row in imports.find(conn, app.slug, customers, [row.id for row in rows])}
+    others = _not_in_file(stored.values(), {row.id for row in rows})
     fresh: list[Row] = []
     bad: list[Bad] = []
     for row in rows:
@@ -125,8 +124,8 @@ def _judged(conn: Connection, app: App, rows: Sequence[Row], now: datetime) -> t
             bad += _differences(row, stored[row.id].content)
         elif row.expires_at and row.expires_at <= now:
             bad.append(Bad(row.line, "expires_at", "is past"))
-        elif _is_derived(row.id) and row.customer in left_out:
-            before = left_out[row.customer].content["units"]
+        elif _is_derived(row.id) and row.customer in others:
+            before = others[row.customer].content["units"]
             reason = f"was imported before, with {before} units and other content; give the row an id if it is one more"
             bad.append(Bad(row.line, "customer", reason))
         else:
@@ -134,13 +133,19 @@ def _judged(conn: Connection, app: App, rows: Sequence[Row], now: datetime) -> t
     return fresh, bad
 
 
-def _left_out(stored: Any, ids: set[str]) -> dict[str, Stored]:
-    """Rows without ids that were imported before and are not in the file, by customer: that file was another."""
+def _not_in_file(stored: Iterable[Stored], ids: set[str]) -> dict[str, Stored]:
+    """Rows without ids that were imported before, from another file, and are not in this one, by customer."""
     return {row.customer: row for row in stored if _is_derived(row.id) and row.id not in ids}
 
 
+def _plan(rows: Sequence[Row], fresh: Sequence[Row], refused: Sequence[Bad]) -> Report:
+    """The report of an import that stores all of the `fresh` rows."""
+    already = len(rows) - len(fresh) - len({fault.line for fault in refused})
+    return Report(len(fresh), already, sum(row.units for row in fresh), bad=[*refused])
+
+
 def _differences(row: Row, before: dict[str, Any]) -> list[Bad]:
-    """Where the row is not what was imported with its id."""
+    """The columns in which the row differs from the one imported with its id."""
     after = row.content
     return [
         Bad(row.line, name, f"is {after.get(name)}, but id {row.id!r} was imported with {before.get(name)}")
@@ -158,10 +163,9 @@ def _store(
     now: datetime,
     progress: Callable[[int, int], None],
 ) -> None:
-    """Post the rows a chunk at a time.
+    """Post the rows a chunk at a time, in the order of the accounts' ids, new accounts last.
 
-    In the order of the accounts' ids, new ones last: who posts to several of these accounts at the same time locks them
-    in that order too, so that neither waits for the other for ever.
+    Other transactions that post to several of these accounts lock them in the same order, so no deadlock arises.
     """
     ids = imports.account_ids(conn, app.slug, {row.customer for row in rows})
     ordered = sorted(rows, key=lambda row: (row.customer not in ids, ids.get(row.customer, 0), row.customer))
@@ -183,7 +187,7 @@ def _store_chunk(conn: Connection, app: App, rows: Sequence[Row], report: Report
         report.imported, report.units = report.imported - 1, report.units - row.units
     stored = [Stored(row.id, row.customer, row.content) for row, _ in done]
     answers = [{"units": outcome.units, "balance": outcome.balance, "entry": outcome.entry_id} for _, outcome in done]
-    imports.remember(conn, app.slug, stored, answers, now=now)
+    imports.store(conn, app.slug, stored, answers, now=now)
     gates = [Gate(row.customer, row.free_sessions_used, row.cooldown_until) for row, _ in done]
     gates = [gate for gate in gates if gate.free_sessions_used or gate.cooldown_until]
     if gates:

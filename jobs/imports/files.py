@@ -1,4 +1,4 @@
-"""CSV files of balances from an older system, read into rows; every line that is wrong is told, with its column."""
+"""CSV files of balances from an older system, read into rows. Every wrong line is reported, with its column."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Bad(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One balance of an older system. `id` is empty where the file gives none."""
+    """One balance of an older system. `id` is empty if the file has none for it."""
 
     line: int
     customer: str
@@ -47,27 +47,27 @@ class Row:
 
     @property
     def content(self) -> dict[str, Any]:
-        """What another row with the same id must say too. What is not given is not in it."""
-        told: dict[str, Any] = {"customer": self.customer, "units": self.units, "reason": self.reason}
+        """The content that other rows with this id must have too. Empty columns are absent, except the reason."""
+        content: dict[str, Any] = {"customer": self.customer, "units": self.units, "reason": self.reason}
         if self.expires_at:
-            told["expires_at"] = times.write(self.expires_at)
+            content["expires_at"] = times.write(self.expires_at)
         if self.free_sessions_used:
-            told["free_sessions_used"] = self.free_sessions_used
+            content["free_sessions_used"] = self.free_sessions_used
         if self.cooldown_until:
-            told["cooldown_until"] = times.write(self.cooldown_until)
-        return told
+            content["cooldown_until"] = times.write(self.cooldown_until)
+        return content
 
 
 @dataclass(slots=True)
 class Parsed:
-    """A file: the rows that can be read, and what is wrong with the others."""
+    """A file: the valid rows, and what is wrong with the others."""
 
     rows: list[Row] = field(default_factory=list)
     bad: list[Bad] = field(default_factory=list)
 
 
 def parse(data: bytes) -> Parsed:
-    """Read a file: UTF-8, with or without a byte order mark; commas, semicolons or tabs; lines may end as they like.
+    """Read a file: UTF-8, with or without a byte order mark; commas, semicolons or tabs; any line endings.
 
     A file whose columns are wrong has no rows.
     """
@@ -86,7 +86,7 @@ def parse(data: bytes) -> Parsed:
 
 
 def _lines(text: str) -> Iterator[tuple[int, list[str] | str]]:
-    """(line number, cells) of each line that is not empty, or why the rest of the file cannot be read."""
+    """(line number, cells) of each line that is not empty, or (line number, error) if the rest cannot be read."""
     first = text.lstrip().partition("\n")[0]
     delimiter = max(DELIMITERS, key=first.count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
@@ -104,19 +104,17 @@ def _lines(text: str) -> Iterator[tuple[int, list[str] | str]]:
 
 
 def _column(name: str) -> str:
-    """`Free sessions used` is `free_sessions_used`."""
+    """The column's name in lower case with underscores: `Free sessions used` is `free_sessions_used`."""
     return re.sub(r"[\s_-]+", "_", name.strip().lower())
 
 
 def _wrong_columns(columns: list[str]) -> list[Bad]:
-    wrong = [
-        Bad(1, name, "is missing: a file has at least customer and units") for name in REQUIRED if name not in columns
-    ]
+    wrong = [Bad(1, name, "is missing: customer and units are required") for name in REQUIRED if name not in columns]
     for index, name in enumerate(columns):
         if name not in CELLS:
-            wrong.append(Bad(1, name or f"column {index + 1}", f"is no column; there are {', '.join(CELLS)}"))
+            wrong.append(Bad(1, name or f"column {index + 1}", f"is not a known column; use {', '.join(CELLS)}"))
         elif name in columns[:index]:
-            wrong.append(Bad(1, name, "is there twice"))
+            wrong.append(Bad(1, name, "appears twice"))
     return wrong
 
 
@@ -126,14 +124,14 @@ def _rows(columns: list[str], lines: Iterable[tuple[int, list[str] | str]]) -> P
         if isinstance(cells, str):
             parsed.bad.append(Bad(number, "", cells))
         elif len(cells) != len(columns):
-            parsed.bad.append(Bad(number, "", f"has {len(cells)} cells, and there are {len(columns)} columns"))
+            parsed.bad.append(Bad(number, "", f"has {len(cells)} cells, but the header has {len(columns)} columns"))
         else:
             _read(parsed, number, dict(zip(columns, cells, strict=True)))
     return parsed
 
 
 def _read(parsed: Parsed, number: int, cells: dict[str, str]) -> None:
-    """One line, as a row or as all that is wrong with it."""
+    """Add one line to the result: as a row, or everything that is wrong with it."""
     values: dict[str, Any] = {}
     wrong = []
     for name, cell in cells.items():
@@ -155,7 +153,7 @@ def _name(text: str) -> str:
     return text
 
 
-def _whole(most: int) -> Callable[[str], int]:
+def _whole_number(most: int) -> Callable[[str], int]:
     def read(text: str) -> int:
         if not (text.isascii() and text.isdigit() and len(text) <= 19 and int(text) <= most):
             raise ValueError(f"must be a whole number from 0 to {most}, not {text[:40]!r}")
@@ -179,10 +177,10 @@ def _reason(text: str) -> str:
 
 CELLS: dict[str, Callable[[str], Any]] = {
     "customer": _name,
-    "units": _whole(MOST_UNITS),
+    "units": _whole_number(MOST_UNITS),
     "expires_at": _time,
     "reason": _reason,
-    "free_sessions_used": _whole(MOST_SESSIONS),
+    "free_sessions_used": _whole_number(MOST_SESSIONS),
     "cooldown_until": _time,
     "id": _name,
 }

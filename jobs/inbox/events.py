@@ -67,7 +67,7 @@ APPLY: dict[type, Callable[..., str | None]] = {
     facts.SubscriptionChanged: subscriptions.change,
     facts.PeriodPaid: invoices.pay_period,
     facts.PaymentReversed: reversals.reverse,
-    facts.PaymentKnownAs: reversals.know_as,
+    facts.PaymentKnownAs: reversals.store_alias,
     facts.CheckoutEnded: purchases.end_checkout,
 }
 

@@ -1,6 +1,6 @@
 """Invoices of subscriptions: the periods that were paid for, and those that were not.
 
-An invoice that comes before its subscription makes it. One that was paid grants its month in the same commit.
+An invoice that arrives before its subscription creates it. A paid one grants its month in the same commit.
 """
 
 from __future__ import annotations
@@ -25,31 +25,32 @@ from models.plans.subscription import INCOMPLETE, PAYING, Period, Subscription
 
 
 def pay_period(conn: Connection, app: App, fact: PeriodPaid, *, now: datetime) -> str:
-    """Note an invoice as paid or unpaid; one that was paid grants its cycle at once."""
-    # Before the subscription, as whoever tells of a refund does.
+    """Record an invoice as paid or unpaid; a paid one grants its cycle. Returns the customer."""
+    # The payment is locked before the subscription, as a reversal does.
     ids = payment_reversals.lock(conn, app.slug, fact.provider, (fact.invoice, *fact.aliases)) if fact.paid else []
-    it = subscriptions.lock(conn, app.slug, fact.provider, fact.subscription) or _begin_with(conn, app, fact, now)
+    known = subscriptions.lock(conn, app.slug, fact.provider, fact.subscription)
+    subscription = known or _begin_with(conn, app, fact, now)
     if not fact.paid:
-        _note_unpaid(conn, app, fact, it, now)
-        return it.customer
-    plan, cycle = _take_over(app, it, fact.line, fact), _paid_cycle(it, fact, now)
-    payment = _record(conn, app, fact, it, plan, cycle, ids, now)
-    it.release(fact.invoice)
-    steps.recount(conn, it)
-    subscriptions.save(conn, it, now=now)
-    activation.ensure(conn, app, it, now=now)
+        _note_unpaid(conn, app, fact, subscription, now)
+        return subscription.customer
+    plan, cycle = _take_over(app, subscription, fact.line, fact), _paid_cycle(subscription, fact, now)
+    payment = _record(conn, app, fact, subscription, plan, cycle, ids, now)
+    subscription.release(fact.invoice)
+    steps.recount(conn, subscription)
+    subscriptions.save(conn, subscription, now=now)
+    activation.ensure(conn, app, subscription, now=now)
     if payment.is_new:
-        paid_for = {"plan": plan, "subscription": it.provider_id}
-        emit_payment_settled(conn, app, it.customer, fact, payment, paid_for, now=now)
-    _grant(conn, app, it, cycle, plan, fact, payment, now)
-    grants.grant_due(conn, app, [it], now=now, event_id=fact.event_id)
+        paid_for = {"plan": plan, "subscription": subscription.provider_id}
+        emit_payment_settled(conn, app, subscription.customer, fact, payment, paid_for, now=now)
+    _grant(conn, app, subscription, cycle, plan, fact, payment, now)
+    grants.grant_due(conn, app, [subscription], now=now, event_id=fact.event_id)
     reversals.settle(conn, app, fact.provider, ids, event_id=fact.event_id, now=now)
-    plan_reversals.follow(conn, app, [it], now=now, event_id=fact.event_id)
-    return it.customer
+    plan_reversals.follow(conn, app, [subscription], now=now, event_id=fact.event_id)
+    return subscription.customer
 
 
 def _take_over(app: App, subscription: Subscription, line: PlanLine | None, fact: PeriodPaid) -> str | None:
-    """What the line says of the subscription. Returns the plan that was paid for."""
+    """Apply the line's plan and anchor to the subscription. Returns the plan that was paid for."""
     if line is None:
         return subscription.plan
     if fact.changes and not line.is_prorated and _is_a_new_count(subscription, line):
@@ -60,8 +61,10 @@ def _take_over(app: App, subscription: Subscription, line: PlanLine | None, fact
 
 
 def _paid_cycle(subscription: Subscription, fact: PeriodPaid, now: datetime) -> int | None:
-    """The cycle that the invoice pays for. A trial's own, of nothing, is the one before all others, and so are the days
-    before a fixed billing day; a change of the plan pays for what the month in which it was made still owes.
+    """The cycle that the invoice pays for.
+
+    A trial's invoice of zero, and one for the days before a fixed billing day, pay for the cycle before the first. A
+    change of the plan pays for the rest of the month in which it was made.
     """
     if fact.renews and fact.line:
         before, nearest = subscription.cycle_base - 1, subscription.nearest_cycle(fact.line.start)
@@ -89,7 +92,7 @@ def _grant(
     payment: Payment,
     now: datetime,
 ) -> None:
-    """Grant what was paid for: a change brings its months up to the new plan, a period has all of its months."""
+    """Grant what was paid for: a change raises its months to the new plan, a period grants all of its months."""
     if cycle is None or fact.line is None:
         return
     on: dict[str, Any] = {"now": now, "event_id": fact.event_id}
@@ -110,13 +113,13 @@ def _grant(
 
 
 def _is_a_new_count(subscription: Subscription, line: PlanLine) -> bool:
-    """Whether a changed plan begins its months anew with this line: it starts where no month of the old count does."""
+    """Whether a changed plan restarts its months with this line: it starts where no month of the old count does."""
     nearest = subscription.start_of(subscription.nearest_cycle(line.start))
     return abs(line.start - nearest) > SLACK and line.start > subscription.start_of(subscription.next_cycle - 1) + SLACK
 
 
 def _begin_with(conn: Connection, app: App, fact: PeriodPaid, now: datetime) -> Subscription:
-    """An invoice came before its subscription: it is anchored at the period that was paid."""
+    """A subscription whose invoice arrives first: it is anchored at the period that was paid."""
     line = fact.line
     if line is None or line.is_prorated:
         raise TooEarly(
@@ -129,10 +132,10 @@ def _begin_with(conn: Connection, app: App, fact: PeriodPaid, now: datetime) -> 
         named = steps.unknown_plan(app, line.plan, line.price_id)
         raise Unprocessable(f"invoice of an unknown subscription {fact.subscription!r}: {named}")
     customer = steps.customer(conn, app, fact.provider, fact.customer, fact.provider_customer)
-    it = steps.new(conn, app, fact, customer, plan, line.start, now)
-    it.status, it.plan_at = "active" if fact.paid else INCOMPLETE, line.start
-    steps.promise(conn, app, fact, it)
-    return subscriptions.insert(conn, it, now=now)
+    subscription = steps.new(conn, app, fact, customer, plan, line.start, now)
+    subscription.status, subscription.plan_at = "active" if fact.paid else INCOMPLETE, line.start
+    steps.promise(conn, app, fact, subscription)
+    return subscriptions.insert(conn, subscription, now=now)
 
 
 def _record(
@@ -171,7 +174,7 @@ def _note_unpaid(conn: Connection, app: App, fact: PeriodPaid, subscription: Sub
         return
     period = _whole_period(fact.line)
     if fact.is_given_up and period is None:
-        subscription.release(fact.invoice)  # nobody will pay for the change, and the month itself is not its matter
+        subscription.release(fact.invoice)  # the change will not be paid, and the invoice does not cover the month
     else:
         subscription.withhold(fact.invoice, period)
     subscriptions.save(conn, subscription, now=now)

@@ -1,10 +1,10 @@
-"""Payments whose money goes back: refunds, disputes, and what is given back of them.
+"""Payment reversals: refunds, disputes (chargebacks) and dispute reinstatements.
 
-The money that went back is a set; what is clawed of the payment's units follows from it, up or down, so that any order
-and any repetition of events ends the same. A return that comes before its payment waits as a row of its own, and the
-payment's grant applies it in the same commit.
+The stored reversals of a payment determine how many of its units are clawed back; the number may rise and fall. So any
+order and any repetition of events has the same result. A reversal that is reported before its payment is stored, and
+applied in the commit that grants the payment.
 
-Target = floor(granted × (refunded + disputed − given back) ÷ paid); all of it at a full return, nothing at price 0.
+Target = floor(granted × (refunded + disputed − reinstated) ÷ paid): everything at a full reversal, nothing at price 0.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from models.plans.subscription import Subscription
 
 
 def reverse(conn: Connection, app: App, fact: PaymentReversed, *, now: datetime) -> str | None:
-    """Store what went back, and settle the payment if it is known. Returns its customer.
+    """Store the reversals that an event reports, and settle the payment if it is stored. Returns its customer.
 
     Raises:
         Unprocessable: the payment is in another currency. Nothing was written.
@@ -67,14 +67,14 @@ def _check_currency(conn: Connection, app: App, fact: PaymentReversed) -> None:
     )
     if payment is not None and payment.currency not in (None, fact.currency):
         raise Unprocessable(
-            f"a return in {fact.currency} of {payment.reference}, which was paid in {payment.currency}: nothing was "
-            f"taken for it; look it up at the provider, and if it is real, take what it is worth by "
-            "hand (POST /v1/adjustments)"
+            f"a reversal in {fact.currency} of {payment.reference}, which was paid in {payment.currency}: no units "
+            "were clawed back; check the object at the provider, and if it is genuine, deduct the units manually "
+            "(POST /v1/adjustments)"
         )
 
 
 def _level(conn: Connection, app: App, fact: PaymentReversed, dispute: str, now: datetime) -> None:
-    """The dispute's other payments follow: one that was named once may not be named again at its end."""
+    """Settle the dispute's other payments, which this event may not name."""
     for ids in disputes.level(conn, app.slug, fact.provider, dispute, now=now):
         settle(conn, app, fact.provider, ids, event_id=fact.event_id, now=now)
 
@@ -94,8 +94,8 @@ def _store_dispute(conn: Connection, app: App, fact: PaymentReversed, dispute: D
     )
 
 
-def know_as(conn: Connection, app: App, fact: PaymentKnownAs, *, now: datetime) -> str | None:
-    """Note that one payment goes by all of these ids. Returns its customer, if it is known."""
+def store_alias(conn: Connection, app: App, fact: PaymentKnownAs, *, now: datetime) -> str | None:
+    """Store that all of these ids belong to one payment, and settle it. Returns its customer, None if unknown."""
     payment_reversals.store_alias(conn, app.slug, fact.provider, fact.payment, now=now)
     return settle(conn, app, fact.provider, fact.payment, event_id=fact.event_id, now=now)
 
@@ -103,34 +103,34 @@ def know_as(conn: Connection, app: App, fact: PaymentKnownAs, *, now: datetime) 
 def settle(
     conn: Connection, app: App, provider: str, ids: Iterable[str], *, event_id: str, now: datetime
 ) -> str | None:
-    """Bring the payment of these ids to what went back of it. Returns its customer; None while there is no payment.
+    """Apply all stored reversals of a payment. Returns the customer, or None if the payment is not stored yet.
 
-    Whoever credits a payment calls this too, in the same transaction.
+    Callers that credit a payment call this too, in the same transaction.
     """
-    known = payment_reversals.lock(conn, app.slug, provider, ids)
-    payment = payments.find(conn, app.slug, provider, known)
+    all_ids = payment_reversals.lock(conn, app.slug, provider, ids)
+    payment = payments.find(conn, app.slug, provider, all_ids)
     if payment is None:
         return None
     customer = accounts.customer_of(conn, payment.account_id)
     before = (payment.refunded_minor, payment.disputed_minor, payment.frozen, payment.state)
-    back = payment_reversals.of_payment(conn, app.slug, provider, known, currency=payment.currency)
-    payment.aliases = sorted({*payment.aliases, *known} - {payment.reference})
-    _cap(payment, back)
-    payment.frozen = back.frozen
+    reported = payment_reversals.for_payment(conn, app.slug, provider, all_ids, currency=payment.currency)
+    payment.aliases = sorted({*payment.aliases, *all_ids} - {payment.reference})
+    _cap(payment, reported)
+    payment.frozen = reported.frozen
     if payment.state not in ("pending", "failed"):
         payment.state = _state(payment)
     payments.save_reversals(conn, payment, now=now)
     if (payment.refunded_minor, payment.disputed_minor, payment.frozen, payment.state) != before:
         units = _claw(conn, app, customer, payment, event_id, now)
-        _tell(conn, app, customer, payment, units, now)
+        _emit(conn, app, customer, payment, units, now)
     return customer
 
 
-def _cap(payment: ReversiblePayment, back: PaymentReversals) -> None:
-    """A refund and a dispute of one payment never take more than was paid."""
+def _cap(payment: ReversiblePayment, reported: PaymentReversals) -> None:
+    """Set the payment's amounts: refunds and disputes together never exceed what was paid."""
     paid = payment.amount_minor or 0
-    payment.refunded_minor = min(back.refunded_minor, paid)
-    payment.disputed_minor = min(back.disputed_minor, paid - payment.refunded_minor)
+    payment.refunded_minor = min(reported.refunded_minor, paid)
+    payment.disputed_minor = min(reported.disputed_minor, paid - payment.refunded_minor)
 
 
 def _state(payment: ReversiblePayment) -> str:
@@ -142,15 +142,15 @@ def _state(payment: ReversiblePayment) -> str:
 
 
 def _claw(conn: Connection, app: App, customer: str, payment: ReversiblePayment, event_id: str, now: datetime) -> int:
-    """Bring what the payment granted to its target. Returns the units that its returned money stands for."""
+    """Claw back what the payment granted, up to its target. Returns the units that the reversed amount stands for."""
     if payment.subscription_id is not None:
-        it = subscriptions.lock_by_id(conn, payment.subscription_id)
-        _stop_or_go_on(conn, app, payment, it, now)
-        reversals.bring(conn, app, [it], now=now, event_id=event_id)
-        return shares.units_back(conn, it.id, payment.id)
+        subscription = subscriptions.lock_by_id(conn, payment.subscription_id)
+        _stop_or_resume(conn, app, payment, subscription, now)
+        reversals.bring(conn, app, [subscription], now=now, event_id=event_id)
+        return shares.units_back(conn, subscription.id, payment.id)
     if payment.entry_id is None:
         return 0
-    told: dict[str, Any] = {
+    common: dict[str, Any] = {
         "app": app.slug,
         "customer": customer,
         "reason": f"{payment.state.replace('_', ' ')}: {payment.reference}",
@@ -159,8 +159,8 @@ def _claw(conn: Connection, app: App, customer: str, payment: ReversiblePayment,
     }
     target = _target(payment, payment.units_granted)
     movements = [
-        Freeze(**told, entry_ids=[payment.entry_id], frozen=payment.frozen),
-        Clawback(**told, entry_id=payment.entry_id, target_units=target),
+        Freeze(**common, entry_ids=[payment.entry_id], frozen=payment.frozen),
+        Clawback(**common, entry_id=payment.entry_id, target_units=target),
     ]
     post(conn, movements, now=now)
     return target
@@ -172,11 +172,12 @@ def _target(payment: ReversiblePayment, units: int) -> int:
     return units * (payment.refunded_minor + payment.disputed_minor) // payment.amount_minor
 
 
-def _stop_or_go_on(
+def _stop_or_resume(
     conn: Connection, app: App, payment: ReversiblePayment, subscription: Subscription, now: datetime
 ) -> None:
-    """Cycles that a plan's payment would have paid for are owed no more once it went back whole, or again if it came
-    back after all. A change of the plan alone pays for no cycle.
+    """Stop granting the cycles that a fully reversed payment paid for; resume if the money is reinstated.
+
+    A payment for a change of the plan alone pays for no cycle.
     """
     steps.recount(conn, subscription)
     subscriptions.save(conn, subscription, now=now)
@@ -191,7 +192,7 @@ def _stop_or_go_on(
     grants.grant_due(conn, app, [subscription], now=now)
 
 
-def _tell(conn: Connection, app: App, customer: str, payment: ReversiblePayment, units: int, now: datetime) -> None:
+def _emit(conn: Connection, app: App, customer: str, payment: ReversiblePayment, units: int, now: datetime) -> None:
     data = {
         "payment": payment.id,
         "provider": payment.provider,

@@ -1,7 +1,7 @@
-"""What plans grant each month: a cycle of a subscription, once, in order, however late.
+"""Monthly grants of plans: each cycle of a subscription once, in order, however late.
 
 A cycle's units are granted under the key (subscription, cycle); a plan that grows within a cycle grants the
-difference under (subscription, cycle, plan). So an invoice, the schedule, a login and a run by hand cannot grant the
+difference under (subscription, cycle, plan). So an invoice, the schedule, a login and a manual run cannot grant the
 same cycle twice.
 """
 
@@ -32,15 +32,15 @@ NOTHING: tuple[int, list[str]] = (0, [])
 
 
 def grant_monthly(*, now: datetime, app: str | None = None, after: Any = None) -> Chunk:
-    """One chunk of the schedule: what is due to the subscriptions that have waited longest."""
+    """One chunk of the schedule: the cycles due to the subscriptions that have been due longest."""
     return database.transaction(lambda conn: _chunk(conn, now, app))
 
 
 def _chunk(conn: Connection, now: datetime, app: str | None) -> Chunk:
     due = subscriptions.lock_due(conn, now, apps=[app] if app else list(catalog.current().apps), limit=CHUNK)
     units = 0
-    for slug in sorted({it.app for it in due}):
-        mine = [it for it in due if it.app == slug]
+    for slug in sorted({subscription.app for subscription in due}):
+        mine = [subscription for subscription in due if subscription.app == slug]
         units += grant_due(conn, catalog.current()[slug], mine, now=now)
     return Chunk({"subscriptions": len(due), "units": units}, after=True if due else None)
 
@@ -58,15 +58,15 @@ def grant_due(
     """Grant every due cycle of these locked subscriptions, oldest first. Returns the units granted."""
     if not many:
         return 0
-    before = subscriptions.granted(conn, [it.id for it in many])
+    before = subscriptions.granted(conn, [subscription.id for subscription in many])
     movements: list[Grant] = []
-    for it in many:
-        if it.plan not in app.plans:
+    for subscription in many:
+        if subscription.plan not in app.plans:
             continue
-        for cycle in _due_cycles(it, now):
-            if (it.id, cycle) not in before:
-                movements += _movement(app, it, it.plan, cycle, NOTHING, None, event_id)
-            it.next_cycle = cycle + 1
+        for cycle in _due_cycles(subscription, now):
+            if (subscription.id, cycle) not in before:
+                movements += _movement(app, subscription, subscription.plan, cycle, NOTHING, None, event_id)
+            subscription.next_cycle = cycle + 1
     return _post(conn, app, many, movements, now, event_id)
 
 
@@ -82,8 +82,9 @@ def grant_cycle(
     event_id: str | None = None,
     only_more: bool = False,
 ) -> int:
-    """Grant what this cycle is still owed by a plan that was held in it (absent: the subscription's own), even if it
-    starts later. Returns the units. `only_more`: a month of which nothing was granted was passed over: it is owed none.
+    """Grant the units that the cycle still lacks of `plan` (absent: the subscription's), even if it starts later.
+
+    Returns the units. `only_more`: a cycle that was granted nothing gets nothing.
     """
     already = subscriptions.granted(conn, [subscription.id]).get((subscription.id, cycle), NOTHING)
     if only_more and already == NOTHING:
@@ -105,8 +106,9 @@ def grant_paid(
     now: datetime,
     event_id: str | None = None,
 ) -> int:
-    """Grant the months that a payment from `start` to `end` pays for, that have begun and were passed over so far: the
-    schedule does not come back to them. `plan` is what was paid for. Returns the units.
+    """Grant the started months that a payment from `start` to `end` pays for and that the schedule has passed over.
+
+    `plan`: the plan that was paid. Returns the units.
     """
     before = subscriptions.granted(conn, [subscription.id])
     movements: list[Grant] = []
@@ -134,7 +136,7 @@ def grant_more(
     payment_id: int | None = None,
     event_id: str | None = None,
 ) -> None:
-    """Bring these months up to a larger plan, as far as anything was granted of them: a change owes no more."""
+    """Grant the difference to a larger plan in those of these months that were granted anything."""
     for cycle in months:
         grant_cycle(
             conn, app, subscription, cycle, plan=plan, only_more=True, now=now, payment_id=payment_id, event_id=event_id
@@ -142,7 +144,7 @@ def grant_more(
 
 
 def _due_cycles(subscription: Subscription, now: datetime) -> list[int]:
-    """What is due, oldest first. A month that is withheld holds up none that was paid for."""
+    """The due cycles, oldest first. A withheld month does not delay later months that are paid."""
     cycle = subscription.next_cycle
     due: list[int] = []
     while (
@@ -167,19 +169,19 @@ def _post(
     applied = [
         (grant, outcome) for grant, outcome in zip(movements, outcomes, strict=True) if outcome.status == "applied"
     ]
-    granted = {grant.subscription_id for grant, _ in applied}
-    for it in many:
-        if it.id in granted:
-            it.granted_at = now
-    subscriptions.save_cycles(
-        conn, many, parked={it.id for it in many if it.plan not in catalog.current()[it.app].plans}
-    )
-    messages.emit(conn, [_told(grant, outcome) for grant, outcome in applied], now=now)
-    reversals.follow(conn, app, [it for it in many if it.id in granted], now=now, event_id=event_id)
+    ids = {grant.subscription_id for grant, _ in applied}
+    granted = [subscription for subscription in many if subscription.id in ids]
+    for subscription in granted:
+        subscription.granted_at = now
+    apps = catalog.current()
+    parked = {subscription.id for subscription in many if subscription.plan not in apps[subscription.app].plans}
+    subscriptions.save_cycles(conn, many, parked=parked)
+    messages.emit(conn, [_message(grant, outcome) for grant, outcome in applied], now=now)
+    reversals.follow(conn, app, granted, now=now, event_id=event_id)
     return sum(outcome.units for _, outcome in applied)
 
 
-def _told(grant: Grant, outcome: Outcome) -> Message:
+def _message(grant: Grant, outcome: Outcome) -> Message:
     noted = grant.meta or {}
     data = {
         "plan": noted["plan"],
@@ -223,14 +225,18 @@ def _movement(
             subscription_id=subscription.id,
             cycle=cycle,
             per_period=expires,
-            meta={
-                "plan": plan.key,
-                "units": units,
-                "cycle": cycle,
-                "cycle_start": subscription.start_of(cycle).isoformat(),
-                "subscription": subscription.provider_id,
-                **({"event": event_id} if event_id else {}),
-            },
+            meta=_meta(subscription, plan.key, cycle, units, event_id),
             actor="schedule" if event_id is None else subscription.provider,
         )
     ]
+
+
+def _meta(subscription: Subscription, plan: str, cycle: int, units: int, event_id: str | None) -> dict[str, Any]:
+    return {
+        "plan": plan,
+        "units": units,
+        "cycle": cycle,
+        "cycle_start": subscription.start_of(cycle).isoformat(),
+        "subscription": subscription.provider_id,
+        **({"event": event_id} if event_id else {}),
+    }

@@ -1,7 +1,7 @@
-"""What a plan granted follows the money of whoever paid for it: clawed back by its share, frozen while one asks.
+"""Grants of plans follow their payments: clawed back in proportion to reversals, frozen during an inquiry.
 
-A month that begins after its year was refunded in part, or is asked about, is granted and brought to its target in one
-commit.
+A month that begins after its year was partly refunded, or during an inquiry, is granted and brought to its target in
+one commit.
 """
 
 from __future__ import annotations
@@ -22,26 +22,26 @@ from models.plans.subscription import Subscription
 def follow(
     conn: Connection, app: App, many: Sequence[Subscription], *, now: datetime, event_id: str | None = None
 ) -> None:
-    """Bring the grants of these locked subscriptions to their targets, where any payment of theirs went back."""
-    returned = shares.returned(conn, [it.id for it in many])
-    bring(conn, app, [it for it in many if it.id in returned], now=now, event_id=event_id)
+    """Bring the grants of these locked subscriptions to their targets, if any of their payments was reversed."""
+    returned = shares.returned(conn, [subscription.id for subscription in many])
+    bring(conn, app, [subscription for subscription in many if subscription.id in returned], now=now, event_id=event_id)
 
 
 def bring(
     conn: Connection, app: App, many: Sequence[Subscription], *, now: datetime, event_id: str | None = None
 ) -> None:
     """Bring the grants of these locked subscriptions to their targets."""
-    by_id = {it.id: it for it in many}
+    by_id = {subscription.id: subscription for subscription in many}
     movements: list[Movement] = []
     for target in shares.off_target(conn, by_id):
-        it = by_id[target.subscription_id]
-        told = _told(app, it, target, event_id)
-        movements.append(Freeze(**told, entry_ids=[target.entry_id], frozen=target.frozen))
-        movements.append(Clawback(**told, entry_id=target.entry_id, target_units=target.units))
+        subscription = by_id[target.subscription_id]
+        common = _common(app, subscription, target, event_id)
+        movements.append(Freeze(**common, entry_ids=[target.entry_id], frozen=target.frozen))
+        movements.append(Clawback(**common, entry_id=target.entry_id, target_units=target.units))
     post(conn, movements, now=now)
 
 
-def _told(app: App, subscription: Subscription, target: Target, event_id: str | None) -> dict[str, Any]:
+def _common(app: App, subscription: Subscription, target: Target, event_id: str | None) -> dict[str, Any]:
     paid = zip(target.states, target.payments, strict=True)
     return {
         "app": app.slug,

@@ -1,4 +1,4 @@
-"""What events of subscriptions and their invoices have in common: whose it is, of which plan, since when."""
+"""Rules shared by events of subscriptions and of their invoices: the customer, the plan, since when."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def unknown_plan(app: App, plan: str | None, price_id: str | None) -> str:
 
 
 def promise(conn: Connection, app: App, fact: SubscriptionChanged | PeriodPaid, subscription: Subscription) -> None:
-    """What our checkout promised this customer for the first month of this plan."""
+    """Copy the terms that Scrip's checkout promised this customer for the first month of this plan."""
     sold = checkouts.find_for_payment(conn, app.slug, fact.provider, fact.checkout, ()) if fact.checkout else None
     if sold is not None and sold.plan is not None and sold.customer == subscription.customer:
         subscription.promised_plan, subscription.promised_units, subscription.promised_cycle = (
@@ -72,14 +72,15 @@ def promise(conn: Connection, app: App, fact: SubscriptionChanged | PeriodPaid, 
 
 
 def hold(subscription: Subscription, plan: str | None, at: datetime) -> None:
-    """The subscription had this plan then; what is told of an earlier time does not change the plan that it has."""
+    """Set the plan that the subscription has since `at`; a report about an earlier time does not change its plan."""
     if plan is not None and at >= subscription.plan_at:
         subscription.plan, subscription.plan_at = plan, at
 
 
 def count_anew(subscription: Subscription, anchor: datetime) -> None:
-    """A new anchor starts a new count of months. The next one is its first that begins after the last one of the old
-    count: an anchor that is moved by seconds, or turns out to lie in the past, grants no month again.
+    """Restart the count of months at a new anchor. Its next month is the first that begins after the old count's last.
+
+    So an anchor that moves by seconds, or lies in the past, grants no month again.
     """
     after = subscription.start_of(subscription.next_cycle - 1) + SLACK
     months = max(0, cycles.cycle_at(anchor, after) + 1)
@@ -87,10 +88,10 @@ def count_anew(subscription: Subscription, anchor: datetime) -> None:
 
 
 def recount(conn: Connection, subscription: Subscription) -> None:
-    """Work out anew which months were paid for, and of which the money went back whole.
+    """Recompute which months are paid, and which were paid by a payment that is fully reversed.
 
-    A change that stands pays for its share of the months to come though their own payment went back: they are owed, and
-    what that payment had paid for of them is clawed back by its target.
+    A payment for a change of the plan pays its share of the later months even if their own payment is reversed: they
+    are owed, and the target of the reversed payment claws back its share of them.
     """
     known = payments.periods(conn, subscription.id, subscription.anchor)
     whole = [paid for paid in known if paid.change_cycle is None]

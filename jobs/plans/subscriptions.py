@@ -1,7 +1,7 @@
-"""Subscriptions: their state as the provider tells it.
+"""Subscriptions: their state as the provider reports it.
 
-Order of arrival does not matter: an older event does not undo a newer one, and an ended subscription stays ended. What
-is owed after each event is granted in the same commit.
+The order of arrival does not matter: an older event does not undo a newer one, and an ended subscription stays ended.
+Cycles that are owed after an event are granted in the same commit.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from models.plans.subscription import ENDED, PAUSED, PAYING, Period, Subscriptio
 
 
 def know_customer(conn: Connection, app: App, fact: CustomerKnown, *, now: datetime) -> str:
-    """Remember which customer a provider's customer id stands for."""
+    """Store which customer a provider's customer id stands for. Returns the customer."""
     customer = accounts.known(fact.customer, "metadata.customer or client_reference_id")
     account_id = accounts.ensure(conn, app.slug, customer, now=now)
     provider_customers.store(conn, app.slug, fact.provider, fact.provider_customer, account_id)
@@ -28,15 +28,16 @@ def know_customer(conn: Connection, app: App, fact: CustomerKnown, *, now: datet
 
 
 def change(conn: Connection, app: App, fact: SubscriptionChanged, *, now: datetime) -> str:
-    """Take over the state of a subscription, unless a newer one is known, and grant what is owed."""
+    """Store the reported state of a subscription, unless a newer one is stored, and grant what is owed."""
     known = subscriptions.lock(conn, app.slug, fact.provider, fact.subscription)
-    it, is_new = known or _begin(conn, app, fact, now), known is None
-    is_older = fact.changed_at < it.changed_at or (fact.is_first and fact.changed_at == it.changed_at)
-    if is_new or not (is_older or it.status in ENDED):
-        _take_over(conn, app, fact, it, now)
-    _grant_change(conn, app, fact, it, now)
-    grants.grant_due(conn, app, [it], now=now, event_id=fact.event_id)
-    return it.customer
+    subscription, is_new = known or _begin(conn, app, fact, now), known is None
+    is_older = fact.changed_at < subscription.changed_at
+    is_older = is_older or (fact.is_first and fact.changed_at == subscription.changed_at)
+    if is_new or not (is_older or subscription.status in ENDED):
+        _take_over(conn, app, fact, subscription, now)
+    _grant_change(conn, app, fact, subscription, now)
+    grants.grant_due(conn, app, [subscription], now=now, event_id=fact.event_id)
+    return subscription.customer
 
 
 def _take_over(
@@ -57,8 +58,9 @@ def _take_over(
 def _grant_change(
     conn: Connection, app: App, fact: SubscriptionChanged, subscription: Subscription, now: datetime
 ) -> None:
-    """Bring the month of the change up to the plan that it had then, though we hear of it late; and those after it, if
-    it has that plan still. An object that was fetched tells of the present, whatever the event's time.
+    """Grant the month of the change up to its plan, even if the event is late, and later ones if the plan is current.
+
+    A fetched object describes the present, whatever the event's time.
     """
     plan = steps.plan_named(app, fact.plan, fact.price_id)
     if plan is None or fact.status not in PAYING:
@@ -75,8 +77,9 @@ def _grant_change(
 
 
 def _note_bill(conn: Connection, app: App, fact: SubscriptionChanged, subscription: Subscription) -> None:
-    """A period turns before its bill is paid, and Stripe calls the subscription active meanwhile. Where we are told of
-    its paid bills, the months of one that is not paid yet wait for it.
+    """Withhold the months of an unpaid invoice, if the subscription's paid invoices are reported to Scrip.
+
+    A period begins before its invoice is paid, and Stripe reports the subscription as active meanwhile.
     """
     if not fact.latest_invoice or not fact.period_start or not fact.period_end:
         return
@@ -87,25 +90,25 @@ def _note_bill(conn: Connection, app: App, fact: SubscriptionChanged, subscripti
 
 
 def _note_pause(subscription: Subscription, at: datetime) -> None:
-    """Months that begin in a pause are owed by nobody, unless they are paid for."""
-    going_on = subscription.withheld.get(PAUSED)
-    if subscription.status == PAUSED and going_on is None:
+    """Withhold the months that begin in a pause, unless they are paid for."""
+    pause = subscription.withheld.get(PAUSED)
+    if subscription.status == PAUSED and pause is None:
         subscription.withhold(PAUSED, Period(at, None))
-    elif subscription.status != PAUSED and going_on is not None:
+    elif subscription.status != PAUSED and pause is not None:
         subscription.release(PAUSED)
-        if going_on.start < at:
-            subscription.withhold(f"{PAUSED}:{going_on.start.isoformat()}", Period(going_on.start, at))
+        if pause.start < at:
+            subscription.withhold(f"{PAUSED}:{pause.start.isoformat()}", Period(pause.start, at))
 
 
 def _begin(conn: Connection, app: App, fact: SubscriptionChanged, now: datetime) -> Subscription:
-    """A subscription seen for the first time: cycles before the one that runs now were someone else's to grant."""
+    """A subscription seen for the first time: cycles before the current one are not Scrip's to grant."""
     customer = steps.customer(conn, app, fact.provider, fact.customer, fact.provider_customer)
     plan = steps.plan_named(app, fact.plan, fact.price_id)
     if plan is None:
         raise Unprocessable(f"no plan: {steps.unknown_plan(app, fact.plan, fact.price_id)}")
-    it = steps.new(conn, app, fact, customer, plan, fact.anchor, now)
-    it.status, it.changed_at, it.plan_at = fact.status, fact.changed_at, fact.changed_at
+    subscription = steps.new(conn, app, fact, customer, plan, fact.anchor, now)
+    subscription.status, subscription.changed_at, subscription.plan_at = fact.status, fact.changed_at, fact.changed_at
     running = min(fact.changed_at, now)
-    it.next_cycle = it.cycle_at(max(fact.period_start or running, running))
-    steps.promise(conn, app, fact, it)
-    return subscriptions.insert(conn, it, now=now)
+    subscription.next_cycle = subscription.cycle_at(max(fact.period_start or running, running))
+    steps.promise(conn, app, fact, subscription)
+    return subscriptions.insert(conn, subscription, now=now)

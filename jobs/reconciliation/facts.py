@@ -27,7 +27,7 @@ def is_news(fact: AnyFact) -> bool:
         return reconciliation.payment_state(app, provider, (fact.invoice, *fact.aliases)) is None
     if isinstance(fact, SubscriptionChanged):
         stored = reconciliation.subscription(app, provider, fact.subscription)
-        return stored is None or stored[1:] != (fact.status, fact.period_end)
+        return stored is None or (stored.status, stored.current_period_end) != (fact.status, fact.period_end)
     if isinstance(fact, PaymentReversed):
         return _is_reversal_news(fact)
     if isinstance(fact, CustomerKnown):
@@ -41,13 +41,13 @@ def _is_reversal_news(fact: PaymentReversed) -> bool:
     app, provider = fact.app, fact.provider
     if reconciliation.payment_state(app, provider, fact.payment) is None:
         return False
-    if not all(reconciliation.knows_refund(app, provider, it.reference, failed=it.failed) for it in fact.refunds):
+    if not all(reconciliation.has_refund(app, provider, it.reference, failed=it.failed) for it in fact.refunds):
         return True
     dispute = fact.dispute
     if dispute is None:
         return False
     moves = [move.reference for move in dispute.moves]
-    return not reconciliation.knows_dispute(
+    return not reconciliation.has_dispute(
         app, provider, dispute.reference, reversals.STAGES.index(dispute.stage), moves
     )
 

@@ -1,24 +1,23 @@
-"""Payments as the API shows them, each with what has become of the units that it bought.
+"""Payments in the form of the API, each with the state of the units that it bought.
 
-`credit` is worked out from the lots that the payment granted, as they are now:
+`credit` follows from the present state of the lots that the payment granted:
 
-- `refunded`: the money went back in full, or all that was granted was clawed back;
-- `unredeemed`: units are left and none was used. What is held is not used yet, and a refund makes it unused again;
+- `refunded`: the payment is refunded in full, or everything that it granted was clawed back;
+- `unredeemed`: units are left and none was used. Held units and refunded deductions count as unused;
 - `partly_redeemed`: units are left and some were used;
-- `redeemed`: none is left, and every unit that did not go back was used;
-- `expired`: none is left, and some lapsed unused. A lot past its expiry has lapsed, swept or not;
-- None: nothing was granted: the payment is pending, or has failed.
+- `redeemed`: no units are left, and all that were not clawed back were used;
+- `expired`: no units are left, and some expired unused. A lot past its expiry counts as expired, swept or not;
+- None: nothing was granted: the payment is pending or failed.
 
-Used is whatever took units but the lot's own expiry and the payment's own clawback: use, debt, an operator's
-adjustment. Where part was clawed back, the rest decides.
+Every deduction counts as use (usage, debt, an operator's adjustment), except the lot's own expiry and the payment's own
+clawback. If some units were clawed back, the rest decides.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime
-from operator import itemgetter
-from typing import Any
+from operator import attrgetter
+from typing import Any, NamedTuple
 
 from models import database, money, pagination
 from models.catalog.apps import App
@@ -67,19 +66,47 @@ ORDER BY p.id DESC
 """
 
 
+class _Row(NamedTuple):
+    """The columns of `WITH_CREDIT`, in their order. Those after `entry_id` are units; None: nothing was granted."""
+
+    id: int
+    customer: str
+    provider: str
+    reference: str
+    aliases: list[str]
+    pack: str | None
+    plan: str | None
+    quantity: int
+    amount_minor: int | None
+    currency: str | None
+    refunded_minor: int
+    disputed_minor: int
+    state: str
+    subscription: str | None
+    created_at: datetime
+    updated_at: datetime
+    entry_id: int | None
+    granted: int | None
+    left_over: int | None
+    expired: int | None
+    clawed: int
+    clawed_here: int
+    units: int | None
+
+
 def for_customer(
     app: App, customer: str, *, limit: int = 50, cursor: str | None = None, now: datetime
 ) -> tuple[list[dict[str, Any]], str | None]:
     """A page of a customer's payments, newest first, and the cursor of the next one (None on the last).
 
-    A customer that Scrip does not know has none.
+    An unknown customer has none.
 
     Raises:
-        Invalid: the cursor is not one of ours.
+        Invalid: the cursor is not one that this list returned.
     """
     (below,) = pagination.decode(LIST, cursor)
     values = {"app": app.slug, "customer": customer, "below": below, "limit": limit + 1, "now": now}
-    rows, following = pagination.cut(LIST, _fetch(OF_CUSTOMER, values), limit, itemgetter(0))
+    rows, following = pagination.cut(LIST, _fetch(OF_CUSTOMER, values), limit, attrgetter("id"))
     return [_to_json(row) for row in rows], following
 
 
@@ -98,10 +125,10 @@ def get(app: App, payment_id: int, *, now: datetime) -> dict[str, Any]:
 def credit(
     state: str, granted: int | None, left_over: int | None, expired: int | None, clawed: int, clawed_here: int
 ) -> str | None:
-    """What has become of the units; the rules are at the top of this module.
+    """The state of the units, by the rules at the top of this module.
 
-    `granted` is None for a payment that granted nothing. `clawed` went back for this payment, `clawed_here` of it out
-    of its own lots.
+    `granted` is None for a payment that granted nothing. `clawed`: units clawed back for this payment; `clawed_here`:
+    those of them that came from its own lots.
     """
     if state == "refunded":
         return "refunded"
@@ -115,34 +142,31 @@ def credit(
     return "expired" if expired else "redeemed"
 
 
-def _fetch(payments: str, values: dict[str, Any]) -> list[tuple[Any, ...]]:
-    return database.read(WITH_CREDIT.format(payments=payments, lots=LOTS, clawed=CLAWED), values)
+def _fetch(payments: str, values: dict[str, Any]) -> list[_Row]:
+    rows = database.read(WITH_CREDIT.format(payments=payments, lots=LOTS, clawed=CLAWED), values)
+    return [_Row(*row) for row in rows]
 
 
-def _to_json(row: Sequence[Any]) -> dict[str, Any]:
-    id_, customer, provider, reference, aliases, pack, plan, quantity, amount, currency, refunded, disputed, *more = row
-    state, subscription, created_at, updated_at, entry_id, granted, left_over, expired, clawed, clawed_here, units = (
-        more
-    )
+def _to_json(row: _Row) -> dict[str, Any]:
     return {
-        "id": id_,
-        "customer": customer,
-        "provider": provider,
-        "reference": reference,
-        "aliases": aliases,
-        "pack": pack,
-        "plan": plan,
-        "quantity": quantity,
-        "money": _money(amount, currency),
-        "refunded": _money(refunded, currency),
-        "disputed": _money(disputed, currency),
-        "units": units or 0,
-        "state": state,
-        "credit": credit(state, granted, left_over, expired, clawed, clawed_here),
-        "entry": entry_id,
-        "subscription": subscription,
-        "created_at": created_at,
-        "updated_at": updated_at,
+        "id": row.id,
+        "customer": row.customer,
+        "provider": row.provider,
+        "reference": row.reference,
+        "aliases": row.aliases,
+        "pack": row.pack,
+        "plan": row.plan,
+        "quantity": row.quantity,
+        "money": _money(row.amount_minor, row.currency),
+        "refunded": _money(row.refunded_minor, row.currency),
+        "disputed": _money(row.disputed_minor, row.currency),
+        "units": row.units or 0,
+        "state": row.state,
+        "credit": credit(row.state, row.granted, row.left_over, row.expired, row.clawed, row.clawed_here),
+        "entry": row.entry_id,
+        "subscription": row.subscription,
+        "created_at": row.created_at,
+        "updated_at": row.updated_at,
     }
 
 

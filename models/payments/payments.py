@@ -1,4 +1,4 @@
-"""Payments: one row an economic payment, however many events tell of it."""
+"""Payments: one row per economic payment, however many events report it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ RETURNING id, account_id, state, entry_id, reference, xmax = 0
 
 @dataclass(frozen=True, slots=True)
 class Payment:
-    """What the rules need of a payment. `entry_id` is the entry that credited it; `is_new`: nothing was known of it."""
+    """The recorded payment. `entry_id` is the ledger entry that credited it; `is_new`: this call created the row."""
 
     id: int
     account_id: int
@@ -59,10 +59,10 @@ def record(
     change_cycle: int | None = None,
     order_id: str | None = None,
 ) -> Payment:
-    """The payment's row, made if it is new, and locked until the end of the transaction.
+    """The payment's row, created if it is new, locked until the end of the transaction.
 
-    `order_id` is an id that several payments may share: it is shown among the aliases, and no payment is found by it.
-    `monthly_units` is what the plan that it pays for grants a month. `change_cycle`: it pays for a change to that plan
+    `order_id`: an id that several payments may share. It is listed with the aliases but never identifies a payment.
+    `monthly_units`: the units a month of the plan that it pays. `change_cycle`: it pays for a change to that plan
     within this cycle.
     """
     values = {**locals(), "aliases": sorted({*aliases} - {reference})}
@@ -73,7 +73,7 @@ def record(
 
 
 def settle(conn: Connection, payment_id: int, *, units: int, entry_id: int | None, now: datetime) -> None:
-    """Write down what the payment granted."""
+    """Settle the payment: add the units that it granted, and keep the first entry that credited it."""
     conn.execute(
         """UPDATE payment SET state = 'settled', units_granted = units_granted + %s, entry_id = coalesce(entry_id, %s),
         updated_at = %s WHERE id = %s""",
@@ -91,7 +91,7 @@ ORDER BY entry_id IS NULL, id LIMIT 1 FOR UPDATE
 
 @dataclass(slots=True)
 class ReversiblePayment:
-    """A payment as far as money that goes back concerns it. `amount_minor` is None where nobody told it."""
+    """The payment columns needed to compute reversals. `amount_minor` is None if the provider did not report it."""
 
     id: int
     account_id: int
@@ -115,14 +115,14 @@ class ReversiblePayment:
 
 
 def find(conn: Connection, app: str, provider: str, ids: Sequence[str]) -> ReversiblePayment | None:
-    """The payment that goes by one of these ids, locked until the end of the transaction."""
+    """The payment with one of these ids, locked until the end of the transaction."""
     database.require_transaction(conn)
     row = conn.execute(FIND, [app, provider, list(ids), list(ids)], prepare=True).fetchone()
     return ReversiblePayment(*row) if row else None
 
 
 def reference_of(conn: Connection, app: str, provider: str, ids: Sequence[str]) -> str | None:
-    """The reference of the payment that goes by one of these ids, if there is one."""
+    """The reference of the payment with one of these ids, if there is one."""
     row = conn.execute(
         """SELECT reference FROM payment WHERE app = %s AND provider = %s
         AND (reference = ANY(%s::text[]) OR aliases && %s::text[]) ORDER BY entry_id IS NULL, id LIMIT 1""",
@@ -133,7 +133,7 @@ def reference_of(conn: Connection, app: str, provider: str, ids: Sequence[str]) 
 
 
 def save_reversals(conn: Connection, payment: ReversiblePayment, *, now: datetime) -> None:
-    """Write down what went back of the payment, and the ids that it turned out to go by."""
+    """Store the payment's reversals, its state and its aliases."""
     conn.execute(
         """UPDATE payment SET refunded_minor = %s, disputed_minor = %s, frozen = %s, state = %s, aliases = %s,
         updated_at = %s WHERE id = %s""",
@@ -151,7 +151,7 @@ def save_reversals(conn: Connection, payment: ReversiblePayment, *, now: datetim
 
 @dataclass(frozen=True, slots=True)
 class Paid:
-    """A payment for a period of a subscription, or for a change, from the cycle `change_cycle` to its period's end."""
+    """A payment for a period of a subscription, or for a change from the cycle `change_cycle` to the period's end."""
 
     reference: str
     start: datetime
@@ -161,9 +161,9 @@ class Paid:
 
 
 def periods(conn: Connection, subscription_id: int, anchor: datetime) -> list[Paid]:
-    """What was paid for a subscription since the anchor, oldest first.
+    """The payments for a subscription since the anchor, oldest first.
 
-    A period of before it paid for a month of the old count, not for those that begin anew within it.
+    A period from before the anchor paid for a month of the old count, not for the months that restart within it.
     """
     rows = conn.execute(
         """SELECT reference, period_start, period_end, change_cycle,
@@ -176,18 +176,18 @@ def periods(conn: Connection, subscription_id: int, anchor: datetime) -> list[Pa
 
 
 def has_any(conn: Connection, subscription_id: int) -> bool:
-    """Whether we ever heard of a paid bill of the subscription."""
+    """Whether any payment for the subscription is stored."""
     row = conn.execute("SELECT 1 FROM payment WHERE subscription_id = %s LIMIT 1", [subscription_id]).fetchone()
     return row is not None
 
 
 def set_state(conn: Connection, payment_id: int, state: str, *, now: datetime) -> None:
-    """Move a payment that granted nothing yet between `pending` and `failed`."""
+    """Set the state, `pending` or `failed`, of a payment that has granted nothing."""
     conn.execute("UPDATE payment SET state = %s, updated_at = %s WHERE id = %s", [state, now, payment_id])
 
 
 def is_known(conn: Connection, app: str, provider: str, alias: str) -> bool:
-    """Whether a payment goes by this id."""
+    """Whether a payment with this id is stored."""
     row = conn.execute(
         "SELECT 1 FROM payment WHERE app = %s AND provider = %s AND (reference = %s OR %s = ANY(aliases)) LIMIT 1",
         [app, provider, alias, alias],

@@ -1,8 +1,8 @@
-"""Money that went back to the payer: refunds, and what disputes took. The payment itself may come later.
+"""Refunds and dispute withdrawals reported by the provider, possibly before the payment itself.
 
-What is stored is a set keyed by the provider's ids, and each row only grows, so that events may come in any order and
-any number of times. Whoever reads a payment's returns, or adds to them, first locks the payment by all of its ids
-(`lock`): so of two transactions that do not see each other's rows yet, the later one sees both.
+Rows are keyed by the provider's ids and their amounts only grow, so events may arrive in any order and repeatedly. A
+transaction that reads or writes the reversals of a payment first locks the payment by all of its ids (`lock`): of two
+concurrent transactions, the later one sees the rows of both.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import NamedTuple
 
 import orjson
 import psycopg
@@ -36,7 +36,7 @@ ON CONFLICT (app, provider, kind, reference) DO UPDATE SET
     currency = coalesce(payment_return.currency, excluded.currency),
     updated_at = excluded.updated_at
 """
-OF_PAYMENT = """
+FOR_PAYMENT = """
 SELECT kind, reference, payment, amount_minor, failed, stage, withdrawn_minor, reinstated_minor, moves
 FROM payment_return WHERE app = %s AND provider = %s AND payment && %s::text[]
   AND (currency IS NULL OR currency = coalesce(%s, currency))
@@ -45,7 +45,7 @@ LOCK = """
 SELECT pg_advisory_xact_lock(hashtextextended(%s || id, 7))
 FROM (SELECT id FROM unnest(%s::text[]) AS id ORDER BY id COLLATE "C") AS ids
 """
-KNOWN_AS = """
+IDS = """
 SELECT payment FROM payment_return WHERE app = %(app)s AND provider = %(provider)s AND payment && %(ids)s::text[]
 UNION ALL
 SELECT aliases || reference FROM payment
@@ -55,19 +55,38 @@ WHERE app = %(app)s AND provider = %(provider)s AND (reference = ANY(%(ids)s::te
 
 @dataclass(frozen=True, slots=True)
 class PaymentReversals:
-    """What went back of one payment, in minor units of its currency, before the payment's own amount caps it."""
+    """The refunded and disputed amounts of a payment, in minor units of its currency, not capped by its amount.
+
+    `frozen`: a dispute is at the stage `inquiry`.
+    """
 
     refunded_minor: int = 0
     disputed_minor: int = 0
     frozen: bool = False
 
 
+class _Row(NamedTuple):
+    """The columns of `FOR_PAYMENT`, in their order."""
+
+    kind: str
+    reference: str
+    payment: list[str]
+    amount_minor: int
+    failed: bool
+    stage: int
+    withdrawn_minor: int
+    reinstated_minor: int
+    moves: dict[str, int]
+
+
 def store_refund(
     conn: Connection, app: str, provider: str, payment: Iterable[str], reference: str, amount_minor: int, failed: bool,
     *, is_reversal: bool = False, currency: str | None = None, now: datetime,
 ) -> None:  # fmt: skip
-    """One refund. That it failed is the last word on it. A reversal is one that the provider withdrew by itself; that
-    another event tells of it as of a mere refund does not change that. `currency`: it has to be the payment's.
+    """Store one refund. Once `failed`, it stays failed.
+
+    `is_reversal`: the provider withdrew the money by itself; a later event that reports it as a plain refund does not
+    change that. `currency`: the refund counts only for a payment in it; None: for any.
     """
     withdrawn = amount_minor if is_reversal else 0
     _store(
@@ -80,7 +99,7 @@ def store_refunded(
     conn: Connection, app: str, provider: str, payment: Iterable[str], refunded_minor: int,
     *, currency: str | None = None, now: datetime,
 ) -> None:  # fmt: skip
-    """The provider's own sum of what it refunded of a payment. `currency`: it has to be the payment's."""
+    """Store the provider's own total of the refunds of a payment. `currency` as in `store_refund`."""
     ids = list(payment)
     _store(conn, app, provider, "refunded", ids[0], ids, now, amount=refunded_minor, currency=currency)
 
@@ -89,7 +108,7 @@ def store_dispute(
     conn: Connection, app: str, provider: str, payment: Iterable[str], reference: str, *, stage: str,
     moves: dict[str, int], withdrawn_minor: int, reinstated_minor: int, now: datetime,
 ) -> None:  # fmt: skip
-    """A dispute, as far as one event knows of it."""
+    """Store what one event reports of a dispute. `moves`: minor units withdrawn (negative: returned), by reference."""
     _store(
         conn, app, provider, "dispute", reference, payment, now,
         stage=STAGES.index(stage), withdrawn=withdrawn_minor, reinstated=reinstated_minor, moves=moves,
@@ -97,97 +116,94 @@ def store_dispute(
 
 
 def store_alias(conn: Connection, app: str, provider: str, payment: Iterable[str], *, now: datetime) -> None:
-    """That one payment goes by all of these ids."""
+    """Store that all of these ids belong to one payment."""
     ids = sorted(set(payment))
     _store(conn, app, provider, "alias", ids[0], ids, now)
 
 
 def lock(conn: Connection, app: str, provider: str, payment: Iterable[str]) -> list[str]:
-    """Lock a payment by its ids until the end of the transaction. Returns all ids that it is known by.
+    """Lock a payment by its ids until the end of the transaction. Returns all ids stored for it, sorted.
 
-    All of them are locked in their order, whichever an event named, so two that name different ones do not cross. Who
-    held the lock may have told of further ids: then the locks are given back, and all taken anew in their order.
+    All of its ids are locked in sorted order, whichever an event names, so that two events do not deadlock. If the
+    previous holder of the lock stored further ids, the locks are released and all are taken again in sorted order.
     """
     database.require_transaction(conn)
-    wanted = _known(conn, app, provider, set(payment))
-    while (known := _lock_these(conn, app, provider, wanted)) != wanted:
-        wanted = known
-    return sorted(known)
+    ids = _all_ids(conn, app, provider, set(payment))
+    while (locked := _lock_these(conn, app, provider, ids)) != ids:
+        ids = locked
+    return sorted(locked)
 
 
 def _lock_these(conn: Connection, app: str, provider: str, ids: set[str]) -> set[str]:
-    """Lock the ids; where the payment is known by more of them meanwhile, lock none. Returns all of them."""
+    """Lock the ids. If more ids of the payment were stored meanwhile, lock none. Returns all ids."""
     database.require_transaction(conn)
     with conn.transaction() as attempt:
         conn.execute(LOCK, [f"{app} {provider} ", sorted(ids)], prepare=True)
-        known = _known(conn, app, provider, ids)
-        if known != ids:
+        stored = _all_ids(conn, app, provider, ids)
+        if stored != ids:
             raise psycopg.Rollback(attempt)
-    return known
+    return stored
 
 
-def _known(conn: Connection, app: str, provider: str, ids: set[str]) -> set[str]:
-    """All ids that are known to be of the payment of these."""
+def _all_ids(conn: Connection, app: str, provider: str, ids: set[str]) -> set[str]:
+    """All ids stored for the payment with these ids."""
     while True:
-        named = sorted(ids)
-        rows = conn.execute(KNOWN_AS, {"app": app, "provider": provider, "ids": named}, prepare=True)
+        rows = conn.execute(IDS, {"app": app, "provider": provider, "ids": sorted(ids)}, prepare=True)
         found = ids.union(*(more for (more,) in rows))
         if found == ids:
             return ids
         ids = found
 
 
-def of_payment(
+def for_payment(
     conn: Connection, app: str, provider: str, payment: Iterable[str], *, currency: str | None = None
 ) -> PaymentReversals:
-    """What went back of the payment of these ids, all of them, under their lock; `currency` is the payment's."""
-    rows = _rows(conn, app, provider, payment, currency)
-    disputes = [row for row in rows if row[0] == "dispute"]
+    """The reversals of a payment; the caller holds its lock. `payment`: all of its ids; `currency`: the payment's."""
+    found = conn.execute(FOR_PAYMENT, [app, provider, list(payment), currency], prepare=True)
+    rows = [_Row(*row) for row in found]
+    disputes = [row for row in rows if row.kind == "dispute"]
     refunded = _refunded(rows)
     lost = min(refunded, _reversed(rows)) if disputes else 0
     return PaymentReversals(
         refunded_minor=refunded - lost,
-        disputed_minor=lost + sum(_taken(*row[6:]) for row in disputes),
-        frozen=any(STAGES[row[5]] == "inquiry" for row in disputes),
+        disputed_minor=lost + sum(_taken(dispute) for dispute in disputes),
+        frozen=any(STAGES[dispute.stage] == "inquiry" for dispute in disputes),
     )
 
 
-def _refunded(rows: list[tuple[Any, ...]]) -> int:
-    """What was refunded: of each charge the larger of the single refunds and of the provider's own sum, which may still
-    count a refund that failed after it was told. An invoice may be paid by several charges.
+def _refunded(rows: list[_Row]) -> int:
+    """The refunded amount: for each charge the larger of its refunds and of the provider's total.
+
+    The total may still count a refund that failed after it was reported. Several charges may pay one invoice.
     """
-    told = {reference: (set(ids), amount) for kind, reference, ids, amount, *_ in rows if kind == "refunded"}
-    alive, failed = dict.fromkeys([*told, ""], 0), dict.fromkeys([*told, ""], 0)
-    for kind, _, ids, amount, has_failed, *_ in rows:
-        if kind == "refund":
-            sums = failed if has_failed else alive
-            sums[_charge_of(ids, told)] += amount
-    return alive[""] + sum(max(alive[charge], amount - failed[charge]) for charge, (_, amount) in told.items())
+    totals = {row.reference: row for row in rows if row.kind == "refunded"}
+    succeeded, failed = dict.fromkeys([*totals, ""], 0), dict.fromkeys([*totals, ""], 0)
+    for row in rows:
+        if row.kind == "refund":
+            sums = failed if row.failed else succeeded
+            sums[_charge_of(row, totals)] += row.amount_minor
+    return succeeded[""] + sum(
+        max(succeeded[charge], total.amount_minor - failed[charge]) for charge, total in totals.items()
+    )
 
 
-def _reversed(rows: list[tuple[Any, ...]]) -> int:
-    """What the provider withdrew by itself, of what was refunded. PayPal tells so of a dispute's money."""
-    return sum(min(row[3], row[6]) for row in rows if row[0] == "refund" and not row[4])
+def _reversed(rows: list[_Row]) -> int:
+    """The part of the refunds that the provider withdrew by itself. PayPal reports a dispute's money in this way."""
+    return sum(min(row.amount_minor, row.withdrawn_minor) for row in rows if row.kind == "refund" and not row.failed)
 
 
-def _charge_of(ids: list[str], told: dict[str, tuple[set[str], int]]) -> str:
-    """The charge that a refund is of, of those whose sum was told: one that it names, or that shares an id with it."""
-    named = [charge for charge in sorted(told) if charge in ids]
-    sharing = [charge for charge in sorted(told) if told[charge][0] & set(ids)]
+def _charge_of(refund: _Row, totals: dict[str, _Row]) -> str:
+    """The charge with a total that a refund names, else one that shares an id with it; "" if there is none."""
+    named = [charge for charge in sorted(totals) if charge in refund.payment]
+    sharing = [charge for charge in sorted(totals) if set(totals[charge].payment) & set(refund.payment)]
     return next(iter([*named, *sharing]), "")
 
 
-def _taken(withdrawn_minor: int, reinstated_minor: int, moves: dict[str, int]) -> int:
-    """What a dispute took and did not give back."""
-    taken = sum(amount for amount in moves.values() if amount > 0)
-    given_back = -sum(amount for amount in moves.values() if amount < 0)
-    return max(0, max(taken, withdrawn_minor) - max(given_back, reinstated_minor))
-
-
-def _rows(
-    conn: Connection, app: str, provider: str, payment: Iterable[str], currency: str | None
-) -> list[tuple[Any, ...]]:
-    return conn.execute(OF_PAYMENT, [app, provider, list(payment), currency], prepare=True).fetchall()
+def _taken(dispute: _Row) -> int:
+    """The amount that a dispute withdrew and did not reinstate."""
+    withdrawn = sum(amount for amount in dispute.moves.values() if amount > 0)
+    reinstated = -sum(amount for amount in dispute.moves.values() if amount < 0)
+    return max(0, max(withdrawn, dispute.withdrawn_minor) - max(reinstated, dispute.reinstated_minor))
 
 
 def _store(

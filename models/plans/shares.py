@@ -1,4 +1,4 @@
-"""Who paid for what a plan granted, and what is owed back of it: the views `plan_share` and `plan_target`."""
+"""Which payments paid for a plan's grants, and how much is clawed back: the views `plan_share` and `plan_target`."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ WHERE s.subscription_id = %s AND p.id = %s AND p.amount_minor > 0
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a grant of a plan should come to: so many units of it clawed back, and its lot frozen or not.
+    """The target of a plan's grant: the units clawed back of it, and whether its lot is frozen.
 
-    `payments` are the references of those who paid for it, `states` their states.
+    `payments` are the references of the payments for it, `states` their states.
     """
 
     subscription_id: int
@@ -43,16 +43,16 @@ class Target:
 
 
 def returned(conn: Connection, subscription_ids: Iterable[int]) -> set[int]:
-    """Those of the subscriptions of which any payment went back, or is asked about."""
+    """The subscriptions with any payment that is reversed or frozen by an inquiry."""
     return {id_ for (id_,) in conn.execute(RETURNED, [arrays.ints(subscription_ids)], prepare=True)}
 
 
 def off_target(conn: Connection, subscription_ids: Iterable[int]) -> list[Target]:
-    """Grants that are not clawed back or frozen as their payments say, in the order of their posting."""
+    """Grants whose clawback or freeze differs from their target, in the order of their posting."""
     return [Target(*row) for row in conn.execute(OFF_TARGET, [arrays.ints(subscription_ids)])]
 
 
 def units_back(conn: Connection, subscription_id: int, payment_id: int) -> int:
-    """The units that a payment's returned money stands for."""
+    """The units that the reversed amount of a payment stands for."""
     row = conn.execute(BACK, [subscription_id, payment_id]).fetchone()
     return int(row[0]) if row else 0

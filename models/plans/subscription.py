@@ -1,7 +1,7 @@
-"""A subscription as the provider tells of it, how far its cycles have been granted, and which of them are owed.
+"""A subscription as the provider reports it, how far its cycles have been granted, and which of them are owed.
 
 Cycle n starts at anchor + (n − base) months. `base` is 0 until the provider moves the anchor; then it becomes the
-next number that was never granted, so that a cycle's number names it for ever.
+next number that was never granted, so that a cycle's number identifies it for ever.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ ENDED = ("canceled", "incomplete_expired")
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """From a time on until before another one; `end` None: for as long as anybody knows."""
+    """From `start` until before `end`; None: open-ended."""
 
     start: datetime
     end: datetime | None
@@ -49,8 +49,9 @@ def merged(periods: Iterable[Period]) -> list[Period]:
 
 @dataclass(slots=True)
 class Subscription:
-    """A subscription while its row is locked. `changed_at`: when its state was told, `plan_at`: since when it has its
-    plan, by the provider's clock.
+    """A subscription while its row is locked.
+
+    `changed_at`: the time of the reported state, `plan_at`: since when it has its plan, both by the provider's clock.
     """
 
     id: int
@@ -86,11 +87,11 @@ class Subscription:
         return cycles.cycle_start(self.anchor, cycle - self.cycle_base)
 
     def cycle_at(self, moment: datetime) -> int:
-        """The cycle that runs at the moment; the first one before it all began."""
+        """The cycle that runs at the moment; before the anchor the first one."""
         return self.cycle_base + max(0, cycles.cycle_at(self.anchor, moment))
 
     def nearest_cycle(self, moment: datetime) -> int:
-        """The cycle whose start is nearest to the moment; an invoice may be of one before the first that we knew."""
+        """The cycle whose start is nearest to the moment; an invoice may be of one before the first."""
         return self.cycle_base + cycles.nearest_cycle(self.anchor, moment)
 
     def months(self, first: int, end: datetime) -> range:
@@ -100,14 +101,12 @@ class Subscription:
 
     @property
     def has_unknown_bill(self) -> bool:
-        """Whether a bill is unpaid of which nobody told for which months it is: a change's."""
+        """Whether there is an unpaid invoice (of a plan change) whose period is unknown."""
         return None in self.withheld.values()
 
     @property
     def paid_to(self) -> datetime:
-        """Cycles that start before this are owed, unless they are withheld: what was paid for, or what an active
-        subscription runs to.
-        """
+        """Cycles that start before this are owed unless withheld: the paid period, or an active subscription's end."""
         running = self.status in PAYING and not self.has_unknown_bill
         runs_to = self.current_period_end if running else None
         return max(self.paid_until or cycles.LONG_AGO, runs_to or cycles.LONG_AGO)
@@ -117,7 +116,7 @@ class Subscription:
         return self.start_of(cycle) <= now and self.is_owed(cycle)
 
     def is_owed(self, cycle: int) -> bool:
-        """Whether the cycle is owed, now or once it starts. What was paid for is owed, whatever withholds it."""
+        """Whether the cycle is owed, now or once it starts. A paid cycle is owed even if it is withheld."""
         start = self.start_of(cycle)
         if start >= self.paid_to:
             return False
@@ -125,7 +124,7 @@ class Subscription:
         return is_paid or not any(period and period.has(start) for period in self.withheld.values())
 
     def next_owed(self) -> datetime | None:
-        """When the next cycle that is owed starts, as far as we can see."""
+        """When the next owed cycle starts; None if no later cycle is owed yet."""
         cycle = self.next_cycle
         while self.start_of(cycle) < self.paid_to:
             if self.is_owed(cycle):
@@ -134,9 +133,9 @@ class Subscription:
         return None
 
     def withhold(self, why: str, period: Period | None) -> None:
-        """Cycles that start in the period are not owed, unless they were paid for; None: nobody told of which it is."""
+        """Do not grant cycles that start in `period` unless paid for. None: the unpaid invoice names no period."""
         self.withheld = {**self.withheld, why: period}
 
     def release(self, why: str) -> None:
-        """What was withheld for this reason is so no more."""
+        """End the withholding for this reason."""
         self.withheld = {name: period for name, period in self.withheld.items() if name != why}

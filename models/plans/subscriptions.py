@@ -18,10 +18,10 @@ s.changed_at, s.plan_at, s.promised_plan, s.promised_units, s.promised_cycle"""
 
 
 def _of(row: Sequence[Any]) -> Subscription:
-    it = Subscription(*row)
-    it.paid = [_period(times) for times in it.paid]
-    it.withheld = {why: _period(times) if times else None for why, times in it.withheld.items()}
-    return it
+    subscription = Subscription(*row)
+    subscription.paid = [_period(times) for times in subscription.paid]
+    subscription.withheld = {why: _period(times) if times else None for why, times in subscription.withheld.items()}
+    return subscription
 
 
 def _period(times: Any) -> Period:
@@ -32,7 +32,9 @@ def _period(times: Any) -> Period:
 
 def _written(periods: Any) -> str:
     return orjson.dumps(
-        periods, default=lambda it: [it.start, it.end], option=orjson.OPT_PASSTHROUGH_DATACLASS
+        periods,
+        default=lambda period: [period.start, period.end],
+        option=orjson.OPT_PASSTHROUGH_DATACLASS,
     ).decode()
 
 
@@ -59,7 +61,7 @@ def lock_by_id(conn: Connection, subscription_id: int) -> Subscription:
 
 
 def lock_due(conn: Connection, now: datetime, *, apps: Sequence[str], limit: int) -> list[Subscription]:
-    """Subscriptions with a cycle to grant, locked; those that another worker has are left to it."""
+    """Subscriptions with a cycle to grant, locked. Rows that another transaction has locked are skipped."""
     database.require_transaction(conn)
     rows = conn.execute(
         f"""SELECT {COLUMNS} FROM subscription s JOIN account a ON a.id = s.account_id
@@ -82,10 +84,7 @@ def lock_of_account(conn: Connection, app: str, customer: str) -> list[Subscript
 
 
 def insert(conn: Connection, subscription: Subscription, *, now: datetime) -> Subscription:
-    """Store a new subscription and return it with its id.
-
-    One that came to be meanwhile wins, and is returned locked.
-    """
+    """Store a new subscription and return it with its id. If one was stored meanwhile, that one is returned, locked."""
     row = conn.execute(
         """INSERT INTO subscription (app, account_id, provider, provider_id, plan, status, anchor, current_period_end,
             paid_until, cycle_base, next_cycle, changed_at, plan_at, promised_plan, promised_units, promised_cycle,
@@ -153,19 +152,16 @@ WHERE s.id = new.id
 
 
 def save_cycles(conn: Connection, many: Sequence[Subscription], *, parked: set[int]) -> None:
-    """Write back how far the cycles were granted, and when the next one is owed.
-
-    None is owed while none is paid for, nor to those that are `parked`: their plan left the catalog.
-    """
-    for it in many:
-        it.next_cycle_at = it.next_owed() if it.id not in parked else None
+    """Store the granted cycles and when the next one is owed: never, for those in `parked`, whose plan is unknown."""
+    for subscription in many:
+        subscription.next_cycle_at = subscription.next_owed() if subscription.id not in parked else None
     conn.execute(
         SAVE_CYCLES,
         [
-            arrays.ints([it.id for it in many]),
-            arrays.ints([it.next_cycle for it in many]),
-            arrays.times([it.next_cycle_at for it in many]),
-            arrays.times([it.granted_at for it in many]),
+            arrays.ints([subscription.id for subscription in many]),
+            arrays.ints([subscription.next_cycle for subscription in many]),
+            arrays.times([subscription.next_cycle_at for subscription in many]),
+            arrays.times([subscription.granted_at for subscription in many]),
         ],
     )
 

@@ -1,7 +1,7 @@
-"""Sessions as rows: who waits, who talks, who is done. What may happen to them is in jobs/sessions/sessions.py.
+"""Sessions as rows: waiting, active or ended. The operations on them are in jobs/sessions/sessions.py.
 
-Whoever changes a session holds the row lock of its account (`lock`): the gate's conditions, the credit and the session
-change together or not at all.
+A transaction that changes a session holds the row lock of its account (`lock`), so that the gate's conditions, the
+credit and the session change together or not at all.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from models.database import Connection
 from models.errors import NotFound
 from models.ledger import accounts
 
-# How often the engine looks again at a session that could not start, and for how long after news of its account it
-# looks each time: a transaction may commit some seconds after the time that it wrote down.
+# How often the engine retries a session that could not start, and for how long after a change of its account it
+# retries at every pass: a transaction may commit some seconds after the time that it wrote into the row.
 LOOK_AGAIN = timedelta(seconds=10)
 NEWS_LASTS = timedelta(seconds=30)
 
@@ -37,9 +37,9 @@ class Owner:
 
 @dataclass(slots=True)
 class Session:
-    """A row. `free` of a waiting one says that it will be, `needs` what has to be available otherwise.
+    """A row. `free` of a waiting session: it will be free; else it needs `needs` available units to start.
 
-    `price` is (units, per, minimum) as at the start.
+    `price`: (units, per, minimum) at the start.
     """
 
     external_id: str
@@ -87,7 +87,7 @@ DUE = """
 SELECT s.app, s.external_id FROM session s WHERE s.state = 'active' AND s.due_at <= %(now)s
   AND (%(app)s::text IS NULL OR s.app = %(app)s) ORDER BY s.due_at LIMIT %(limit)s
 """
-# Who waits for a credit that is not there is not looked at every second, and whoever was looked at comes last.
+# A session that lacks credit is not tried at every pass, and sessions that were tried before come last.
 STARTABLE = """
 SELECT s.app, s.external_id FROM session s JOIN account a ON a.id = s.account_id
 WHERE s.state = 'waiting' AND s.starts_at <= %(now)s AND (%(app)s::text IS NULL OR s.app = %(app)s)
@@ -99,7 +99,7 @@ ORDER BY coalesce(s.tried_at, s.starts_at) LIMIT %(limit)s
 
 
 def lock(conn: Connection, app: str, customer: str, *, now: datetime) -> Owner:
-    """The customer's account, made if it is missing, locked until the end of the transaction."""
+    """The customer's account, created if it is missing, locked until the end of the transaction."""
     database.require_transaction(conn)
     accounts.ensure(conn, app, customer, now=now)
     row = conn.execute(f"{OWNER} FOR NO KEY UPDATE", [app, customer]).fetchone()
@@ -108,7 +108,7 @@ def lock(conn: Connection, app: str, customer: str, *, now: datetime) -> Owner:
 
 
 def owner(conn: Connection, app: str, customer: str) -> Owner | None:
-    """The customer's account, not locked; None for one that Scrip does not know."""
+    """The customer's account, not locked; None for an unknown customer."""
     row = conn.execute(OWNER, [app, customer]).fetchone()
     return Owner(*row) if row else None
 
@@ -123,14 +123,14 @@ def lock_with_owner(conn: Connection, app: str, session_id: str, *, now: datetim
     found = find(conn, app, session_id)
     if found is None:
         raise NotFound(f"no session {session_id!r}")
-    held = lock(conn, app, accounts.customer_of(conn, found.account_id), now=now)
+    account = lock(conn, app, accounts.customer_of(conn, found.account_id), now=now)
     current = find(conn, app, session_id)
     assert current is not None, "a session is never deleted"
-    return current, held
+    return current, account
 
 
 def try_lock_with_owner(conn: Connection, app: str, session_id: str) -> tuple[Session, Owner] | None:
-    """A session and its account, or None where somebody has the account: the engine waits for nobody."""
+    """A session and its account, or None if another transaction has locked the account: the engine does not wait."""
     database.require_transaction(conn)
     row = conn.execute(
         """SELECT id, customer, cooldown_until, free_sessions_used FROM account
@@ -143,32 +143,32 @@ def try_lock_with_owner(conn: Connection, app: str, session_id: str) -> tuple[Se
 
 
 def find(conn: Connection, app: str, session_id: str) -> Session | None:
-    """The app's session of this id."""
+    """The app's session with this id."""
     row = conn.execute(f"{SELECT} WHERE s.app = %s AND s.external_id = %s", [app, session_id]).fetchone()
     return Session(*row) if row else None
 
 
 def open_of(conn: Connection, account_id: int) -> list[Session]:
-    """The account's sessions that wait or are active, oldest first."""
+    """The account's waiting and active sessions, oldest first."""
     of_account = f"{SELECT} WHERE s.account_id = %s AND s.state IN ('waiting', 'active') ORDER BY s.id"
     rows = conn.execute(of_account, [account_id])
     return [Session(*row) for row in rows]
 
 
 def insert(conn: Connection, session: Session) -> None:
-    """Write a new session.
+    """Store a new session and set its `id`.
 
     Raises:
-        SerializationFailure: another customer's session took the id meanwhile; the next run finds it.
+        SerializationFailure: a session of another customer was stored with this id meanwhile; a retry finds it.
     """
     row = conn.execute(INSERT, _values(session)).fetchone()
     if row is None:
-        raise SerializationFailure(f"session {session.external_id} was stored meanwhile")
+        raise SerializationFailure(f"session {session.external_id} was stored by a concurrent transaction")
     session.id = row[0]
 
 
 def save(conn: Connection, session: Session) -> None:
-    """Write a session that was changed."""
+    """Store all columns of a session."""
     conn.execute(UPDATE, _values(session))
 
 
@@ -178,14 +178,14 @@ def use_free(conn: Connection, account_id: int) -> None:
 
 
 def cool_down(conn: Connection, account_id: int, until: datetime) -> None:
-    """No session before that time."""
+    """Allow no session before `until`, or before a later cooldown that is set already."""
     conn.execute("UPDATE account SET cooldown_until = greatest(cooldown_until, %s) WHERE id = %s", [until, account_id])
 
 
 def put_off(app: str, session_id: str, *, now: datetime, wait: Callable[[int], timedelta]) -> int:
-    """Look at the session again after `wait(attempts)`: something went wrong with it. Returns the attempts so far.
+    """Retry a session that failed after `wait(attempts)`. Returns the attempts so far.
 
-    No lock is held: what somebody has done to the session meanwhile stands, and only what is still due is put off.
+    Takes no lock: concurrent changes of the session are kept, and only times that are still due are moved.
     """
     rows = database.read("SELECT attempts FROM session WHERE app = %s AND external_id = %s", [app, session_id])
     attempts = rows[0][0] + 1
@@ -201,18 +201,18 @@ def put_off(app: str, session_id: str, *, now: datetime, wait: Callable[[int], t
 
 
 def due(*, now: datetime, app: str | None = None, limit: int = 100) -> list[tuple[str, str]]:
-    """(app, id) of active sessions whose time may be up or whose heartbeat may be lost."""
+    """(app, id) of active sessions that may have reached their limit or missed a heartbeat."""
     return database.read(DUE, {"now": now, "app": app, "limit": limit})
 
 
 def startable(*, now: datetime, app: str | None = None, limit: int = 100) -> list[tuple[str, str]]:
-    """(app, id) of waiting sessions that may start now, or that have waited long enough."""
+    """(app, id) of waiting sessions that may start now, or whose waiting time is over."""
     values = {"now": now, "app": app, "limit": limit, "look_again": now - LOOK_AGAIN, "news_since": now - NEWS_LASTS}
     return database.read(STARTABLE, values)
 
 
 def is_due(*, now: datetime) -> bool:
-    """Whether the engine has anything to do with any session."""
+    """Whether any session is due or startable."""
     return bool(due(now=now, limit=1) or startable(now=now, limit=1))
 
 
