@@ -9,12 +9,12 @@ from typing import Any
 
 from psycopg.errors import UniqueViolation
 
-from jobs.dead_letters import log_error
 from models import database
 from models.access import idempotency
 from models.catalog.apps import App
 from models.database import Connection
 from models.errors import InsufficientBalance, Invalid, ScripError
+from models.operations.errors import log_error
 from models.planning.movements import Outcome
 
 NOT_CONTENT = ("id", "metadata", "occurred_at")

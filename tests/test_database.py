@@ -264,7 +264,7 @@ def test_the_functions_that_lock_are_found() -> None:
     assert {
         "models.sessions.sessions.lock",
         "models.ledger.post._lock_named",
-        "jobs.dead_letters.EventQueue.fail",
+        "models.inbox.failures.lock",
     } <= LOCKERS.keys()
 
 

@@ -10,9 +10,9 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from typing_extensions import NotRequired, TypedDict
 
 from jobs import usage as jobs
-from models import usage
 from models.catalog.apps import App
 from models.errors import Invalid
+from models.usage import reports
 from web.http import bodies
 from web.http.fields import Metadata, Name, NoBody, Page, Quantity, Shape, Text, Time
 from web.http.routes import Answer, Call, Routes
@@ -156,7 +156,7 @@ def _accept(call: Call, reports: list[Any]) -> dict[str, int]:
 @routes.get("/v1/usage", scope="read", query=UsageQuery, answer=UsageReportStates)
 def page(call: Call) -> Answer:
     """List usage reports."""
-    rows, following = usage.list_page(call.app.slug, **dict(call.query))
+    rows, following = reports.list_page(call.app.slug, **dict(call.query))
     return {"reports": rows, "next": following}
 
 
@@ -166,7 +166,7 @@ def one(call: Call, id: str) -> Answer:
 
     `units` is what was taken; the price was `units` and `shortfall` together.
     """
-    found = usage.get(call.app.slug, id)
+    found = reports.get(call.app.slug, id)
     call.only(found["customer"])
     return found
 
