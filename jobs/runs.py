@@ -16,7 +16,7 @@ from jobs.chunks import Chunk
 from jobs.ledger import expiry, holds
 from jobs.outbox import expiry_alerts
 from jobs.plans import grants
-from jobs.reconciliation import run as reconcile
+from jobs.reconciliation import run as reconciliation
 from jobs.sessions import engine
 from models.errors import NotFound
 
@@ -29,8 +29,8 @@ JOBS: dict[str, Job] = {
     "release-holds": holds.release_expired,
     "settle-sessions": engine.settle,
     "start-waiting": engine.start_waiting,
-    "reconcile": reconcile.whole,
-    "reconcile-recent": reconcile.recent,
+    "reconcile": reconciliation.whole,
+    "reconcile-recent": reconciliation.recent,
     "tell-expiring": expiry_alerts.emit_expiring,
     "verify": maintenance.verify,
     "prune": maintenance.prune,
