@@ -115,6 +115,16 @@ def connection() -> Connection:
     return database.connection()
 
 
+def checked_connection() -> Connection:
+    """The calling thread's connection, replaced if it was lost while idle: for several reads outside a transaction.
+
+    Raises:
+        Unavailable: the database cannot be reached.
+    """
+    read("SELECT 1")
+    return connection()
+
+
 def release() -> None:
     """Give the thread's connection back to the pool: at the end of a request or a message."""
     if not database.is_closed():
