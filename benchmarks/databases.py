@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import psycopg
 
-from models import database
+from models import database, schema
 
 TEMPLATE_PREFIX, COPY_PREFIX = "bench_set_", "bench_row_"
 
@@ -95,7 +95,7 @@ class Server:
         self._drop(draft)
         self._execute(f"CREATE DATABASE {draft}")
         with bound(self._named(draft)):
-            database.migrate()
+            schema.migrate()
             fill()
         self._named(draft).tidy()
         self._execute(f"ALTER DATABASE {draft} RENAME TO {name}")
@@ -116,5 +116,5 @@ class Server:
 
 
 def _schema_digest() -> str:
-    files = sorted(database.MIGRATIONS.glob("*.sql"))
+    files = sorted(schema.MIGRATIONS.glob("*.sql"))
     return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:8]

@@ -14,10 +14,10 @@ from runtime import embedded
 def command(as_json: bool) -> None:
     """Apply all pending migrations. Several nodes can run this at the same time."""
     with embedded.ensure(settings.settings) as servers:
-        from models import database
+        from models import database, schema
 
         database.bind(servers.database_url, max_connections=2, application_name="scrip migrate")
-        applied = database.migrate()
+        applied = schema.migrate()
         database.database.close_all()
     if as_json:
         click.echo(orjson.dumps({"applied": applied}))

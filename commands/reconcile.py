@@ -16,7 +16,7 @@ from commands.support import servers
 from commands.support.options import known_app
 
 if TYPE_CHECKING:
-    from jobs.reconciliation.run import Finding
+    from jobs.reconciliation.findings import Finding
 
 MOST_DAYS = 365
 MOST_SHOWN = 100
@@ -59,19 +59,20 @@ def command(app: str | None, days: int, from_before: bool, as_json: bool) -> Non
 
 def _run(app: str | None, days: int, from_before: bool, quiet: bool) -> tuple[Counter[str], list[Finding]]:
     from jobs.reconciliation import run
+    from jobs.reconciliation.findings import COUNTS
     from models import clock
 
-    counts: Counter[str] = Counter(dict.fromkeys(run.COUNTS, 0))
+    counts: Counter[str] = Counter(dict.fromkeys(COUNTS, 0))
     found: list[Finding] = []
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as bar:
         task = bar.add_task("reconciling", total=None)
-        back = timedelta(days=days)
-        for it in run.chunks(now=clock.now(), back=back, app=app, is_from_before=from_before):
-            counts.update(it.counts)
-            found += it.found
-            bar.update(task, description=it.place or "reconciling", completed=it.done, total=it.total)
+        lookback = timedelta(days=days)
+        for page in run.chunks(now=clock.now(), lookback=lookback, app=app, include_history=from_before):
+            counts.update(page.counts)
+            found += page.found
+            bar.update(task, description=page.place or "reconciling", completed=page.done, total=page.total)
     return counts, found
 
 

@@ -29,7 +29,8 @@ def command(app: str, events_given: tuple[int, ...], reports_given: tuple[str, .
         raise click.UsageError("nothing to replay: give --event ID, --usage ID or --dead")
     with servers.database():
         from jobs.inbox import events
-        from models import clock, usage
+        from models import clock
+        from models.usage import reports
         from workers import main as actors
         from workers.wakeups import notify
 
@@ -40,7 +41,7 @@ def command(app: str, events_given: tuple[int, ...], reports_given: tuple[str, .
         for event_id in track(event_ids, "events", transient=True, disable=as_json):
             events.replay(app, event_id, now=clock.now())
         for report_id in track(report_ids, "usage", transient=True, disable=as_json):
-            usage.replay(app, report_id, now=clock.now())
+            reports.replay(app, report_id, now=clock.now())
         for queue in ("webhooks", "usage"):
             notify(queue)
     done = {"events": len(event_ids), "usage": len(report_ids)}

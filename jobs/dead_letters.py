@@ -3,9 +3,9 @@
 The failure of a row is counted in a commit of its own. The row backs off and is dead after `ATTEMPTS`: visible,
 replayable, never dropped. A row that no retry can fix (`Unprocessable`) is dead at once.
 
-A row that kills its worker raises no exception. So a drain commits an attempt before it processes a batch. An attempt
-whose connection is closed was left by a crash: its rows are then processed one by one, and only a crash during an
-attempt of a single row counts as a failure of that row.
+A row that kills its worker raises no exception. So a drain commits an attempt (models/inbox/attempts.py) before it
+processes a batch. The rows of an attempt that a crash left are processed one by one, and only a crash during an attempt
+of a single row counts as a failure of that row.
 """
 
 from __future__ import annotations
@@ -16,15 +16,17 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-import orjson
 import structlog
 
 from models import database
 from models.database import Connection
 from models.errors import ProviderAway, ScripError, TooEarly, Unavailable, Unprocessable
-from models.inbox import events
+from models.inbox import attempts, events
+from models.inbox import failures as event_failures
+from models.operations.errors import log_error
 from models.outbox import messages
 from models.outbox.messages import Message
+from models.usage import failures as usage_failures
 
 log = structlog.get_logger()
 ATTEMPTS = 8
@@ -35,44 +37,22 @@ DIED = (
     " the row."
 )
 
-MARK = """
-INSERT INTO drain_marker (queue, ids, backend_start)
-SELECT %s, %s, backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid() RETURNING id
-"""
-ORPHANS = """
-DELETE FROM drain_marker m WHERE queue = %s AND NOT EXISTS (
-    SELECT 1 FROM pg_stat_activity s WHERE s.pid = m.backend_pid AND s.backend_start = m.backend_start)
-RETURNING ids
-"""
-
-
-def begin_attempt(conn: Connection, queue: str, ids: Sequence[int]) -> int:
-    """Record that this connection is about to process these rows. Returns the attempt for `end_attempt`."""
-    row = conn.execute(MARK, [queue, list(ids)], prepare=True).fetchone()
-    assert row is not None
-    return int(row[0])
-
-
-def end_attempt(attempt: int) -> None:
-    """Remove the record of an attempt that ended without a crash."""
-    database.write("DELETE FROM drain_marker WHERE id = %s", [attempt])
-
 
 def recover_crashed_attempts(queue: str, *, now: datetime) -> int:
     """Take over the attempts of crashed workers. Returns how many there were."""
-    if not database.read("SELECT 1 FROM drain_marker WHERE queue = %s LIMIT 1", [queue]):
+    if not attempts.has_open(queue):
         return 0
     return database.transaction(lambda conn: _take_over(conn, queue, now))
 
 
 def _take_over(conn: Connection, queue: str, now: datetime) -> int:
-    orphans = [ids for (ids,) in conn.execute(ORPHANS, [queue])]
-    for ids in orphans:
+    crashed = attempts.take_crashed(conn, queue)
+    for ids in crashed:
         if len(ids) == 1:
             QUEUES[queue].fail(conn, ids[0], Failure(DIED, now))
         else:
             QUEUES[queue].isolate(conn, ids)
-    return len(orphans)
+    return len(crashed)
 
 
 def apply_or_split(
@@ -140,7 +120,7 @@ class Failure:
     """One failed attempt of a row. `error`: the message for operators.
 
     `is_final`: no retry can fix it. `is_outage`: a provider outage, which never dead-letters the row. `attempts`: the
-    count before this attempt, if known. `waits_for`: the fact without which the event cannot be applied.
+    count before this attempt, if known. `waits_for`: the provider's id that must be known first.
     """
 
     error: str
@@ -154,108 +134,62 @@ class Failure:
         """Whether the row is dead after this failure. `attempts`: its earlier failures, without provider outages."""
         return self.is_final or (attempts + 1 >= ATTEMPTS and not self.is_outage)
 
+    def retry_at(self, attempts: int) -> datetime:
+        """When the row is due again. `attempts`: its earlier failures, provider outages included."""
+        return self.now + backoff(attempts + 1)
+
 
 class UsageQueue:
-    """Stores failures in `usage_queue`; a dead report also has the state `dead`."""
+    """Failures of usage reports."""
 
     operation = "TRACK_USAGE"
-
-    @staticmethod
-    def isolate(conn: Connection, ids: Sequence[int]) -> None:
-        conn.execute("UPDATE usage_queue SET solo = true WHERE report_id = ANY(%s)", [ids])
+    isolate = staticmethod(usage_failures.isolate)
 
     @staticmethod
     def fail(conn: Connection, row_id: int, failure: Failure) -> bool:
-        """Count the failure. Returns False if another drain has counted it: the row is not due then."""
-        database.require_transaction(conn)
-        error, now = failure.error, failure.now
-        row = conn.execute(
-            """SELECT q.attempts, r.app, r.customer, r.external_id
-            FROM usage_queue q JOIN usage_report r ON r.id = q.report_id
-            WHERE q.report_id = %s AND NOT q.dead AND q.next_attempt_at <= %s FOR UPDATE OF q""",
-            [row_id, now],
-        ).fetchone()
-        if row is None:
+        """Count the failure. Returns False if another drain settled the report or counted the failure."""
+        report = usage_failures.lock(conn, row_id, now=failure.now)
+        if report is None:
             return False
-        attempts, app, customer, external_id = row
-        dead = failure.is_terminal(attempts)
-        conn.execute(
-            """UPDATE usage_queue SET attempts = attempts + 1, error = %s, dead = %s, solo = true, next_attempt_at = %s
-            WHERE report_id = %s""",
-            [error, dead, now + backoff(attempts + 1), row_id],
+        dead = failure.is_terminal(report.attempts)
+        usage_failures.count(
+            conn, row_id, failure.error, dead=dead, next_attempt_at=failure.retry_at(report.attempts), now=failure.now
         )
-        if dead:
-            conn.execute("UPDATE usage_report SET state = 'dead', settled_at = %s WHERE id = %s", [now, row_id])
-        log_error(conn, app, UsageQueue.operation, customer, {"report": external_id, "dead": dead}, error, now)
+        details = {"report": report.external_id, "dead": dead}
+        log_error(conn, report.app, UsageQueue.operation, report.customer, details, failure.error, failure.now)
         return True
 
 
 class EventQueue:
-    """Stores failures in `inbox_event`."""
+    """Failures of inbox events. A dead one is reported to the app's endpoints as `event.dead`."""
 
     operation = "PAYMENT"
-
-    @staticmethod
-    def isolate(conn: Connection, ids: Sequence[int]) -> None:
-        conn.execute("UPDATE inbox_event SET solo = true WHERE id = ANY(%s) AND state = 'pending'", [ids])
+    isolate = staticmethod(event_failures.isolate)
 
     @staticmethod
     def fail(conn: Connection, row_id: int, failure: Failure) -> bool:
         """Count the failure. Returns False if another drain has counted it."""
-        database.require_transaction(conn)
-        error, now = failure.error, failure.now
-        row = conn.execute(
-            """SELECT attempts, excused, app, customer, event_id, provider, type FROM inbox_event
-            WHERE id = %s AND state = 'pending' AND attempts = coalesce(%s, attempts) FOR UPDATE""",
-            [row_id, failure.attempts],
-        ).fetchone()
-        if row is None:
+        event = event_failures.lock(conn, row_id, attempts=failure.attempts)
+        if event is None:
             return False
-        attempts, excused, app, customer, event_id, provider, type_ = row
-        dead = failure.is_terminal(attempts - excused)
-        conn.execute(
-            """UPDATE inbox_event SET attempts = attempts + 1, excused = excused + %s, error = %s, state = %s,
-                   solo = true, waits_for = %s, next_attempt_at = %s, processed_at = %s WHERE id = %s""",
-            [
-                int(failure.is_outage),
-                error,
-                "dead" if dead else "pending",
-                failure.waits_for,
-                now + backoff(attempts + 1),
-                now if dead else None,
-                row_id,
-            ],
+        dead = failure.is_terminal(event.attempts - event.outage_attempts)
+        event_failures.count(
+            conn,
+            row_id,
+            failure.error,
+            dead=dead,
+            is_outage=failure.is_outage,
+            waits_for=failure.waits_for,
+            next_attempt_at=failure.retry_at(event.attempts),
+            now=failure.now,
         )
+        subject = {"provider": event.provider, "type": event.type}
         if dead:
-            data = {"event": row_id, "event_id": event_id, "provider": provider, "type": type_, "error": error}
-            messages.emit(conn, [Message(app, "event.dead", customer, data)], now=now)
-        details = {"event": event_id, "provider": provider, "type": type_, "dead": dead}
-        log_error(conn, app, EventQueue.operation, customer, details, error, now)
+            data = {"event": row_id, "event_id": event.event_id, **subject, "error": failure.error}
+            messages.emit(conn, [Message(event.app, "event.dead", event.customer, data)], now=failure.now)
+        details = {"event": event.event_id, **subject, "dead": dead}
+        log_error(conn, event.app, EventQueue.operation, event.customer, details, failure.error, failure.now)
         return True
-
-
-def log_error(
-    conn: Connection,
-    app: str,
-    operation: str,
-    customer: str | None,
-    details: dict[str, Any],
-    error: str | dict[str, Any],
-    now: datetime,
-) -> None:
-    """Insert an ERROR row into the operation log."""
-    conn.execute(
-        """INSERT INTO operation_error (app, operation, customer, details, error, created_at)
-        VALUES (%s, %s, %s, %s::jsonb, %s::jsonb, %s)""",
-        [
-            app,
-            operation,
-            customer,
-            orjson.dumps(details).decode(),
-            orjson.dumps(error if isinstance(error, dict) else {"message": error}).decode(),
-            now,
-        ],
-    )
 
 
 QUEUES: dict[str, type[UsageQueue] | type[EventQueue]] = {"usage": UsageQueue, "webhooks": EventQueue}

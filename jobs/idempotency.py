@@ -7,12 +7,12 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from jobs.dead_letters import log_error
 from models import database
 from models.access import idempotency
 from models.catalog.apps import App
 from models.database import Connection
 from models.errors import InsufficientBalance, Invalid, ScripError
+from models.operations.errors import log_error
 from models.planning.movements import Outcome
 
 NOT_CONTENT = ("id", "metadata", "occurred_at")

@@ -6,11 +6,11 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from jobs.chunks import Chunk
-from jobs.dead_letters import log_error
 from models import database
 from models.catalog import catalog
 from models.ledger import verify as books
 from models.operations import schedule
+from models.operations.errors import log_error
 from models.outbox import queue
 
 KEEP_SCHEDULE_RUNS = timedelta(days=14)

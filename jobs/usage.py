@@ -12,14 +12,18 @@ from typing import Any
 
 from jobs import dead_letters
 from jobs.ledger import pricing
-from models import database, usage
+from models import database
 from models.catalog import catalog
 from models.catalog.apps import App
 from models.database import Connection
 from models.errors import Conflict, Invalid, Unprocessable
+from models.inbox import attempts
 from models.ledger.post import post
+from models.operations.errors import log_error
 from models.planning.movements import Outcome, Take
-from models.usage import Report, Settlement
+from models.usage import queue
+from models.usage import reports as stored_reports
+from models.usage.queue import Report, Settlement
 from runtime.crashpoints import crashpoint
 
 BATCH = 1000
@@ -36,7 +40,7 @@ def accept(app: App, reports: Sequence[dict[str, Any]], *, now: datetime) -> tup
     if refused:
         raise Invalid(refused)
     fresh = _distinct(reports)
-    accepted = usage.accept(app.slug, fresh, now=now) if fresh else 0
+    accepted = stored_reports.accept(app.slug, fresh, now=now) if fresh else 0
     return accepted, len(reports) - accepted
 
 
@@ -76,51 +80,51 @@ def replay(app: App, report_id: str, *, now: datetime) -> dict[str, Any]:
         NotFound: the app has no such report.
         Conflict: it is pending or settled.
     """
-    usage.replay(app.slug, report_id, now=now)
-    return usage.get(app.slug, report_id)
+    stored_reports.replay(app.slug, report_id, now=now)
+    return stored_reports.get(app.slug, report_id)
 
 
 def settle(*, now: datetime, limit: int = BATCH) -> int:
     """Settle up to `limit` due reports of one lane that no other drain has. Returns how many; 0 when none is left."""
     dead_letters.recover_crashed_attempts("usage", now=now)
-    marked = database.transaction(lambda conn: _mark(conn, now, limit))
-    if marked is None:
+    begun = database.transaction(lambda conn: _begin(conn, now, limit))
+    if begun is None:
         return 0
-    lane, marker, ids = marked
+    lane, attempt_id, ids = begun
     dead_letters.apply_or_split(
         ids,
         apply=lambda part: database.transaction(lambda conn: _settle(conn, lane, part, now)),
         on_failure=lambda report_id, error: dead_letters.count_failure("usage", report_id, error, now=now),
     )
-    dead_letters.end_attempt(marker)
+    attempts.end(attempt_id)
     return len(ids)
 
 
-def _mark(conn: Connection, now: datetime, limit: int) -> tuple[int, int, list[int]] | None:
+def _begin(conn: Connection, now: datetime, limit: int) -> tuple[int, int, list[int]] | None:
     while (lane := _lane(conn, now)) is not None:
         # Read after the lock: what was due before it may be settled by now.
-        ids = usage.due_ids(conn, lane, now, limit)
+        ids = queue.due_ids(conn, lane, now, limit)
         if ids:
-            return lane, dead_letters.begin_attempt(conn, "usage", ids), ids
+            return lane, attempts.begin(conn, "usage", ids), ids
     return None
 
 
 def _lane(conn: Connection, now: datetime) -> int | None:
-    free = usage.claim_lane(conn, now)
-    return free if free is not None else usage.wait_for_lane(conn, now)
+    free = queue.claim_lane(conn, now)
+    return free if free is not None else queue.wait_for_lane(conn, now)
 
 
 def _settle(conn: Connection, lane: int, ids: Sequence[int], now: datetime) -> int:
     """Settle these reports in one transaction. Returns how many were still to settle; none while the lane is taken."""
-    if not usage.lock_lane(conn, lane):
+    if not queue.lock_lane(conn, lane):
         return 0
     crashpoint("usage-before-take")
-    reports = usage.take(conn, ids, now=now)
+    reports = queue.take(conn, ids, now=now)
     crashpoint("usage-before-post")
     outcomes = post(conn, [_movement(report) for report in reports], now=now)
     crashpoint("usage-after-post")
     if reports:
-        usage.settle(conn, [_settlement(*pair) for pair in zip(reports, outcomes, strict=True)], now=now)
+        queue.settle(conn, [_settlement(*pair) for pair in zip(reports, outcomes, strict=True)], now=now)
         _log_refusals(conn, reports, outcomes, now)
     crashpoint("usage-before-commit")
     return len(reports)
@@ -132,7 +136,7 @@ def _log_refusals(conn: Connection, reports: Sequence[Report], outcomes: Sequenc
         if outcome.status == "refused":
             details = {"report": report.external_id, "rate": report.rate, "quantity": report.quantity, "dead": False}
             error = {"message": f"{outcome.shortfall} required, {outcome.available} available"}
-            dead_letters.log_error(conn, report.app, "TRACK_USAGE", report.customer, details, error, now)
+            log_error(conn, report.app, "TRACK_USAGE", report.customer, details, error, now)
 
 
 def _movement(report: Report) -> Take:

@@ -19,14 +19,11 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable
-from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, TypeVar
 
 import orjson
 import psycopg
 from peewee import InterfaceError, OperationalError, PeeweeException, SelectBase
-from playhouse.migrations import Migration, Runner
 from playhouse.pool import MaxConnectionsExceeded, PooledPostgresqlDatabase
 from psycopg.errors import DeadlockDetected, SerializationFailure
 from psycopg.pq import TransactionStatus
@@ -40,8 +37,6 @@ set_json_loads(orjson.loads)
 
 T = TypeVar("T")
 Connection = psycopg.Connection[tuple[Any, ...]]
-MIGRATIONS = Path(__file__).parent / "migrations"
-MIGRATION_LOCK = 7_265_910_441
 ATTEMPTS = 6
 REPEATABLE = (SerializationFailure, DeadlockDetected)
 # The server closes connections that idle in the pool. The next statement on one fails and is retried on a new one.
@@ -117,7 +112,7 @@ def connection() -> Connection:
 
 
 def live_connection() -> Connection:
-    """The calling thread's connection, replaced if it was lost while it idled. Runs one query.
+    """The thread's connection, replaced if it was lost while idle: for several reads outside a transaction.
 
     Raises:
         Unavailable: the database cannot be reached.
@@ -222,38 +217,3 @@ def write(sql: str, params: Any = None) -> psycopg.Cursor[tuple[Any, ...]]:
     It is retried if the connection is lost, so it must be idempotent by its keys.
     """
     return _persist(lambda conn: conn.execute(sql, params, prepare=True))
-
-
-class _SqlFile(Migration):
-    """A migration in a plain SQL file."""
-
-    __slots__ = ()
-
-    def load(self) -> SimpleNamespace:
-        """The module that playhouse's runner expects: an `up` that runs in a transaction."""
-
-        def up(migrator: Any, db: Any) -> None:
-            db.connection().execute(Path(self.path).read_text())
-
-        return SimpleNamespace(up=up, atomic=True)
-
-
-class _Runner(Runner):
-    def migrations(self) -> list[Migration]:
-        return sorted(_SqlFile(int(path.stem[:4]), path.stem, str(path), None) for path in MIGRATIONS.glob("*.sql"))
-
-
-def migrate() -> list[str]:
-    """Apply pending migrations, under an advisory lock so that nodes can start concurrently. Returns their names."""
-    conn = connection()
-    conn.execute("SELECT pg_advisory_lock(%s)", [MIGRATION_LOCK])
-    try:
-        return _Runner(database, str(MIGRATIONS)).up()
-    finally:
-        conn.execute("SELECT pg_advisory_unlock(%s)", [MIGRATION_LOCK])
-
-
-def pending_migrations() -> list[str]:
-    """The names of the migrations that are not applied to the database yet."""
-    connection()
-    return [row.name for row in _Runner(database, str(MIGRATIONS)).status() if row.path and not row.applied]

@@ -54,12 +54,12 @@ def _is_controller(config: pytest.Config) -> bool:
 
 
 def _prepare() -> None:
-    from models import database
+    from models import database, schema
     from settings import settings
 
     assert settings.database_url
     database.bind(settings.database_url, max_connections=64, application_name="tests")
-    database.migrate()
+    schema.migrate()
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -194,7 +194,7 @@ def test_after_a_failure_a_new_checkout_is_another_page(client: Any, provider: P
 
 
 def look(now: datetime, slug: str) -> None:
-    for _ in run.chunks(now=now, back=timedelta(days=2), app=slug):
+    for _ in run.chunks(now=now, lookback=timedelta(days=2), app=slug):
         pass
 
 

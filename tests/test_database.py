@@ -267,7 +267,7 @@ def test_the_functions_that_lock_are_found() -> None:
         "models.sessions.sessions.lock",
         "models.ledger.post._lock_named",
         "models.outbox.deliveries.replay",
-        "jobs.dead_letters.EventQueue.fail",
+        "models.inbox.failures.lock",
     } <= LOCKERS.keys()
 
 

@@ -8,7 +8,7 @@ from datetime import datetime
 import psycopg
 import pytest
 
-from models import database
+from models import schema
 from models.database import Connection
 
 
@@ -24,7 +24,7 @@ def old(db: str) -> Iterator[Connection]:
 
 
 def migrate(conn: Connection, first: int, last: int) -> None:
-    for path in sorted(database.MIGRATIONS.glob("*.sql")):
+    for path in sorted(schema.MIGRATIONS.glob("*.sql")):
         if first <= int(path.stem[:4]) <= last:
             conn.execute(path.read_text())
             conn.commit()

@@ -23,7 +23,8 @@ from jobs import runs
 from jobs.inbox import events
 from jobs.providers.paypal import client as paypal_client
 from jobs.providers.stripe import reconciliation
-from jobs.reconciliation import run as reconcile
+from jobs.reconciliation import findings as results
+from jobs.reconciliation import run
 from models import clock, database
 from models.catalog import catalog
 from models.errors import ProviderAway
@@ -50,15 +51,15 @@ def provider(tmp_path: Path, db: str) -> Iterator[Provider]:
 
 def look(now: datetime, slug: str | None = APP, days: int = 30) -> dict[str, int]:
     """Reconcile to the end; the counts that are not zero."""
-    counts = dict.fromkeys(reconcile.COUNTS, 0)
-    for chunk in reconcile.chunks(now=now, back=timedelta(days=days), app=slug):
+    counts = dict.fromkeys(results.COUNTS, 0)
+    for chunk in run.chunks(now=now, lookback=timedelta(days=days), app=slug):
         for name, count in chunk.counts.items():
             counts[name] += count
     return {name: count for name, count in counts.items() if count and name != "looked_at"}
 
 
 def findings(now: datetime, slug: str | None = APP) -> list[tuple[str, str]]:
-    chunks = reconcile.chunks(now=now, back=timedelta(days=30), app=slug)
+    chunks = run.chunks(now=now, lookback=timedelta(days=30), app=slug)
     return [(it.kind, it.reference) for chunk in chunks for it in chunk.found]
 
 
@@ -204,7 +205,7 @@ def test_a_credit_whose_payment_was_never_paid_is_reported_with_its_state(provid
     intent = provider.stripe(APP).v1.checkout.sessions.retrieve(session).payment_intent
     paid = paid_session(APP, ADA, "starter", id=session, payment_intent=intent)
     deliver(APP, event("checkout.session.completed", paid, created=now), now=now)
-    found = [it for chunk in reconcile.chunks(now=now, back=timedelta(days=30), app=APP) for it in chunk.found]
+    found = [it for chunk in run.chunks(now=now, lookback=timedelta(days=30), app=APP) for it in chunk.found]
     assert [(it.kind, it.reference) for it in found] == [("unbacked", intent)]
     assert "processing" in found[0].detail
 
@@ -272,7 +273,9 @@ def test_a_plan_that_was_sold_for_the_app_at_an_unknown_price_is_named(
     (told, _) = runs.run(APP, "reconcile", now=now)["found"]
     price = v1.subscriptions.retrieve(id_).to_dict()["items"]["data"][0]["price"]["id"]
     assert (told["customer"], told["kind"]) == (ADA, "unknown_price")
-    assert told["detail"].startswith(f"it is active and names the price {price!r}; no plan in the catalog of {APP}")
+    assert told["detail"].startswith(
+        f"the subscription is active and names the price {price!r}, which no plan in the catalog of {APP} has"
+    )
     assert event_states(APP) == []
     assert [step.found for step in runs.chunks("reconcile-recent", now=now, app=APP) if step.found] == []
     change(APP, plans={"gold": replace(app("songs").plans["pro"], key="gold", stripe_price=price)})
@@ -406,7 +409,7 @@ def test_what_was_paid_before_the_app_came_here_is_left_alone(
     give(ADA, 500, now=now + timedelta(hours=1), slug="songs")
     assert look(now + timedelta(hours=2), "songs") == {}
     assert balance(ADA, "songs") == 500
-    for _ in reconcile.chunks(now=now + timedelta(hours=2), back=timedelta(days=30), app="songs", is_from_before=True):
+    for _ in run.chunks(now=now + timedelta(hours=2), lookback=timedelta(days=30), app="songs", include_history=True):
         pass
     assert balance(ADA, "songs") > 500, "an operator may ask for it, after the loss of a database"
 
@@ -441,7 +444,7 @@ def test_a_run_by_hand_tells_its_counts_and_is_for_one_app(provider: Provider, n
     bought(provider, now=now)
     bought(provider, now=now, slug="songs", pack="starter")
     done = runs.run(APP, "reconcile", now=now)
-    assert set(done["counts"]) == set(reconcile.COUNTS)
+    assert set(done["counts"]) == set(results.COUNTS)
     assert (balance(ADA), balance(ADA, "songs")) == (100, 0)
 
 
@@ -606,8 +609,8 @@ def test_the_report_shows_so_many_and_counts_the_rest(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(command, "MOST_SHOWN", 2)
-    found = [reconcile.Finding(APP, "stripe", "unbacked", f"pi_{number}", "no payment") for number in range(5)]
-    command._tell(Counter(reconcile.COUNTS), found)
+    found = [results.Finding(APP, "stripe", "unbacked", f"pi_{number}", "no payment") for number in range(5)]
+    command._tell(Counter(results.COUNTS), found)
     lines = capsys.readouterr().out.splitlines()
     assert lines[1].startswith("5 credited without a payment")
     assert lines[2:] == [

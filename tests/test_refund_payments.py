@@ -42,7 +42,7 @@ def provider(tmp_path: Path, db: str) -> Iterator[Provider]:
 
 def hear(slug: str = APP) -> None:
     """All that the provider has told by now arrives."""
-    for _ in run.chunks(now=clock.now(), back=timedelta(days=2), app=slug):
+    for _ in run.chunks(now=clock.now(), lookback=timedelta(days=2), app=slug):
         pass
 
 

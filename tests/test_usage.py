@@ -14,9 +14,9 @@ import pytest
 from cast import ADA, BO, app, balance, entries, give, settle_all
 from jobs import dead_letters, usage
 from models import database
-from models import usage as stored
 from models.catalog import catalog
 from models.errors import Conflict, Invalid, NotFound
+from models.usage import queue, reports
 from settings import settings
 from until import until
 
@@ -36,7 +36,7 @@ def test_a_call_of_123_seconds_takes_three_minutes(now: datetime) -> None:
     assert accept(report(), now=now) == (1, 0)
     settle_all(now=now)
     assert entries(ADA) == [("bonus", 100), ("deduction", -3)]
-    shown = stored.get("ai-services", "call-1")
+    shown = reports.get("ai-services", "call-1")
     assert (shown["state"], shown["units"], shown["shortfall"]) == ("settled", 3, 0)
     assert [(shown["entry"],)] == database.read("SELECT id FROM entry WHERE key = 'usage:call-1'")
 
@@ -68,8 +68,8 @@ def test_an_id_with_other_content_is_refused_and_nothing_of_the_batch_is_stored(
     with pytest.raises(Conflict, match="call-1"):
         accept(report(2), report(1, **other), now=now)
     with pytest.raises(NotFound):
-        stored.get("ai-services", "call-2")
-    assert stored.get("ai-services", "call-1")["quantity"] == 123
+        reports.get("ai-services", "call-2")
+    assert reports.get("ai-services", "call-1")["quantity"] == 123
 
 
 def test_an_id_with_two_contents_in_one_batch_is_refused(now: datetime) -> None:
@@ -94,14 +94,14 @@ def test_what_is_not_there_is_a_shortfall(now: datetime) -> None:
     give(ADA, 2, now=now)
     accept(report(), now=now)
     settle_all(now=now)
-    shown = stored.get("ai-services", "call-1")
+    shown = reports.get("ai-services", "call-1")
     assert (shown["units"], shown["shortfall"], balance(ADA)) == (2, 1, 0)
 
 
 def test_a_customer_nobody_knew_settles_with_a_shortfall_and_no_entry(now: datetime) -> None:
     accept(report(), now=now)
     settle_all(now=now)
-    shown = stored.get("ai-services", "call-1")
+    shown = reports.get("ai-services", "call-1")
     assert (shown["state"], shown["units"], shown["shortfall"], shown["entry"]) == ("settled", 0, 3, None)
 
 
@@ -109,7 +109,7 @@ def test_a_quantity_of_zero_settles_for_nothing(now: datetime) -> None:
     give(ADA, 10, now=now)
     accept(report(quantity=0), now=now)
     settle_all(now=now)
-    assert stored.get("ai-services", "call-1")["state"] == "settled"
+    assert reports.get("ai-services", "call-1")["state"] == "settled"
     assert balance(ADA) == 10
 
 
@@ -132,7 +132,7 @@ def test_a_lot_that_had_expired_on_receipt_pays_nothing(now: datetime) -> None:
     late = now + timedelta(days=1)
     accept(report(), now=late)
     settle_all(now=late)
-    assert stored.get("ai-services", "call-1")["shortfall"] == 3
+    assert reports.get("ai-services", "call-1")["shortfall"] == 3
 
 
 def test_one_poisoned_report_among_a_thousand_dies_alone(now: datetime, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -141,7 +141,7 @@ def test_one_poisoned_report_among_a_thousand_dies_alone(now: datetime, monkeypa
     accept(report(9999, rate="sms"), now=now)
     real = usage._movement
 
-    def poisoned(it: stored.Report) -> Any:
+    def poisoned(it: queue.Report) -> Any:
         if it.external_id == "call-500":
             raise RuntimeError("poison")
         return real(it)
@@ -153,7 +153,7 @@ def test_one_poisoned_report_among_a_thousand_dies_alone(now: datetime, monkeypa
         later += timedelta(hours=2)
     states = dict(database.read("SELECT state, count(*) FROM usage_report GROUP BY state"))
     assert states == {"settled": 999, "dead": 1}
-    told = stored.get("ai-services", "call-500")["error"]
+    told = reports.get("ai-services", "call-500")["error"]
     assert told.startswith("Internal error: poison. See the worker log for the traceback")
     assert database.read("SELECT attempts FROM usage_queue") == [(8,)]
     assert balance(ADA) == 10_000 - 998 * 3 - 123
@@ -164,17 +164,17 @@ def test_a_dead_report_is_replayed(now: datetime, monkeypatch: pytest.MonkeyPatc
     accept(report(), now=now)
     real = usage._movement
 
-    def broken(it: stored.Report) -> Any:
+    def broken(it: queue.Report) -> Any:
         raise RuntimeError("poison")
 
     monkeypatch.setattr(usage, "_movement", broken)
     for hours in range(0, 24, 2):
         settle_all(now=now + timedelta(hours=hours))
-    assert stored.get("ai-services", "call-1")["state"] == "dead"
+    assert reports.get("ai-services", "call-1")["state"] == "dead"
     monkeypatch.setattr(usage, "_movement", real)
-    stored.replay("ai-services", "call-1", now=now)
+    reports.replay("ai-services", "call-1", now=now)
     settle_all(now=now)
-    assert (stored.get("ai-services", "call-1")["state"], balance(ADA)) == ("settled", 7)
+    assert (reports.get("ai-services", "call-1")["state"], balance(ADA)) == ("settled", 7)
 
 
 def test_a_settled_report_cannot_be_replayed(now: datetime) -> None:
@@ -182,7 +182,7 @@ def test_a_settled_report_cannot_be_replayed(now: datetime) -> None:
     accept(report(), now=now)
     settle_all(now=now)
     with pytest.raises(Conflict, match="settled"):
-        stored.replay("ai-services", "call-1", now=now)
+        reports.replay("ai-services", "call-1", now=now)
 
 
 def test_drains_at_once_settle_each_report_once(now: datetime) -> None:
@@ -243,7 +243,7 @@ def test_a_report_in_a_lane_that_is_just_being_let_go_is_not_left_to_the_sweep(n
 
     def hold_the_lane() -> None:
         def work(conn: Any) -> None:
-            assert stored.lock_lane(conn, lane)
+            assert queue.lock_lane(conn, lane)
             held.set()
             let_go.wait(10)
 
@@ -262,11 +262,11 @@ def test_a_report_in_a_lane_that_is_just_being_let_go_is_not_left_to_the_sweep(n
 
 
 def test_a_lane_that_is_not_let_go_is_passed_over(now: datetime, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stored, "LONGEST_WAIT", "50ms")
+    monkeypatch.setattr(queue, "LONGEST_WAIT", "50ms")
     accept(report(), now=now)
     ((lane,),) = database.read("SELECT lane FROM usage_queue")
     with psycopg.connect(settings.database_url) as stopped:
-        assert stored.lock_lane(stopped, lane)
+        assert queue.lock_lane(stopped, lane)
         assert usage.settle(now=now) == 0
     assert usage.settle(now=now) == 1
 

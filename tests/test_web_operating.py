@@ -154,7 +154,7 @@ def test_not_ready_without_redis(client, monkeypatch):
 
 
 def test_not_ready_with_migrations_missing(client, monkeypatch):
-    monkeypatch.setattr("models.database.pending_migrations", lambda: ["0099_more"])
+    monkeypatch.setattr("models.schema.pending_migrations", lambda: ["0099_more"])
     assert "0099_more" in reasons(client)
 
 

@@ -52,7 +52,7 @@ def test_what_nobody_expected_is_500_without_details(client, monkeypatch):
     def broken(*args: Any, **named: Any) -> None:
         raise RuntimeError("the password is hunter2")
 
-    monkeypatch.setattr("models.usage.list_page", broken)
+    monkeypatch.setattr("models.usage.reports.list_page", broken)
     answer = client.get("/v1/usage", headers=KEY)
     assert problem(answer, 500) == "internal-error"
     assert "hunter2" not in answer.text

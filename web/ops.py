@@ -8,7 +8,7 @@ from datetime import datetime
 import redis
 from flask import Response
 
-from models import clock, database
+from models import clock, database, schema
 from models.errors import Unavailable
 from models.operations import metrics, queues
 from sandbox import address
@@ -68,7 +68,7 @@ def database_problems(now: datetime, ages: dict[str, float]) -> Iterator[str]:
     """Why the database is not ready: no response, missing migrations, or a queue that is far behind. Fills `ages`."""
     try:
         database.read("SELECT 1")  # replaces a connection that the server closed while idle
-        missing = database.pending_migrations()
+        missing = schema.pending_migrations()
         if missing:
             yield f"migrations are missing: {', '.join(missing)}"
             return

@@ -17,11 +17,11 @@ def database() -> Iterator[None]:
     mine = replace(settings.settings, sandbox_url=address.known_url(settings.settings))
     with embedded.ensure(mine) as servers:
         settings.settings = embedded.export(mine, servers)
-        from models import database as db
+        from models import database, schema
 
-        db.bind(servers.database_url, max_connections=4, application_name="scrip command")
+        database.bind(servers.database_url, max_connections=4, application_name="scrip command")
         try:
-            db.migrate()
+            schema.migrate()
             yield
         finally:
-            db.database.close_all()
+            database.database.close_all()

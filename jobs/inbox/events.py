@@ -24,7 +24,7 @@ from models.catalog import catalog
 from models.catalog.apps import App
 from models.database import Connection
 from models.errors import NotOurs
-from models.inbox import events
+from models.inbox import attempts, events
 from models.inbox.events import Event
 from runtime.crashpoints import crashpoint
 
@@ -91,13 +91,13 @@ def apply_pending(*, now: datetime, limit: int = BATCH) -> int:
     ids = events.due_ids(now, limit)
     if not ids:
         return 0
-    attempt_id = database.transaction(lambda conn: dead_letters.begin_attempt(conn, "webhooks", ids))
+    attempt_id = database.transaction(lambda conn: attempts.begin(conn, "webhooks", ids))
     waiting = events.read(ids, now=now)
     asked = {event.id: event for event in waiting if _asks(event)}
     applied = sum(_try(event, event, now) for event in waiting if event.id not in asked)
     answers = prefetch.prefetched(list(asked.values()), _prepare, now=now)
     applied += sum(_try(asked[event_id], answer, now) for event_id, answer in answers)
-    dead_letters.end_attempt(attempt_id)
+    attempts.end(attempt_id)
     return applied + len(ids) - len(waiting)
 
 

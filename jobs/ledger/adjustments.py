@@ -1,4 +1,4 @@
-"""Adjustments: an operator gives or takes units, with a reason that stays on the entry."""
+"""Adjustments: an operator credits or deducts units, with a reason that is stored on the entry."""
 
 from __future__ import annotations
 
@@ -14,10 +14,13 @@ from models.planning.movements import Grant, Movement, Take
 
 
 def adjust(app: App, body: dict[str, Any], *, now: datetime) -> tuple[dict[str, Any], bool]:
-    """Give (`units` > 0) or take (< 0). Returns (`{"id", "units", "balance", "entry"}`, whether it is new).
+    """Credit (`units` > 0) or deduct (`units` < 0) units.
+
+    Returns (`{"id", "units", "balance", "entry"}`, whether it is new).
 
     Raises:
-        InsufficientBalance: more is taken than is there, without `allow_debt`.
+        InsufficientBalance: fewer units are available, and `allow_debt` is not set. Nothing is deducted.
+        Invalid: the balance would exceed the limit of an account.
         Conflict: the id is stored with other content.
     """
 

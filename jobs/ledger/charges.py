@@ -1,4 +1,4 @@
-"""Charges: units taken now, all or nothing, durable before the answer."""
+"""Charges: units deducted immediately, all or none, committed before the response is sent."""
 
 from __future__ import annotations
 
@@ -14,11 +14,13 @@ from models.planning.movements import Take
 
 
 def charge(app: App, body: dict[str, Any], *, now: datetime) -> tuple[dict[str, Any], bool]:
-    """Take the price of what is charged. Returns (`{"id", "units", "balance", "entry"}`, whether it is new).
+    """Deduct `units`, or the price of `quantity` at `rate`.
+
+    Returns (`{"id", "units", "balance", "entry"}`, whether it is new).
 
     Raises:
-        InsufficientBalance: less is available; nothing is taken.
-        Invalid: an unknown rate.
+        InsufficientBalance: fewer units are available. Nothing is deducted.
+        Invalid: the rate is unknown, or the price exceeds the limit.
         Conflict: the id is stored with other content.
     """
     units, meta = pricing.price(app, body)

@@ -1,4 +1,4 @@
-"""Holds: units set aside before an operation, captured or released after it, and released when their time is up."""
+"""Holds: units reserved before an operation, captured or released after it, and released when the hold expires."""
 
 from __future__ import annotations
 
@@ -9,32 +9,25 @@ from jobs import idempotency
 from jobs.chunks import Chunk
 from jobs.ledger import pricing
 from models import database, times
-from models.access import idempotency as answers
+from models.access import idempotency as responses
 from models.catalog.apps import App
 from models.database import Connection
 from models.errors import Conflict, NotFound, ScripError
+from models.ledger import holds
+from models.ledger.holds import StoredHold
 from models.ledger.post import post
 from models.planning.movements import Capture, Hold, Movement, Outcome, Release
 
 DEFAULT_EXPIRY_SECONDS = 3600
 CHUNK = 500
-HOLD = """
-SELECT a.customer, h.state, h.captured, h.expires_at, h.reason, h.meta FROM hold h JOIN account a ON a.id = h.account_id
-WHERE h.app = %s AND h.key = %s
-"""
-DUE = """
-SELECT h.id, h.app, a.customer, h.key FROM hold h JOIN account a ON a.id = h.account_id
-WHERE h.state = 'held' AND h.expires_at <= %(now)s AND (%(app)s::text IS NULL OR h.app = %(app)s)
-ORDER BY h.expires_at LIMIT %(limit)s
-"""
 
 
 def create(app: App, body: dict[str, Any], *, now: datetime) -> tuple[dict[str, Any], bool]:
-    """Set units aside. Returns (`{"id", "units", "state", "expires_at", "available"}`, whether it is new).
+    """Hold units. Returns (`{"id", "units", "state", "expires_at", "available"}`, whether it is new).
 
     Raises:
-        InsufficientBalance: less is available; nothing is set aside.
-        Invalid: an unknown rate.
+        InsufficientBalance: fewer units are available. Nothing is held.
+        Invalid: the rate is unknown, or the price exceeds the limit.
         Conflict: the id is stored with other content.
     """
     units, meta = pricing.price(app, body)
@@ -65,22 +58,26 @@ def create(app: App, body: dict[str, Any], *, now: datetime) -> tuple[dict[str, 
 
 
 def capture(app: App, hold_id: str, body: dict[str, Any], *, now: datetime) -> dict[str, Any]:
-    """Spend `units` of the hold (absent: all). Returns `{"id", "state", "units", "balance"}`; a repeat gets the same.
+    """Spend `units` of the hold (absent: all of them), and more if they are available.
+
+    Returns `{"id", "state", "units", "balance"}`. Idempotent: a repeated call returns the first response.
 
     Raises:
         NotFound: the app has no such hold.
-        Conflict: it was released or has expired, or was captured with other units.
-        InsufficientBalance: more than the hold is wanted, and more than is available.
+        Conflict: the hold was released, has expired, or was captured with other units.
+        InsufficientBalance: `units` is more than the hold and the available balance together.
     """
     return _close(app, hold_id, "captured", body.get("units"), now)
 
 
 def release(app: App, hold_id: str, *, now: datetime) -> dict[str, Any]:
-    """Free the hold. Returns `{"id", "state", "units", "balance"}`; a repeat gets the same.
+    """Release the hold's units. Returns `{"id", "state", "units", "balance"}`.
+
+    Idempotent: a repeated call returns the first response.
 
     Raises:
         NotFound: the app has no such hold.
-        Conflict: it was captured or has expired.
+        Conflict: the hold was captured or has expired.
     """
     return _close(app, hold_id, "released", None, now)
 
@@ -97,63 +94,59 @@ def _close(app: App, hold_id: str, state: str, units: int | None, now: datetime)
 def _close_once(
     conn: Connection, app: App, hold_id: str, state: str, units: int | None, now: datetime
 ) -> dict[str, Any]:
-    customer, before, captured, expires_at, reason, meta = _find(conn, app, hold_id)
-    if before == "held" and expires_at > now:
-        (outcome,) = post(conn, [_closing(app, customer, hold_id, state, units, reason, meta)], now=now)
+    hold = _find(conn, app, hold_id)
+    if hold.state == "held" and hold.expires_at > now:
+        (outcome,) = post(conn, [_closing(app, hold, hold_id, state, units)], now=now)
         if outcome.status == "applied":
-            return _answer(conn, app, hold_id, customer, state, outcome, now)
+            return _respond(conn, app, hold_id, hold.customer, state, outcome, now)
         if outcome.refusal == "insufficient":
             raise idempotency.refused(outcome)
-        customer, before, captured, *_ = _find(conn, app, hold_id)
-    if before == "held":
-        before = "expired"
-    if before != state or (units is not None and units != captured):
-        raise Conflict(f"hold {hold_id!r} is {before} already", state=before)
-    answer = answers.recall(conn, app.slug, f"hold {state}", hold_id, {})
-    assert answer is not None, "a hold is closed and answered in one commit"
-    return answer
+        hold = _find(conn, app, hold_id)
+    current = "expired" if hold.state == "held" else hold.state
+    if current != state or (units is not None and units != hold.captured):
+        raise Conflict(f"hold {hold_id!r} is already {current}", state=current)
+    response = responses.recall(conn, app.slug, f"hold {state}", hold_id, {})
+    assert response is not None, "a hold is closed and its response stored in one commit"
+    return response
 
 
-def _find(conn: Connection, app: App, hold_id: str) -> tuple[str, str, int, datetime, str, dict[str, Any] | None]:
-    row = conn.execute(HOLD, [app.slug, _key(hold_id)]).fetchone()
-    if row is None:
+def _find(conn: Connection, app: App, hold_id: str) -> StoredHold:
+    hold = holds.find(conn, app.slug, _key(hold_id))
+    if hold is None:
         raise NotFound(f"no hold {hold_id!r}")
-    return row[0], row[1], row[2], row[3], row[4], row[5]
+    return hold
 
 
-def _closing(
-    app: App, customer: str, hold_id: str, state: str, units: int | None, reason: str, meta: dict[str, Any] | None
-) -> Movement:
-    """A capture says of the price what the hold said: its rate and quantity, and the client's metadata."""
-    common: dict[str, Any] = {"app": app.slug, "customer": customer, "hold_key": _key(hold_id)}
+def _closing(app: App, hold: StoredHold, hold_id: str, state: str, units: int | None) -> Movement:
+    """The movement that closes the hold. A capture records the hold's rate, quantity and metadata on its entry."""
+    common: dict[str, Any] = {"app": app.slug, "customer": hold.customer, "hold_key": _key(hold_id)}
     if state == "released":
         return Release(**common, reason="hold")
-    return Capture(**common, key=f"capture:{hold_id}", units=units, reason=reason, meta=meta, actor="hold")
+    return Capture(**common, key=f"capture:{hold_id}", units=units, reason=hold.reason, meta=hold.meta, actor="hold")
 
 
-def _answer(
+def _respond(
     conn: Connection, app: App, hold_id: str, customer: str, state: str, outcome: Outcome, now: datetime
 ) -> dict[str, Any]:
-    answer = {"id": hold_id, "state": state, "units": outcome.units, "balance": outcome.balance}
-    answers.remember(conn, app.slug, f"hold {state}", hold_id, customer, {}, answer, now=now)
-    return answer
+    response = {"id": hold_id, "state": state, "units": outcome.units, "balance": outcome.balance}
+    responses.remember(conn, app.slug, f"hold {state}", hold_id, customer, {}, response, now=now)
+    return response
 
 
 def release_expired(*, now: datetime, app: str | None = None, after: Any = None) -> Chunk:
-    """Release one chunk of holds whose time has come."""
-    return database.transaction(lambda conn: _expire_chunk(conn, now, app))
+    """Release one chunk of expired holds."""
+    return database.transaction(lambda conn: _release_chunk(conn, now, app))
 
 
-def _expire_chunk(conn: Connection, now: datetime, app: str | None) -> Chunk:
-    rows = conn.execute(DUE, {"now": now, "app": app, "limit": CHUNK}).fetchall()
+def _release_chunk(conn: Connection, now: datetime, app: str | None) -> Chunk:
     movements = [
         Release(app=slug, customer=customer, hold_key=key, expired=True, reason="hold expired", actor="expiry")
-        for _, slug, customer, key in rows
+        for slug, customer, key in holds.expired(conn, now=now, app=app, limit=CHUNK)
     ]
     outcomes = post(conn, movements, now=now)
-    freed = [outcome for outcome in outcomes if outcome.status == "applied"]
-    counts = {"holds": len(freed), "units": sum(outcome.units for outcome in freed)}
-    return Chunk(counts, after=True if freed else None)
+    released = [outcome for outcome in outcomes if outcome.status == "applied"]
+    counts = {"holds": len(released), "units": sum(outcome.units for outcome in released)}
+    return Chunk(counts, after=True if released else None)
 
 
 def _key(hold_id: str) -> str:

@@ -1,4 +1,4 @@
-"""Quotes: what use would cost, and whether there is enough. Nothing is taken and nothing is written."""
+"""Quotes: the price of planned usage, and whether the balance covers it. Read-only."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def quote(app: App, customer: str, rate: str, quantity: int, *, now: datetime) -
     """`{"units", "available", "enough"}` for `quantity` of the rate's measure.
 
     Raises:
-        Invalid: an unknown rate.
+        Invalid: the rate is unknown.
     """
     units = pricing.rate_of(app, rate).price(quantity)
     available = balances.available(app, customer, now=now)

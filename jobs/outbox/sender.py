@@ -17,10 +17,10 @@ from datetime import datetime, timedelta
 
 import orjson
 
-from jobs.dead_letters import log_error
 from jobs.outbox import http, signing
 from models import database, times
 from models.database import Connection
+from models.operations.errors import log_error
 from models.outbox import endpoints, messages, queue
 from models.outbox.queue import Delivery, Outcome
 from runtime.crashpoints import crashpoint

@@ -1,4 +1,4 @@
-"""Of what a provider tells, what is news to us, what we can use, and what is ours for sure."""
+"""Which facts of a provider are news, which can be applied, and which belong to an app."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from models.plans.subscription import ENDED
 
 
 def is_news(fact: AnyFact) -> bool:
-    """Whether what is stored does not say so already."""
+    """Whether the fact is not stored yet."""
     app, provider = fact.app, fact.provider
     if isinstance(fact, PaymentSettled):
         state = reconciliation.payment_state(app, provider, (fact.reference, *fact.aliases))
@@ -41,7 +41,9 @@ def _is_reversal_news(fact: PaymentReversed) -> bool:
     app, provider = fact.app, fact.provider
     if reconciliation.payment_state(app, provider, fact.payment) is None:
         return False
-    if not all(reconciliation.has_refund(app, provider, it.reference, failed=it.failed) for it in fact.refunds):
+    if not all(
+        reconciliation.has_refund(app, provider, refund.reference, failed=refund.failed) for refund in fact.refunds
+    ):
         return True
     dispute = fact.dispute
     if dispute is None:
@@ -53,7 +55,7 @@ def _is_reversal_news(fact: PaymentReversed) -> bool:
 
 
 def is_understood(app: App, fact: AnyFact) -> bool:
-    """Whether it says who bought what of the catalog: an account may sell other things too."""
+    """Whether the fact names a customer and an item of the catalog: an account may sell other things too."""
     if isinstance(fact, PaymentSettled):
         is_sold = bool(fact.checkout or fact.pack in app.packs or _pack_of_price(app, fact.price_id))
         return is_sold and bool(fact.customer or fact.checkout)
@@ -67,7 +69,7 @@ def is_understood(app: App, fact: AnyFact) -> bool:
 
 
 def concerns(app: App, fact: AnyFact) -> bool:
-    """Whether it is this app's for sure, though it names none: by a price of its catalog, or by what we know of."""
+    """Whether a fact that names no app belongs to this one: by a price of its catalog, or by what is stored."""
     slug, provider = app.slug, fact.provider
     if isinstance(fact, PaymentSettled):
         ids = (fact.reference, *fact.aliases)
@@ -83,37 +85,38 @@ def concerns(app: App, fact: AnyFact) -> bool:
 
 
 def is_known(app: App, fact: AnyFact) -> bool:
-    """Whether it is about a payment, a subscription or a checkout that is stored."""
+    """Whether the fact is about a payment, a subscription or a checkout that is stored."""
     if isinstance(fact, PaymentSettled):
         ids = (fact.reference, *fact.aliases)
-        is_ours = fact.checkout is not None and checkouts.find(app.slug, fact.checkout) is not None
-        return is_ours or reconciliation.payment_state(app.slug, fact.provider, ids) is not None
+        is_own = fact.checkout is not None and checkouts.find(app.slug, fact.checkout) is not None
+        return is_own or reconciliation.payment_state(app.slug, fact.provider, ids) is not None
     if isinstance(fact, PeriodPaid | SubscriptionChanged):
         return _is_subscription(app.slug, fact.provider, fact.subscription)
     return isinstance(fact, PaymentReversed | PaymentKnownAs | CheckoutEnded)
 
 
 def of_no_plan(app: App, fact: AnyFact) -> tuple[str, str] | None:
-    """(id, why nothing comes of it) of a subscription that runs, or of an invoice that was paid, at a price that no
-    plan of the catalog has; None for all else.
-    """
+    """(id, message) of a running subscription or a paid invoice whose price no plan of the catalog has; else None."""
     if is_understood(app, fact):
         return None
     if isinstance(fact, SubscriptionChanged) and fact.status not in ENDED:
-        return fact.subscription, _without_plan(app, f"it is {fact.status}", fact.plan, fact.price_id)
+        return fact.subscription, _without_plan(app, f"the subscription is {fact.status}", fact.plan, fact.price_id)
     if isinstance(fact, PeriodPaid) and fact.paid and fact.line is not None:
-        return fact.invoice, _without_plan(app, "it is paid", fact.line.plan, fact.line.price_id)
+        return fact.invoice, _without_plan(app, "the invoice is paid", fact.line.plan, fact.line.price_id)
     return None
 
 
 def _without_plan(app: App, state: str, plan: str | None, price_id: str | None) -> str:
     named = [f"the price {price_id!r}" if price_id else "", f"the plan {plan!r}" if plan else ""]
-    told = " and ".join(filter(None, named)) or "no price"
-    return f"{state} and names {told}; no plan in the catalog of {app.slug} is that: add it, restart, run this again"
+    names = " and ".join(filter(None, named)) or "no price"
+    return (
+        f"{state} and names {names}, which no plan in the catalog of {app.slug} has: add it to the catalog, restart and"
+        " reconcile again"
+    )
 
 
 def paid_ids(facts: list[AnyFact]) -> set[str]:
-    """All ids of payments that the provider shows as paid."""
+    """All ids of the payments that the provider shows as paid."""
     ids: set[str] = set()
     for fact in facts:
         if isinstance(fact, PaymentSettled) and fact.state == "settled":

@@ -19,6 +19,7 @@ from models.catalog import catalog
 from models.catalog.apps import App
 from models.database import Connection
 from models.errors import Unavailable
+from models.operations.errors import log_error
 from models.sessions import sessions
 from models.sessions.sessions import Owner, Session
 from runtime.crashpoints import crashpoint
@@ -86,7 +87,7 @@ def _put_off(app: str, session_id: str, error: Exception, now: datetime) -> None
     text = dead_letters.operator_message(error, "It is retried automatically.")
     attempts = sessions.put_off(app, session_id, now=now, wait=dead_letters.backoff)
     details = {"id": session_id, "attempts": attempts}
-    database.transaction(lambda conn: dead_letters.log_error(conn, app, "SESSION", None, details, text, now))
+    database.transaction(lambda conn: log_error(conn, app, "SESSION", None, details, text, now))
 
 
 def _start(conn: Connection, app: App, session: Session, owner: Owner, now: datetime) -> str | None:

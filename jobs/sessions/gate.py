@@ -115,8 +115,7 @@ def eligibility(app: App, customer: str, *, now: datetime) -> dict[str, Any]:
         Invalid: the app has no sessions.
     """
     of(app)
-    database.read("SELECT 1")  # a connection that was lost while it idled is replaced before it is used
-    conn = database.connection()
+    conn = database.live_connection()
     found = check(conn, app, customer, sessions.owner(conn, app.slug, customer), now=now)
     missing = {"tier", "balance"} & set(found.reasons)
     return {

@@ -41,6 +41,9 @@ SELECT {COLUMNS.format(customer="a.customer")} FROM entry e JOIN account a ON a.
 WHERE e.app = %s AND e.id = %s
 """
 ALLOCATIONS = "SELECT lot_id, amount FROM allocation WHERE entry_id = %s ORDER BY lot_id NULLS LAST"
+CUSTOMER_AND_TYPE = """
+SELECT a.customer, e.type FROM entry e JOIN account a ON a.id = e.account_id WHERE e.app = %s AND e.id = %s
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +104,19 @@ def newest(app: str, customer: str) -> dict[str, Any] | None:
     """The newest entry of a customer as JSON, or None."""
     rows = _rows(Selection(app=app, customer=customer), pagination.LARGEST_POSITION, 1)
     return to_json(rows[0]) if rows else None
+
+
+def customer_and_type(app: str, entry_id: int) -> tuple[str, str]:
+    """The customer and the type of an entry.
+
+    Raises:
+        NotFound: the app has no entry of this id.
+    """
+    rows = database.read(CUSTOMER_AND_TYPE, [app, entry_id])
+    if not rows:
+        raise NotFound(f"no entry {entry_id}")
+    customer, type_ = rows[0]
+    return customer, type_
 
 
 def to_json(row: tuple[Any, ...]) -> dict[str, Any]:

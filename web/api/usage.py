@@ -10,9 +10,9 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from typing_extensions import NotRequired, TypedDict
 
 from jobs import usage as jobs
-from models import usage
 from models.catalog.apps import App
 from models.errors import Invalid
+from models.usage import reports
 from web.http import bodies
 from web.http.call import Call
 from web.http.fields import Metadata, Name, NoBody, Page, Quantity, Shape, Text, Time
@@ -161,7 +161,7 @@ def page(call: Call) -> Answer:
 
     Returns the usage reports of the app, newest first.
     """
-    rows, following = usage.list_page(call.app.slug, **dict(call.query))
+    rows, following = reports.list_page(call.app.slug, **dict(call.query))
     return {"reports": rows, "next": following}
 
 
@@ -171,7 +171,7 @@ def one(call: Call, id: str) -> Answer:
 
     `units` is the number of units deducted. The price of the report is `units` plus `shortfall`.
     """
-    found = usage.get(call.app.slug, id)
+    found = reports.get(call.app.slug, id)
     call.check_owner(found["customer"])
     return found
 
