@@ -15,7 +15,7 @@ from models.database import Connection
 from models.errors import NotOurs, Unprocessable
 from models.inbox.events import MEND
 from models.ledger import accounts
-from models.ledger.accounts import BY_HAND, NOT_ALONE
+from models.ledger.accounts import CREDIT_MANUALLY, CREDITED_ELSEWHERE
 from models.ledger.post import post
 from models.outbox import messages
 from models.outbox.messages import Message
@@ -41,7 +41,7 @@ def settle(conn: Connection, app: App, fact: PaymentSettled, *, now: datetime) -
     checkout = _checkout(conn, app, fact)
     if checkout is None and fact.only_if_promised:
         raise NotOurs(
-            f"the payment names checkout {str(fact.checkout)[:120]!r}, which this app did not create: {NOT_ALONE}"
+            f"the payment names checkout {str(fact.checkout)[:120]!r}, which this app did not create: {CREDITED_ELSEWHERE}"
         )
     if checkout is not None:
         fact = replace(fact, customer=checkout.customer, quantity=checkout.quantity)
@@ -196,6 +196,6 @@ def _pack(app: App, fact: PaymentSettled) -> Pack:
 def _no_pack(app: App, fact: PaymentSettled) -> str:
     """Why no pack was found, and what to do about it."""
     if not (fact.pack or fact.price_id):
-        return f"no pack named: the event has none in {fact.pack_field}; {BY_HAND}"
+        return f"no pack named: the event has none in {fact.pack_field}; {CREDIT_MANUALLY}"
     named = f"pack {fact.pack!r}" if fact.pack else f"pack for price {fact.price_id!r}"
     return f"no {named}: the catalog of {app.slug} has {', '.join(app.packs) or 'no packs'}; {MEND}"

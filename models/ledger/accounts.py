@@ -9,9 +9,9 @@ from models.database import Connection
 from models.errors import Unprocessable
 
 # The next step for an operator when the customer of a payment cannot be determined.
-BY_HAND = "refund the payment, or credit the units manually (POST /v1/adjustments)"
+CREDIT_MANUALLY = "refund the payment, or credit the units manually (POST /v1/adjustments)"
 # The next step when a payment alone does not say which pack, or how many, were sold.
-NOT_ALONE = (
+CREDITED_ELSEWHERE = (
     "if it was paid through a checkout session or an invoice, that event credits it; otherwise credit it manually"
     " (POST /v1/adjustments)"
 )
@@ -49,10 +49,10 @@ def known(customer: str | None, where: str) -> str:
         Unprocessable: the event names no customer, or one that is not a valid name.
     """
     if not customer:
-        raise Unprocessable(f"no customer: {where} is empty; {BY_HAND}")
+        raise Unprocessable(f"no customer: {where} is empty; {CREDIT_MANUALLY}")
     if not is_name(customer):
         raise Unprocessable(
             f"{customer[:200]!r} in {where} is not a valid customer name: use 1 to 120 characters without / and \\;"
-            f" {BY_HAND}"
+            f" {CREDIT_MANUALLY}"
         )
     return customer

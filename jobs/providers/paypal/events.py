@@ -18,7 +18,7 @@ from jobs.providers.paypal.fields import Object, Sold, get, objects, text
 from models.catalog.apps import App
 from models.errors import NotOurs, Unprocessable
 from models.inbox.events import Event
-from models.ledger.accounts import BY_HAND
+from models.ledger.accounts import CREDIT_MANUALLY
 from models.payments import disputes
 
 __all__ = ["needs_refetch", "facts_of", "note_of", "prepare"]
@@ -108,7 +108,9 @@ def _settled(app: App, event: Event, capture: Object, state: State, place: str =
     where = f"resource.{place}{CUSTOM_ID}"
     sold = _sold(app, capture.get("custom_id"))
     if sold.customer is None and sold.checkout is None and sold.app is None:
-        raise Unprocessable(f"no customer: resource.{place}custom_id is not of the form customer=…&pack=…; {BY_HAND}")
+        raise Unprocessable(
+            f"no customer: resource.{place}custom_id is not of the form customer=…&pack=…; {CREDIT_MANUALLY}"
+        )
     order = get(capture, "supplementary_data", "related_ids", "order_id")
     reference = text(capture["id"])
     amount_minor, currency = fields.money(capture["amount"])

@@ -22,7 +22,7 @@ from jobs.providers.stripe.objects import (
 from models.catalog.apps import App
 from models.errors import NotOurs, Unprocessable
 from models.inbox.events import Event
-from models.ledger.accounts import BY_HAND, NOT_ALONE
+from models.ledger.accounts import CREDIT_MANUALLY, CREDITED_ELSEWHERE
 
 # A session's `payment_status`: paid, or nothing to pay.
 SETTLED = ("paid", "no_payment_required")
@@ -70,7 +70,7 @@ def intent_succeeded(app: App, event: Event, intent: Object) -> Iterator[AnyFact
     """The payment of one of Scrip's checkouts, which has the quantity; a payment intent alone has none."""
     named = metadata(intent)
     if not (named.get("checkout") and named.get("pack")):
-        raise NotOurs(f"the payment intent names no checkout of Scrip, and has no quantity: {NOT_ALONE}")
+        raise NotOurs(f"the payment intent names no checkout of Scrip, and has no quantity: {CREDITED_ELSEWHERE}")
     yield PaymentSettled(
         app=app.slug,
         provider=event.provider,
@@ -131,7 +131,7 @@ def _only_item(session: Object) -> Object:
     """The line item, if the session contains its line items, which sessions in events usually do not."""
     items = objects(session, "line_items", "data")
     if len(items) > 1:
-        raise Unprocessable(f"the checkout session has {len(items)} line items, but may have one: {BY_HAND}")
+        raise Unprocessable(f"the checkout session has {len(items)} line items, but may have one: {CREDIT_MANUALLY}")
     return items[0] if items else {}
 
 
