@@ -42,7 +42,7 @@ def command(app: str, events_given: tuple[int, ...], reports_given: tuple[str, .
             events.replay(app, event_id, now=clock.now())
         for report_id in track(report_ids, "usage", transient=True, disable=as_json):
             reports.replay(app, report_id, now=clock.now())
-        for queue in ("webhooks", "usage"):
+        for queue in ("inbox", "usage"):
             notify(queue)
     done = {"events": len(event_ids), "usage": len(report_ids)}
     click.echo(

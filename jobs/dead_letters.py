@@ -192,4 +192,4 @@ class EventQueue:
         return True
 
 
-QUEUES: dict[str, type[UsageQueue] | type[EventQueue]] = {"usage": UsageQueue, "webhooks": EventQueue}
+QUEUES: dict[str, type[UsageQueue] | type[EventQueue]] = {"usage": UsageQueue, "inbox": EventQueue}

@@ -12,7 +12,7 @@ from models.sessions import sessions
 from scheduler.schedule import SCHEDULE
 from workers.wakeups import notify
 
-QUEUES = ("webhooks", "usage", "maintenance", "sessions", "outbox")
+QUEUES = ("inbox", "usage", "maintenance", "sessions", "outbox")
 # Queues whose rows become due by time, when no writer enqueues a wake-up. Each check reads a partial index.
 POLLED = {"sessions": sessions.is_due, "outbox": messages.is_due}
 

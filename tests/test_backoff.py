@@ -145,7 +145,7 @@ def test_what_died_of_waiting_for_a_customer_is_applied_once_they_are_known(now:
 def test_attempts_that_failed_because_a_provider_was_away_do_not_count_towards_death(now: datetime) -> None:
     receive("customer.subscription.created", of(now), now)
     for tried in range(20):
-        dead_letters.count_failure("webhooks", 1, ProviderAway("no answer"), now=now, attempts=tried)
+        dead_letters.count_failure("inbox", 1, ProviderAway("no answer"), now=now, attempts=tried)
     assert attempts() == [20]
     later = now + timedelta(hours=2)
     events.apply_pending(now=later)

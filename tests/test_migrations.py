@@ -72,3 +72,13 @@ def test_orders_are_taken_out_of_what_names_a_payment(old: Connection, now: date
         ("REF4", ["CAP9", "ORD9"]),
         ("re_1", ["ch_1", "pi_1"]),
     ]
+
+
+def test_what_a_crash_left_in_the_queue_webhooks_is_found_in_the_queue_inbox(old: Connection) -> None:
+    migrate(old, 1, 15)
+    old.execute("INSERT INTO drain_marker (queue, ids, backend_start) VALUES ('webhooks', '{1,2}', now())")
+    old.execute("INSERT INTO drain_marker (queue, ids, backend_start) VALUES ('usage', '{3}', now())")
+    old.commit()
+    migrate(old, 16, 9999)
+    rows = old.execute("SELECT queue, ids FROM drain_marker ORDER BY id").fetchall()
+    assert rows == [("inbox", [1, 2]), ("usage", [3])]

@@ -203,4 +203,4 @@ def test_the_outbox_is_measured_and_does_not_make_scrip_unready(client: Any) -> 
     database.write("UPDATE outbox_delivery SET next_attempt_at = now() - interval '1 hour'")
     metrics = call(client, "GET", "/metrics").get_data(as_text=True)
     assert 'scrip_queue_pending_rows{queue="outbox"} 1.0' in metrics
-    assert call(client, "GET", "/readyz").json["oldest_due_seconds"].keys() == {"usage", "webhooks"}
+    assert call(client, "GET", "/readyz").json["oldest_due_seconds"].keys() == {"usage", "inbox"}

@@ -130,7 +130,7 @@ def test_the_dead_are_counted_listed_and_told(shop: Shop) -> None:
     dead_because(shop, told, "'vanished'")
     assert told["id"] in [it["event_id"] for it in shop.get("/v1/events?state=dead&limit=200")["events"]]
     metrics = shop.system.call("GET", "/metrics", app=APP).text
-    (dead,) = [line for line in metrics.splitlines() if line.startswith('scrip_queue_dead_rows{queue="webhooks"}')]
+    (dead,) = [line for line in metrics.splitlines() if line.startswith('scrip_queue_dead_rows{queue="inbox"}')]
     assert float(dead.rpartition(" ")[2]) >= 1
 
 

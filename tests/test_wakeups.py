@@ -36,7 +36,7 @@ def test_while_one_wakeup_is_pending_others_are_dropped() -> None:
 
 
 def test_queues_are_notified_apart() -> None:
-    assert [notify(queue) for queue in ("usage", "webhooks", "maintenance")] == [True, True, True]
+    assert [notify(queue) for queue in ("usage", "inbox", "maintenance")] == [True, True, True]
 
 
 def test_a_cleared_wakeup_makes_room_for_the_next() -> None:
@@ -94,7 +94,7 @@ def test_a_request_does_not_wait_for_a_redis_that_hangs(monkeypatch: pytest.Monk
     monkeypatch.setattr(wakeups, "notify", hang)
     notifier = Notifier()
     notifier.request("usage")
-    notifier.request("webhooks")
+    notifier.request("inbox")
     assert sent == []
     free.set()
-    until(lambda: sorted(sent) == ["usage", "webhooks"])
+    until(lambda: sorted(sent) == ["usage", "inbox"])

@@ -136,7 +136,7 @@ def test_the_process_says_that_it_is_up(client):
 def test_all_is_ready(client):
     answer = client.get("/readyz")
     assert answer.status_code == 200
-    assert answer.json == {"status": "ready", "oldest_due_seconds": {"usage": 0.0, "webhooks": 0.0}}
+    assert answer.json == {"status": "ready", "oldest_due_seconds": {"usage": 0.0, "inbox": 0.0}}
 
 
 def reasons(client: Any) -> str:
@@ -209,9 +209,9 @@ def test_metrics_tell_how_the_queues_stand(client):
     assert metric(client, "scrip_database_up") == 1
     assert metric(client, "scrip_queue_pending_rows", 'queue="usage"') == 1
     assert metric(client, "scrip_queue_dead_rows", 'queue="usage"') == 1
-    assert metric(client, "scrip_queue_pending_rows", 'queue="webhooks"') == 1
-    assert metric(client, "scrip_queue_oldest_seconds", 'queue="webhooks"') >= 3600
-    assert metric(client, "scrip_queue_overdue_seconds", 'queue="webhooks"') < 3600
+    assert metric(client, "scrip_queue_pending_rows", 'queue="inbox"') == 1
+    assert metric(client, "scrip_queue_oldest_seconds", 'queue="inbox"') >= 3600
+    assert metric(client, "scrip_queue_overdue_seconds", 'queue="inbox"') < 3600
 
 
 def test_metrics_count_requests_by_route_and_status(client):

@@ -46,7 +46,7 @@ def stripe(call: Call, app: str) -> Answer:
     header = call.request.environ.get("HTTP_STRIPE_SIGNATURE", "")
     event = signature.verify(raw, header, stripe_secrets(owner), datetime.now(timezone.utc))
     events.receive(owner.slug, "stripe", event["id"], event["type"], raw.decode(), now=call.now)
-    notify_soon("webhooks")
+    notify_soon("inbox")
     return RECEIVED
 
 
@@ -80,7 +80,7 @@ def paypal(call: Call, app: str) -> Answer:
     raw = call.raw()
     event = receiver.read_event(owner, dict(call.request.headers), raw, datetime.now(timezone.utc))
     events.receive(owner.slug, "paypal", event["id"], event["event_type"], raw.decode(), now=call.now)
-    notify_soon("webhooks")
+    notify_soon("inbox")
     return RECEIVED
 
 

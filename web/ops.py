@@ -34,7 +34,7 @@ class Health(Shape):
 class Readiness(Shape):
     status: str
     oldest_due_seconds: dict[str, float]
-    example = {"status": "ready", "oldest_due_seconds": {"usage": 0.0, "webhooks": 0.0}}
+    example = {"status": "ready", "oldest_due_seconds": {"usage": 0.0, "inbox": 0.0}}
 
 
 @routes.get("/healthz", answer=Health)

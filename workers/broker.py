@@ -22,7 +22,7 @@ TIME_LIMIT_MS = 60_000
 PREFETCH = {"sessions": 1, "usage": 1, "outbox": 1}
 # Polling interval of an idle process, by queue: short where a client waits for the result. It also applies to
 # Dramatiq's queues of delayed messages, which Scrip does not use.
-POLL_MS = {"webhooks": 20, "usage": 40}
+POLL_MS = {"inbox": 20, "usage": 40}
 DEFAULT_POLL_MS = 200
 
 

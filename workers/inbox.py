@@ -11,8 +11,8 @@ from workers.drain import drain
 from workers.wakeups import drains
 
 
-@drains("webhooks")
-@dramatiq.actor(queue_name="webhooks", broker=broker)
+@drains("inbox")
+@dramatiq.actor(queue_name="inbox", broker=broker)
 def apply_events() -> None:
     """Apply the pending events."""
-    drain("webhooks", lambda: events.apply_pending(now=clock.now()))
+    drain("inbox", lambda: events.apply_pending(now=clock.now()))

@@ -87,11 +87,11 @@ def replay(app: str, event_id: int, *, now: datetime) -> None:
 
 def apply_pending(*, now: datetime, limit: int = BATCH) -> int:
     """Apply the oldest pending events, each in its own transaction. Returns how many were tried."""
-    dead_letters.recover_crashed_attempts("webhooks", now=now)
+    dead_letters.recover_crashed_attempts("inbox", now=now)
     ids = events.due_ids(now, limit)
     if not ids:
         return 0
-    attempt_id = database.transaction(lambda conn: attempts.begin(conn, "webhooks", ids))
+    attempt_id = database.transaction(lambda conn: attempts.begin(conn, "inbox", ids))
     waiting = events.read(ids, now=now)
     asked = {event.id: event for event in waiting if _asks(event)}
     applied = sum(_try(event, event, now) for event in waiting if event.id not in asked)
@@ -124,7 +124,7 @@ def _try(event: Event, prepared: Event | Exception, now: datetime) -> int:
         events.wake(event.app, event.provider, known, now=now)
 
     def on_failure(row_id: int, error: Exception) -> None:
-        dead_letters.count_failure("webhooks", row_id, error, now=now, attempts=event.attempts)
+        dead_letters.count_failure("inbox", row_id, error, now=now, attempts=event.attempts)
 
     dead_letters.apply_or_split([event.id], apply=apply, on_failure=on_failure)
     return done[0] if done else 1

@@ -41,7 +41,8 @@ def settle(conn: Connection, app: App, fact: PaymentSettled, *, now: datetime) -
     checkout = _checkout(conn, app, fact)
     if checkout is None and fact.only_if_promised:
         raise NotOurs(
-            f"the payment names checkout {str(fact.checkout)[:120]!r}, which this app did not create: {CREDITED_ELSEWHERE}"
+            f"the payment names checkout {str(fact.checkout)[:120]!r}, which this app did not create:"
+            f" {CREDITED_ELSEWHERE}"
         )
     if checkout is not None:
         fact = replace(fact, customer=checkout.customer, quantity=checkout.quantity)

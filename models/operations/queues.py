@@ -12,7 +12,7 @@ OVERDUE = {
     "usage": """
         SELECT next_attempt_at FROM usage_queue
         WHERE NOT dead AND next_attempt_at <= %s ORDER BY report_id LIMIT 1""",
-    "webhooks": """
+    "inbox": """
         SELECT next_attempt_at FROM inbox_event
         WHERE state = 'pending' AND next_attempt_at <= %s ORDER BY id LIMIT 1""",
     "outbox": """
@@ -20,15 +20,15 @@ OVERDUE = {
         WHERE state = 'pending' AND next_attempt_at <= %s ORDER BY next_attempt_at LIMIT 1""",
 }
 # Not the outbox: slow receivers of webhooks do not make Scrip unready.
-FOR_READINESS = ("usage", "webhooks")
+FOR_READINESS = ("usage", "inbox")
 PENDING = {
     "usage": "SELECT count(*), min(received_at) FROM usage_queue WHERE NOT dead",
-    "webhooks": "SELECT count(*), min(received_at) FROM inbox_event WHERE state = 'pending'",
+    "inbox": "SELECT count(*), min(received_at) FROM inbox_event WHERE state = 'pending'",
     "outbox": "SELECT count(*), min(created_at) FROM outbox_delivery WHERE state = 'pending'",
 }
 DEAD = {
     "usage": "SELECT count(*) FROM usage_queue WHERE dead",
-    "webhooks": "SELECT count(*) FROM inbox_event WHERE state = 'dead'",
+    "inbox": "SELECT count(*) FROM inbox_event WHERE state = 'dead'",
     # Deliveries of a deleted endpoint cannot be replayed.
     "outbox": """
         SELECT count(*) FROM outbox_delivery d JOIN endpoint e ON e.id = d.endpoint_id

@@ -90,5 +90,5 @@ def replay(call: Call, id: int) -> Answer:
     Applies the event again, whatever its state. Changes that it has already made are not repeated.
     """
     jobs.replay(call.app.slug, id, now=call.now)
-    notify_soon("webhooks")
+    notify_soon("inbox")
     return events.get(call.app.slug, id), 202
