@@ -30,34 +30,22 @@ def command(app: str, events_given: tuple[int, ...], reports_given: tuple[str, .
     with servers.database():
         from jobs.inbox import events
         from models import clock
-        from models.usage import reports
+        from models.inbox import events as stored_events
+        from models.usage import reports as stored_reports
         from workers import main as actors
         from workers.wakeups import notify
 
         assert actors.broker, "the actors must be registered before a wake-up is sent"
 
-        event_ids = [*events_given, *(_all_dead_events(app) if dead else [])]
-        report_ids = [*reports_given, *(_all_dead_reports(app) if dead else [])]
+        event_ids = [*events_given, *(stored_events.dead_ids(app) if dead else [])]
+        report_ids = [*reports_given, *(stored_reports.dead_ids(app) if dead else [])]
         for event_id in track(event_ids, "events", transient=True, disable=as_json):
             events.replay(app, event_id, now=clock.now())
         for report_id in track(report_ids, "usage", transient=True, disable=as_json):
-            reports.replay(app, report_id, now=clock.now())
+            stored_reports.replay(app, report_id, now=clock.now())
         for queue in ("inbox", "usage"):
             notify(queue)
     done = {"events": len(event_ids), "usage": len(report_ids)}
     click.echo(
         orjson.dumps(done) if as_json else f"{len(event_ids)} events and {len(report_ids)} reports are pending again"
     )
-
-
-def _all_dead_events(app: str) -> list[int]:
-    from models import database
-
-    return [id_ for (id_,) in database.read("SELECT id FROM inbox_event WHERE app = %s AND state = 'dead'", [app])]
-
-
-def _all_dead_reports(app: str) -> list[str]:
-    from models import database
-
-    sql = "SELECT external_id FROM usage_report WHERE app = %s AND state = 'dead'"
-    return [id_ for (id_,) in database.read(sql, [app])]

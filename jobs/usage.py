@@ -1,7 +1,7 @@
-"""Usage reports: accepted at the door, priced and settled by a drain.
+"""Usage reports: stored when they are received, priced and settled by the usage worker.
 
-Accepting stores the report and queues it in one commit. Settling takes up to a batch of one lane, posts one deduction a
-report and writes the outcome, in one transaction: a crash is a rollback, and no report can be stuck half-way.
+Accepting stores and queues the reports in one commit. Settling takes up to a batch of one lane from the queue, posts
+one deduction per report and stores the outcomes, in one transaction: a crash rolls all of it back.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ BATCH = 1000
 
 
 def accept(app: App, reports: Sequence[dict[str, Any]], *, now: datetime) -> tuple[int, int]:
-    """Store the reports; returns (accepted, duplicates). All or none are stored.
+    """Store and queue the reports, all or none. Returns (accepted, duplicates).
 
     Raises:
-        Invalid: a rate is not in the catalog, or a price is absurd; every such report is named.
-        Conflict: an id was seen with other content, in the batch or before.
+        Invalid: rates are not in the catalog, or prices exceed the limit. All such reports are named.
+        Conflict: an id is repeated with other content, in the batch or in storage.
     """
-    refused = unknown_rates(app, reports) or _absurd_prices(app, reports)
+    refused = unknown_rates(app, reports) or _excessive_prices(app, reports)
     if refused:
         raise Invalid(refused)
     fresh = _distinct(reports)
@@ -45,7 +45,7 @@ def accept(app: App, reports: Sequence[dict[str, Any]], *, now: datetime) -> tup
 
 
 def unknown_rates(app: App, reports: Sequence[Any]) -> list[tuple[str, str]]:
-    """(field, reason) of each report whose rate is none of the catalog's; items that are no reports are passed over."""
+    """(field, reason) of each report whose rate is not in the catalog. Items that are not reports are skipped."""
     known = ", ".join(app.rates) or "none"
     return [
         (f"reports[{index}].rate", f"unknown rate {report['rate']!r}; the app has {known}")
@@ -54,9 +54,9 @@ def unknown_rates(app: App, reports: Sequence[Any]) -> list[tuple[str, str]]:
     ]
 
 
-def _absurd_prices(app: App, reports: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
+def _excessive_prices(app: App, reports: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
     return [
-        (f"reports[{index}].quantity", f"comes to more than {pricing.MOST_UNITS} units")
+        (f"reports[{index}].quantity", f"costs more than {pricing.MOST_UNITS} units")
         for index, report in enumerate(reports)
         if app.rates[report["rate"]].price(report["quantity"]) > pricing.MOST_UNITS
     ]
@@ -68,24 +68,24 @@ def _distinct(reports: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         first = seen.setdefault(report["id"], report)
         if any(first[name] != report[name] for name in ("customer", "rate", "quantity")):
             raise Conflict(
-                f"usage report {report['id']!r} stands twice in the batch, with other content", id=report["id"]
+                f"usage report {report['id']!r} is in the batch twice, with different content", id=report["id"]
             )
     return list(seen.values())
 
 
 def replay(app: App, report_id: str, *, now: datetime) -> dict[str, Any]:
-    """Queue a dead or refused report again, judged as received now; returns it as the API shows it.
+    """Queue a dead or refused report again, as if it were received now. Returns the report as JSON.
 
     Raises:
         NotFound: the app has no such report.
-        Conflict: it is pending or settled.
+        Conflict: the report is pending or settled.
     """
     stored_reports.replay(app.slug, report_id, now=now)
     return stored_reports.get(app.slug, report_id)
 
 
 def settle(*, now: datetime, limit: int = BATCH) -> int:
-    """Settle up to `limit` due reports of one lane that no other drain has. Returns how many; 0 when none is left."""
+    """Settle up to `limit` due reports of one lane. Returns how many were attempted; 0 when none is due."""
     dead_letters.recover_crashed_attempts("usage", now=now)
     begun = database.transaction(lambda conn: _begin(conn, now, limit))
     if begun is None:
@@ -102,7 +102,7 @@ def settle(*, now: datetime, limit: int = BATCH) -> int:
 
 def _begin(conn: Connection, now: datetime, limit: int) -> tuple[int, int, list[int]] | None:
     while (lane := _lane(conn, now)) is not None:
-        # Read after the lock: what was due before it may be settled by now.
+        # Read after the lock is taken: reports that were due before may have been settled meanwhile.
         ids = queue.due_ids(conn, lane, now, limit)
         if ids:
             return lane, attempts.begin(conn, "usage", ids), ids
@@ -115,7 +115,7 @@ def _lane(conn: Connection, now: datetime) -> int | None:
 
 
 def _settle(conn: Connection, lane: int, ids: Sequence[int], now: datetime) -> int:
-    """Settle these reports in one transaction. Returns how many were still to settle; none while the lane is taken."""
+    """Settle these reports in the transaction. Returns how many were still due; 0 if another drain keeps the lane."""
     if not queue.lock_lane(conn, lane):
         return 0
     crashpoint("usage-before-take")
@@ -131,7 +131,7 @@ def _settle(conn: Connection, lane: int, ids: Sequence[int], now: datetime) -> i
 
 
 def _log_refusals(conn: Connection, reports: Sequence[Report], outcomes: Sequence[Outcome], now: datetime) -> None:
-    """An ERROR of the operation log for each report that its app's rule refused; it outlives a replay."""
+    """Log an ERROR for each report that was refused for lack of balance. The row stays when the report is replayed."""
     for report, outcome in zip(reports, outcomes, strict=True):
         if outcome.status == "refused":
             details = {"report": report.external_id, "rate": report.rate, "quantity": report.quantity, "dead": False}
@@ -143,7 +143,7 @@ def _movement(report: Report) -> Take:
     app = catalog.current()[report.app]
     rate = app.rates.get(report.rate)
     if rate is None:
-        raise Unprocessable(f"the catalog of {report.app} has no rate {report.rate!r} any more")
+        raise Unprocessable(f"the catalog of {report.app} no longer has the rate {report.rate!r}")
     return Take(
         app=report.app,
         customer=report.customer,

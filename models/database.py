@@ -39,11 +39,17 @@ T = TypeVar("T")
 Connection = psycopg.Connection[tuple[Any, ...]]
 ATTEMPTS = 6
 REPEATABLE = (SerializationFailure, DeadlockDetected)
+# What the libraries raise if the database does not respond, or closes the connection.
+UNAVAILABLE = (psycopg.OperationalError, psycopg.InterfaceError, OperationalError, InterfaceError)
 # The server closes connections that idle in the pool. The next statement on one fails and is retried on a new one.
 TIMEOUTS = (
     "-c statement_timeout=30s -c lock_timeout=20s -c idle_in_transaction_session_timeout=30s"
     " -c idle_session_timeout=60s"
 )
+
+
+class RunAgain(SerializationFailure):
+    """Raised inside `transaction` to run it again, because it lost a race that only a new snapshot can decide."""
 
 
 class _Pool(PooledPostgresqlDatabase):

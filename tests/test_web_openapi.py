@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from web import api
-from web.app import routes
+from web.app import nouns, routes
 from web.http import openapi
 from web.http.bodies import check
 from web.http.routes import Route
@@ -89,7 +88,7 @@ def test_the_example_of_an_answer_has_its_shape(route):
 
 
 def test_every_noun_has_routes():
-    assert all(noun.routes.table for noun in api.nouns())
+    assert all(noun.routes.table for noun in nouns())
 
 
 def test_the_page_shows_every_route_and_needs_nothing_from_elsewhere(client):

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
+from types import ModuleType
+
 from flask import Flask, Response, request
 from werkzeug.exceptions import NotFound
 
@@ -34,8 +38,13 @@ def create_app() -> Flask:
 
 def routes() -> list[Route]:
     """All routes, in the order of the API reference."""
-    nouns = (inbox, *api.nouns(), ops)
-    return [route for noun in nouns for route in noun.routes.table]
+    return [route for noun in (inbox, *nouns(), ops) for route in noun.routes.table]
+
+
+def nouns() -> list[ModuleType]:
+    """The modules of web/api, sorted by name."""
+    names = sorted(module.name for module in pkgutil.iter_modules(api.__path__))
+    return [importlib.import_module(f"{api.__name__}.{name}") for name in names]
 
 
 def _unknown_path(error: NotFound) -> Response:

@@ -72,11 +72,11 @@ def import_balances(
         fresh, refused = _select(conn, app, rows, now)
         report = _plan(rows, fresh, refused)
         report.bad += [*parsed.bad, *duplicates]
-        if dry_run or (report.bad and not skip_bad):
+        if dry_run:
             raise _Refused
+        _refuse_bad(report, skip_bad)
         _store(conn, app, fresh, report, now=now, progress=progress)
-        if report.bad and not skip_bad:  # posting found more
-            raise _Refused
+        _refuse_bad(report, skip_bad)  # posting can find more
         report.stored = True
 
     try:
@@ -86,6 +86,11 @@ def import_balances(
             report.imported = report.units = 0
     report.bad.sort()
     return report
+
+
+def _refuse_bad(report: Report, skip_bad: bool) -> None:
+    if report.bad and not skip_bad:
+        raise _Refused
 
 
 def _distinct(rows: Sequence[Row]) -> tuple[list[Row], list[Bad]]:

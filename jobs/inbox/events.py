@@ -1,7 +1,7 @@
-"""Providers' events: stored at the door, turned into facts and applied by a drain.
+"""Provider webhooks: stored by the receiver, translated into provider-neutral facts and applied by the inbox worker.
 
-One event is one transaction: its facts, their credit and the mark on the event are one commit. Three layers keep a
-payment from counting twice: the event's id, the economic key of the payment, and the key of the ledger entry.
+Each event is one transaction: its facts, their ledger entries and the event's new state are one commit. Three keys keep
+a payment from counting twice: the event's id, the payment's ids at the provider, and the key of the ledger entry.
 """
 
 from __future__ import annotations
@@ -33,30 +33,31 @@ BATCH = 50
 
 
 class Provider(Protocol):
-    """What a provider's module has. A new provider is one such module, and one row below."""
+    """A provider's event module. A new provider is one such module and one row of `PROVIDERS`."""
 
     def needs_refetch(self, app: App, event: Event) -> bool:
-        """Whether the event needs `prepare`."""
+        """Whether the event must be refetched (`prepare`) before it is applied."""
         ...
 
     def prepare(self, app: App, event: Event) -> Event:
-        """The event to be applied, with a fresh object. Outside of any transaction, and in a thread of its own.
+        """The event with its object refetched from the provider. Called outside any transaction, in its own thread.
 
         Raises:
-            ProviderAway: ask again later.
+            ProviderAway: the provider did not respond; retry later.
         """
         ...
 
     def facts_of(self, app: App, event: Event) -> Iterable[facts.AnyFact]:
-        """What the event tells, in our words. Nobody is asked.
+        """Translate the event into facts. Pure: no I/O.
 
         Raises:
-            NotOurs: nothing that concerns this app. Unprocessable: nothing that can be understood.
+            NotOurs: the event does not concern this app.
+            Unprocessable: the event is malformed, or cannot be applied without an operator.
         """
         ...
 
     def note_of(self, app: App, event: Event) -> str | None:
-        """What an operator should know of an event that was applied: how much of it could not be; else None."""
+        """The note for operators on an applied event: which part could not be applied; None if all was."""
         ...
 
 
@@ -73,7 +74,7 @@ APPLY: dict[type, Callable[..., str | None]] = {
 
 
 def receive(app: str, provider: str, event_id: str, type_: str, payload: str, *, now: datetime) -> bool:
-    """Store a verified event; False if it is known. Committed when this returns."""
+    """Store a verified event and commit. Returns False if it is stored already."""
     crashpoint("event-before-store")
     stored = events.store(app, provider, event_id, type_, payload, now=now)
     crashpoint("event-after-store")
@@ -81,27 +82,31 @@ def receive(app: str, provider: str, event_id: str, type_: str, payload: str, *,
 
 
 def replay(app: str, event_id: int, *, now: datetime) -> None:
-    """Make an event pending again; NotFound if the app has none such."""
+    """Make an event pending again.
+
+    Raises:
+        NotFound: the app has no such event.
+    """
     events.replay(app, event_id, now=now)
 
 
 def apply_pending(*, now: datetime, limit: int = BATCH) -> int:
-    """Apply the oldest pending events, each in its own transaction. Returns how many were tried."""
+    """Apply the oldest due events, each in its own transaction. Returns how many were attempted."""
     dead_letters.recover_crashed_attempts("inbox", now=now)
     ids = events.due_ids(now, limit)
     if not ids:
         return 0
     attempt_id = database.transaction(lambda conn: attempts.begin(conn, "inbox", ids))
-    waiting = events.read(ids, now=now)
-    asked = {event.id: event for event in waiting if _asks(event)}
-    applied = sum(_try(event, event, now) for event in waiting if event.id not in asked)
-    answers = prefetch.prefetched(list(asked.values()), _prepare, now=now)
-    applied += sum(_try(asked[event_id], answer, now) for event_id, answer in answers)
+    due = events.read(ids, now=now)
+    refetched = {event.id: event for event in due if _needs_refetch(event)}
+    attempted = sum(_try(event, event, now) for event in due if event.id not in refetched)
+    results = prefetch.prefetched(list(refetched.values()), _prepare, now=now)
+    attempted += sum(_try(refetched[event_id], result, now) for event_id, result in results)
     attempts.end(attempt_id)
-    return applied + len(ids) - len(waiting)
+    return attempted + len(ids) - len(due)
 
 
-def _asks(event: Event) -> bool:
+def _needs_refetch(event: Event) -> bool:
     app = catalog.current().apps.get(event.app)
     return app is not None and PROVIDERS[event.provider].needs_refetch(app, event)
 
@@ -111,15 +116,18 @@ def _prepare(event: Event) -> Event:
 
 
 def _try(event: Event, prepared: Event | Exception, now: datetime) -> int:
-    """Apply one event; what its provider's answer was, if that was an error, is what it fails with."""
-    done: list[int] = []
+    """Apply one event. If `prepared` is an error of the refetch, the attempt fails with it.
+
+    Returns 1, or 0 if another worker has locked or attempted the event.
+    """
+    applied: list[int] = []
     known: set[str] = set()
 
     def apply(ids: Sequence[int]) -> None:
         if isinstance(prepared, Exception):
             raise prepared
         crashpoint("event-after-prepare")
-        done.append(database.transaction(lambda conn: _apply(conn, prepared, known, now)))
+        applied.append(database.transaction(lambda conn: _apply(conn, prepared, known, now)))
         crashpoint("event-after-commit")
         events.wake(event.app, event.provider, known, now=now)
 
@@ -127,21 +135,21 @@ def _try(event: Event, prepared: Event | Exception, now: datetime) -> int:
         dead_letters.count_failure("inbox", row_id, error, now=now, attempts=event.attempts)
 
     dead_letters.apply_or_split([event.id], apply=apply, on_failure=on_failure)
-    return done[0] if done else 1
+    return applied[0] if applied else 1
 
 
 def _apply(conn: Connection, event: Event, known: set[str], now: datetime) -> int:
-    """Apply the event; how many that were. What it made `known` is added, for those that wait for it."""
+    """Apply the event. Returns 1, or 0 if it cannot be claimed. The ids that it makes known are added to `known`."""
     if not events.claim(conn, event):
         return 0
     app = catalog.current()[event.app]
     try:
-        told = list(PROVIDERS[event.provider].facts_of(app, event))
-        customers = [APPLY[type(fact)](conn, app, fact, now=now) for fact in told]
+        event_facts = list(PROVIDERS[event.provider].facts_of(app, event))
+        customers = [APPLY[type(fact)](conn, app, fact, now=now) for fact in event_facts]
     except NotOurs as reason:
         events.finish(conn, event.id, "ignored", now=now, customer=None, error=reason.detail)
         return 1
-    known.update(name for fact in told for name in _makes_known(fact))
+    known.update(name for fact in event_facts for name in _makes_known(fact))
     crashpoint("event-after-apply")
     customer = next((name for name in customers if name), None)
     note = PROVIDERS[event.provider].note_of(app, event)
@@ -153,7 +161,7 @@ def _apply(conn: Connection, event: Event, known: set[str], now: datetime) -> in
 
 
 def _makes_known(fact: facts.AnyFact) -> Iterable[str]:
-    """The provider's ids of the customer and the subscription that are known once the fact is applied."""
+    """The provider's ids of the customer and the subscription that the fact makes known."""
     names: tuple[str | None, ...] = ()
     if isinstance(fact, facts.CustomerKnown):
         names = (fact.provider_customer,)

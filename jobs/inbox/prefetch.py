@@ -1,7 +1,7 @@
-"""Asking providers about events before they are applied: several at once, and none that is away again and again.
+"""Prefetches provider objects for pending events, concurrently, and skips an account after its first failure.
 
-An answer takes as long as it takes. No transaction waits for it, nor do the events of other apps; other drains leave
-the events alone meanwhile, by a lease that ends by itself if this process does.
+Requests run outside any transaction, and events of other apps do not wait for them. Other drains skip the events
+meanwhile, by a lease that expires if this process crashes.
 """
 
 from __future__ import annotations
@@ -20,31 +20,31 @@ LEASE = timedelta(seconds=60)
 
 
 def prefetched(
-    asked: Sequence[Event], prepare: Callable[[Event], Event], *, now: datetime
+    pending: Sequence[Event], prepare: Callable[[Event], Event], *, now: datetime
 ) -> Iterator[tuple[int, Event | Exception]]:
-    """(id, the event as its provider's answer makes it, or the error), in the order in which the answers come."""
-    mine = events.lease([event.id for event in asked], now=now, until=now + LEASE) if asked else set()
-    ours = [event for event in asked if event.id in mine]
-    if not ours:
+    """(id, the prepared event or the error) of each event that could be leased, in the order of the responses."""
+    leased = events.lease([event.id for event in pending], now=now, until=now + LEASE) if pending else set()
+    mine = [event for event in pending if event.id in leased]
+    if not mine:
         return
-    away: dict[tuple[str, str], ProviderAway] = {}
-    with ThreadPoolExecutor(min(AT_ONCE, len(ours)), thread_name_prefix="asking") as pool:
-        waiting = {pool.submit(_prefetch, event, prepare, away): event.id for event in ours}
-        for answer in as_completed(waiting):
-            yield waiting[answer], answer.result()
+    outages: dict[tuple[str, str], ProviderAway] = {}
+    with ThreadPoolExecutor(min(AT_ONCE, len(mine)), thread_name_prefix="prefetch") as pool:
+        requests = {pool.submit(_prefetch, event, prepare, outages): event.id for event in mine}
+        for request in as_completed(requests):
+            yield requests[request], request.result()
 
 
 def _prefetch(
-    event: Event, prepare: Callable[[Event], Event], away: dict[tuple[str, str], ProviderAway]
+    event: Event, prepare: Callable[[Event], Event], outages: dict[tuple[str, str], ProviderAway]
 ) -> Event | Exception:
-    """Whoever gave one event no answer is not asked about the next one in this round."""
+    """Once a provider account fails, the rest of its events in this batch fail fast."""
     account = (event.app, event.provider)
-    if account in away:
-        return away[account]
+    if account in outages:
+        return outages[account]
     try:
         return prepare(event)
     except ProviderAway as error:
-        away[account] = error
+        outages[account] = error
         return error
     except Exception as error:
         return error

@@ -9,13 +9,11 @@ from __future__ import annotations
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from psycopg.errors import SerializationFailure
-
 from jobs.ledger.pricing import MOST_UNITS
 from jobs.sessions import gate
 from models import times
 from models.catalog.apps import App, Rate, Sessions
-from models.database import Connection
+from models.database import Connection, RunAgain
 from models.errors import Invalid
 from models.ledger import balances
 from models.ledger.post import post
@@ -70,7 +68,7 @@ def _charge(conn: Connection, app: App, owner: Owner, session: Session, units: i
     (outcome,) = post(conn, [take], now=now)
     if outcome.status == "already":
         # Another customer's session took the id at this moment; the next run finds it and says so.
-        raise SerializationFailure(f"session {session.external_id} was stored meanwhile")
+        raise RunAgain(f"session {session.external_id} was stored meanwhile")
     assert outcome.status == "applied", "the gate found enough, and the account is locked"
     session.units, session.entry_id = units, outcome.entry_id
     return outcome.available

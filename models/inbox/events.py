@@ -1,20 +1,23 @@
-"""Providers' events as stored: the raw signed text, what became of it, and the queue of those that are pending."""
+"""The inbox: providers' events as received (the signed text), their state, and the queue of pending events."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
+from operator import itemgetter
 from typing import Any
 
 import orjson
+from peewee import SQL
 
 from models import database, pagination
 from models.database import Connection
 from models.errors import NotFound
+from models.tables import Entry, InboxEvent
 
-# The next step where it is the catalog's fault that an event is dead.
-MEND = "mend the catalog, restart, and replay the event (POST /v1/events/{id}/replay)"
+# The next step for an operator where an event is dead because of the catalog.
+MEND = "correct the catalog, restart, and replay the event (POST /v1/events/{id}/replay)"
 
 STORE = """
 INSERT INTO inbox_event (app, provider, event_id, type, payload, received_at, next_attempt_at)
@@ -32,7 +35,7 @@ UPDATE inbox_event SET next_attempt_at = %s WHERE id = ANY(%s) AND state = 'pend
 RETURNING id
 """
 CLAIM = "SELECT id FROM inbox_event WHERE id = %s AND state = 'pending' AND attempts = %s FOR UPDATE SKIP LOCKED"
-# Whoever has one of them locked is trying it, or counts its failure, and looks for itself (`wake_late`).
+# A locked event is being processed, or its failure is being counted; `wake_late` covers it.
 WAKE = """
 UPDATE inbox_event SET next_attempt_at = %(now)s, state = 'pending', processed_at = NULL,
     attempts = CASE WHEN state = 'dead' THEN 0 ELSE attempts END,
@@ -55,9 +58,7 @@ UPDATE inbox_event SET state = %s, error = %s, customer = %s, processed_at = %s,
 
 @dataclass(slots=True)
 class Event:
-    """An event as the drain reads it. `attempts`: how often it was tried before; `is_fetched`: its object is as the
-    provider has it now, not as it was signed.
-    """
+    """A pending event. `attempts`: its attempts so far. `is_fetched`: its object was refetched from the provider."""
 
     id: int
     app: str
@@ -71,12 +72,12 @@ class Event:
 
 
 def store(app: str, provider: str, event_id: str, type_: str, payload: str, *, now: datetime) -> bool:
-    """Store the event in one commit; False if the provider's id is known already."""
+    """Store the event, in a commit of its own. False if an event of this id is stored already."""
     return database.write(STORE, [app, provider, event_id, type_, payload, now, now]).rowcount == 1
 
 
 def due_ids(now: datetime, limit: int) -> list[int]:
-    """The oldest pending events, up to one that has to be tried alone; that one alone when it is the first."""
+    """The oldest due events, up to the first isolated one; if that is the oldest, it alone."""
     ids: list[int] = []
     for event_id, solo in database.read(DUE, [now, limit]):
         if solo and ids:
@@ -88,7 +89,7 @@ def due_ids(now: datetime, limit: int) -> list[int]:
 
 
 def read(ids: list[int], *, now: datetime) -> list[Event]:
-    """Those of the events that are due still, oldest first; nothing is locked."""
+    """Those of the events that are still due, oldest first. Nothing is locked."""
     return [
         Event(id_, app, provider, provider_id, type_, orjson.loads(payload), received_at, attempts)
         for id_, app, provider, provider_id, type_, payload, received_at, attempts in database.read(READ, [ids, now])
@@ -96,46 +97,50 @@ def read(ids: list[int], *, now: datetime) -> list[Event]:
 
 
 def lease(ids: list[int], *, now: datetime, until: datetime) -> set[int]:
-    """Keep the events from other drains until then. Returns those that no other drain took before."""
+    """Reserve the events for this drain until a time. Returns those that no other drain has reserved."""
     taken = database.write(LEASE, [until, ids, now]).fetchall()
     return {id_ for (id_,) in taken}
 
 
 def claim(conn: Connection, event: Event) -> bool:
-    """Lock the event until the end of the transaction; False if another worker has it, or has tried it meanwhile."""
+    """Lock the event until the end of the transaction. False if another worker has locked or attempted it."""
     database.require_transaction(conn)
     return conn.execute(CLAIM, [event.id, event.attempts], prepare=True).fetchone() is not None
 
 
 def wake(app: str, provider: str, known: Collection[str], *, now: datetime) -> None:
-    """What waits for one of these ids of the provider's, or died of waiting, is due at once: they are known now."""
+    """Make events due that wait for one of these ids of the provider's, which are `known` now; dead ones too."""
     if known:
         database.write(WAKE, {"app": app, "provider": provider, "known": sorted(known), "now": now})
 
 
 def wake_late(event_id: int, *, now: datetime) -> None:
-    """The event is due at once where what it waits for became known while its failure was being counted."""
+    """Make the event due if the id that it waits for became known while its failure was being counted."""
     database.write(WAKE_LATE, [now, event_id])
 
 
 def finish(
     conn: Connection, event_id: int, state: str, *, now: datetime, customer: str | None, error: str | None
 ) -> None:
-    """Mark what became of the event: `done`, maybe with a note of what could not be, or `ignored` with the reason."""
+    """Store the result: `done`, with a note in `error` if a part could not be applied, or `ignored` with the reason."""
     conn.execute(FINISH, [state, error, customer, now, event_id], prepare=True)
 
 
 SHOWN = (
-    "SELECT id, event_id, provider, type, state, attempts, error, received_at, processed_at, customer FROM inbox_event"
+    InboxEvent.id,
+    InboxEvent.event_id,
+    InboxEvent.provider,
+    InboxEvent.type,
+    InboxEvent.state,
+    InboxEvent.attempts,
+    InboxEvent.error,
+    InboxEvent.received_at,
+    InboxEvent.processed_at,
+    InboxEvent.customer,
 )
-GET = """
-SELECT id, event_id, provider, type, state, attempts, error, received_at, processed_at, customer, payload
-FROM inbox_event WHERE app = %s AND id = %s
-"""
-ENTRIES = """
-SELECT id, amount, type, key, created_at FROM entry
-WHERE app = %s AND meta ? 'event' AND meta ->> 'event' = %s ORDER BY id
-"""
+OF_EVENT = (Entry.id, Entry.amount, Entry.type, Entry.key, Entry.created_at)
+# As constants, so that the planner can use the partial index `entry_event`.
+IS_OF_EVENT = "meta ? 'event' AND meta ->> 'event' = %s"
 REPLAY = """
 UPDATE inbox_event SET state = 'pending', attempts = 0, excused = 0, waits_for = NULL, solo = false, error = NULL,
     next_attempt_at = %s, processed_at = NULL
@@ -144,21 +149,18 @@ WHERE app = %s AND id = %s
 
 
 def get(app: str, event_id: int) -> dict[str, Any]:
-    """One event with its payload and the entries that came of it.
+    """One event as JSON, with its payload and the entries that it created.
 
     Raises:
         NotFound: the app has no such event.
     """
-    rows = database.read(GET, [app, event_id])
-    if not rows:
+    query = InboxEvent.select(*SHOWN, InboxEvent.payload).where(InboxEvent.app == app, InboxEvent.id == event_id)
+    event: dict[str, Any] | None = query.dicts().first()
+    if event is None:
         raise NotFound(f"no event {event_id}")
-    to_json = _to_json(rows[0][:10])
-    entries = database.read(ENTRIES, [app, to_json["event_id"]])
-    to_json["payload"] = orjson.Fragment(rows[0][10])  # as it came: reading it would round numbers beyond 64 bits
-    to_json["entries"] = [
-        dict(zip(("id", "amount", "type", "key", "created_at"), entry, strict=True)) for entry in entries
-    ]
-    return to_json
+    entries = Entry.select(*OF_EVENT).where(Entry.app == app, SQL(IS_OF_EVENT, [event["event_id"]])).order_by(Entry.id)
+    # The text as received: decoding and encoding would round numbers beyond 64 bits.
+    return {**event, "payload": orjson.Fragment(event["payload"]), "entries": list(entries.dicts())}
 
 
 def list_page(
@@ -170,13 +172,22 @@ def list_page(
     limit: int = 50,
     cursor: str | None = None,
 ) -> tuple[list[dict[str, Any]], str | None]:
-    """Events of the app, newest first, and the cursor of the next page."""
-    filters = {"app = %s": app, "state = %s": state, "provider = %s": provider, "type = %s": type}
-    return pagination.by_id("events", SHOWN, "id", filters, limit, cursor, _to_json)
+    """A page of the app's events as JSON, newest first, and the cursor of the next page (None on the last).
+
+    Raises:
+        Invalid: the cursor is invalid or belongs to another list.
+    """
+    (below,) = pagination.decode("events", cursor)
+    filters = ((InboxEvent.state, state), (InboxEvent.provider, provider), (InboxEvent.type, type))
+    conditions = [column == value for column, value in filters if value is not None]
+    query = InboxEvent.select(*SHOWN).where(InboxEvent.app == app, InboxEvent.id < below, *conditions)
+    rows: Any = query.order_by(InboxEvent.id.desc()).limit(limit + 1).dicts()
+    events, next_cursor = pagination.cut("events", list(rows), limit, itemgetter("id"))
+    return list(events), next_cursor
 
 
 def replay(app: str, event_id: int, *, now: datetime) -> None:
-    """Make the event pending again, whatever became of it: applying it twice changes nothing.
+    """Make the event pending again, whatever its state. Applying it again changes nothing that it has done before.
 
     Raises:
         NotFound: the app has no such event.
@@ -185,17 +196,6 @@ def replay(app: str, event_id: int, *, now: datetime) -> None:
         raise NotFound(f"no event {event_id}")
 
 
-def _to_json(row: tuple[Any, ...]) -> dict[str, Any]:
-    names = (
-        "id",
-        "event_id",
-        "provider",
-        "type",
-        "state",
-        "attempts",
-        "error",
-        "received_at",
-        "processed_at",
-        "customer",
-    )
-    return dict(zip(names, row, strict=True))
+def dead_ids(app: str) -> list[int]:
+    """The ids of all dead events of the app."""
+    return [id_ for (id_,) in database.read("SELECT id FROM inbox_event WHERE app = %s AND state = 'dead'", [app])]

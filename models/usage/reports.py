@@ -132,3 +132,9 @@ SHOWN = (
 def _to_json(row: tuple[Any, ...]) -> dict[str, Any]:
     report = dict(zip(SHOWN, row[1:], strict=True))
     return {**report, "metadata": report["metadata"] or {}}
+
+
+def dead_ids(app: str) -> list[str]:
+    """The client's ids of all dead reports of the app."""
+    sql = "SELECT external_id FROM usage_report WHERE app = %s AND state = 'dead'"
+    return [id_ for (id_,) in database.read(sql, [app])]

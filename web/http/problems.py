@@ -5,13 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import peewee
-import psycopg
 import structlog
 from flask import Response
 from werkzeug.exceptions import HTTPException
 
-from models import errors
+from models import database, errors
 from web.http.answers import respond
 
 log = structlog.get_logger()
@@ -49,10 +47,7 @@ PROBLEMS: dict[type[BaseException], Problem] = {
     errors.CoolingDown: Problem("cooldown", 429, "Cooldown active"),
     errors.ProviderRefused: Problem("provider-refused", 409, "Rejection by the payment provider"),
     errors.Unavailable: UNAVAILABLE,
-    psycopg.OperationalError: UNAVAILABLE,
-    psycopg.InterfaceError: UNAVAILABLE,
-    peewee.OperationalError: UNAVAILABLE,
-    peewee.InterfaceError: UNAVAILABLE,
+    **dict.fromkeys(database.UNAVAILABLE, UNAVAILABLE),
     errors.NotConfigured: Problem("not-configured", 503, "Missing configuration"),
     errors.ProviderAway: Problem("provider-away", 503, "Payment provider unavailable"),
 }
