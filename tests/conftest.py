@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from folders import data_folder
+from tests.support.folders import data_folder
 
 if TYPE_CHECKING:
     from flask import Flask
     from flask.testing import FlaskClient
 
-    from inside import Insides
-    from running import Running
+    from tests.support.running import Running
+    from tests.system.stories.inside import Insides
     from web.http.auth import Auth
 
 SERVERS = ExitStack()
@@ -84,9 +84,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 @pytest.fixture
 def db() -> Iterator[str]:
     """An empty database, bound to `models.database`; yields its URL."""
-    import emptied
     from models.catalog import catalog
     from settings import settings
+    from tests.support import emptied
 
     emptied.empty()
     catalog.use(None)
@@ -116,7 +116,7 @@ def application() -> tuple[Flask, Auth]:
 @pytest.fixture(scope="module")
 def inside(application: tuple[Flask, Auth]) -> Insides:
     """Makes a Scrip in this process that has the named apps of the stories: `with inside("packs") as scrip`."""
-    from inside import stories_inside
+    from tests.system.stories.inside import stories_inside
 
     app, auth = application
     vars(auth).update(vars(type(auth)()))
@@ -134,7 +134,7 @@ def client(db: str, application: tuple[Flask, Auth]) -> FlaskClient:
 @pytest.fixture(scope="session")
 def system() -> Iterator[Running]:
     """A whole running Scrip, shared by the tests of this process: each uses customers of its own."""
-    from running import Running
+    from tests.support.running import Running
 
     instance = Running()
     try:
@@ -146,7 +146,7 @@ def system() -> Iterator[Running]:
 @pytest.fixture(scope="session")
 def stories() -> Iterator[Running]:
     """Another one, with the catalog of the stories, shared by their files."""
-    from stories import running_stories
+    from tests.system.stories.shared_scrip import running_stories
 
     with running_stories() as instance:
         yield instance

@@ -61,9 +61,8 @@ def import_balances(
     Raises:
         Conflict: another import for the app is running.
     """
-    parsed = parse(data)
+    parsed, report = parse(data), Report()
     rows, duplicates = _distinct(parsed.rows)
-    report = Report()
 
     def work(conn: Connection) -> None:
         nonlocal report

@@ -1,6 +1,6 @@
 """The base of every table's model, and the column types that the tables share.
 
-The migrations create the schema; the models describe it, and tests/test_tables.py compares the two. Defaults and checks
+The migrations create the schema; the models describe it, and a test compares the two. Defaults and checks
 are the database's own: they are written in SQL, and peewee does not apply them.
 
 The database has no foreign keys (docs/decisions/0003-no-foreign-keys-on-hot-tables.md). Columns that refer to another

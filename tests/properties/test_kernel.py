@@ -11,9 +11,7 @@ import pytest
 from hypothesis import note
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
-from plain_ledger import FOREVER, PlainAccount, PlainLot, Said
 
-from kernel import GRACE, START, failures, kernel, report, slug
 from models import database
 from models.ledger import post as ledger
 from models.planning.movements import (
@@ -29,6 +27,8 @@ from models.planning.movements import (
     Reverse,
     Take,
 )
+from tests.properties.plain_ledger import FOREVER, PlainAccount, PlainLot, Said
+from tests.support.kernel import GRACE, START, failures, kernel, report, slug
 
 __all__ = ["kernel"]
 

@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 
-from cast import app, balance, deliver, event_states
 from jobs import maintenance, runs
 from jobs.inbox import events
 from models import cycles, database
-from shop import change
-from stripe_events import charge, dispute, event, invoice, refund, subscription
+from tests.support.cast import app, balance, deliver, event_states
+from tests.support.providers.shop import change
+from tests.support.providers.stripe_events import charge, dispute, event, invoice, refund, subscription
 
 pytestmark = pytest.mark.usefixtures("db")
 APP = "songs"

@@ -1,0 +1,77 @@
+"""Workers killed with SIGKILL and Redis flushed in mid-run: every accepted report is settled once, to the unit."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import psutil
+import pytest
+import redis
+
+from tests.support.running import Running
+from tests.support.waiting import until
+
+REPORTS, PHASE, CUSTOMERS, BATCH = 5000, 1000, 40, 25
+DICE = random.Random(7)
+
+
+@pytest.fixture
+def instance() -> Iterator[Running]:
+    it = Running()
+    try:
+        yield it.start()
+    finally:
+        it.close()
+
+
+def test_every_accepted_report_is_settled_once(instance: Running) -> None:
+    for number in range(CUSTOMERS):
+        instance.post("/v1/adjustments", {"id": f"g{number}", "customer": f"c{number}", "units": 10_000, "reason": "x"})
+    accepted = 0
+    with ThreadPoolExecutor(4) as pool:
+        for phase in range(0, REPORTS, PHASE):
+            sending = [pool.submit(_report, instance, start) for start in range(phase, phase + PHASE, BATCH)]
+            until(lambda sending=sending: _pending(instance) or all(sent.done() for sent in sending))
+            _kill_a_worker_and_flush_redis(instance)
+            accepted += sum(sent.result() for sent in sending)
+    assert accepted == REPORTS
+    until(lambda: not _pending(instance), 120)
+    assert instance.is_clean()
+    spent = {f"c{n}": sum(_minutes(r) for r in range(n, REPORTS, CUSTOMERS)) for n in range(CUSTOMERS)}
+    assert {customer: 10_000 - instance.balance(customer) for customer in spent} == spent
+
+
+def _minutes(number: int) -> int:
+    return -(-_seconds(number) // 60)
+
+
+def _seconds(number: int) -> int:
+    return 1 + number % 200
+
+
+def _report(instance: Running, start: int) -> int:
+    """Send a batch, and again as a client would that got no answer: accepted or known, it is counted once."""
+    reports = [
+        {"id": f"r{n}", "customer": f"c{n % CUSTOMERS}", "rate": "voice_call", "quantity": _seconds(n)}
+        for n in range(start, start + BATCH)
+    ]
+    first = instance.post("/v1/usage", {"reports": reports}, status=202)
+    again = instance.post("/v1/usage", {"reports": reports}, status=202)
+    assert again == {"accepted": 0, "duplicates": BATCH}
+    return int(first["accepted"])
+
+
+def _kill_a_worker_and_flush_redis(instance: Running) -> None:
+    """As soon as there is a worker to kill; the ones before it may still be on their way back."""
+    victim = DICE.choice(until(lambda: instance.processes("dramatiq")))
+    with contextlib.suppress(psutil.NoSuchProcess):  # its master took it along
+        victim.kill()
+    with redis.Redis.from_url(instance.redis_url()) as doorbell:
+        doorbell.flushall()
+
+
+def _pending(instance: Running) -> bool:
+    return bool(instance.get("/v1/usage?state=pending&limit=1")["reports"])
