@@ -1,8 +1,8 @@
-"""What the engine does for sessions with no client asking: it starts those that waited and settles those left behind.
+"""The session engine: starts waiting sessions and ends abandoned, exhausted and overlong ones, without a client.
 
-Each session is a transaction of its own under its account's lock, judged afresh there: what the poll saw may be over.
-One whose account somebody else has is left for the next second, so that nobody waits for a slow neighbour.
-A session that makes trouble is put off and told of in the operation log; it does not hold up the others.
+Each session is a transaction of its own under its account's lock, where its state is read again: it may have changed
+since the poll. If the account is locked, the session is left for the next second, so that no session delays another.
+A session that raises is postponed with backoff and logged in the operation log; the others proceed.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 from jobs import dead_letters
 from jobs.chunks import Chunk
-from jobs.sessions import gate, lifecycle
+from jobs.sessions import billing, gate, lifecycle
 from models import database
 from models.catalog import catalog
 from models.catalog.apps import App
@@ -29,60 +29,60 @@ Work = Callable[[Connection, App, Session, Owner, datetime], str | None]
 
 
 def run_due(*, now: datetime) -> int:
-    """All that is due. Returns how many sessions changed."""
+    """Process all sessions that are due. Returns how many changed."""
     return sum(_to_the_end(start_waiting, now)) + sum(_to_the_end(settle, now))
 
 
 def _to_the_end(job: Callable[..., Chunk], now: datetime) -> Iterator[int]:
     after: Any = True
     while after is not None:
-        step = job(now=now)
-        yield sum(step.counts.values())
-        after = step.after
+        chunk = job(now=now)
+        yield sum(chunk.counts.values())
+        after = chunk.after
 
 
 def start_waiting(*, now: datetime, app: str | None = None, after: Any = None) -> Chunk:
-    """Start waiting sessions whose cooldown is over and whose credit is there; refuse those that waited too long."""
-    named = sessions.startable(now=now, app=app, limit=CHUNK)
-    # A full chunk may have been one of those who wait in vain, with one behind them who does not.
-    return _each(named, _start, now, goes_on=len(named) == CHUNK)
+    """Start waiting sessions whose blockers are gone; refuse those that have waited too long."""
+    candidates = sessions.startable(now=now, app=app, limit=CHUNK)
+    # None of a full chunk may be able to start, and one after it may.
+    return _each(candidates, _start, now, has_more=len(candidates) == CHUNK)
 
 
 def settle(*, now: datetime, app: str | None = None, after: Any = None) -> Chunk:
-    """End active sessions whose heartbeat is lost, whose balance is used up or whose time is up."""
-    named = sessions.due(now=now, app=app, limit=CHUNK)
-    step = _each(named, _settle, now, goes_on=len(named) == CHUNK)
-    return step if step.counts["ended"] else Chunk(step.counts)
+    """End active sessions whose heartbeat is overdue, whose balance is used up or whose longest duration is over."""
+    candidates = sessions.due(now=now, app=app, limit=CHUNK)
+    chunk = _each(candidates, _settle, now, has_more=len(candidates) == CHUNK)
+    return chunk if chunk.counts["ended"] else Chunk(chunk.counts)
 
 
-def _each(named: list[tuple[str, str]], work: Work, now: datetime, *, goes_on: bool) -> Chunk:
+def _each(candidates: list[tuple[str, str]], work: Work, now: datetime, *, has_more: bool) -> Chunk:
     counts = {"started": 0, "refused": 0} if work is _start else {"ended": 0}
-    for app, session_id in named:
-        done = _try(app, session_id, work, now)
-        if done in counts:
-            counts[done] += 1
-    return Chunk(counts, after=True if goes_on else None)
+    for app, session_id in candidates:
+        result = _try(app, session_id, work, now)
+        if result in counts:
+            counts[result] += 1
+    return Chunk(counts, after=True if has_more else None)
 
 
 def _try(app: str, session_id: str, work: Work, now: datetime) -> str | None:
     def attempt(conn: Connection) -> str | None:
-        held = sessions.try_lock_with_owner(conn, app, session_id)
-        done = work(conn, catalog.current()[app], *held, now) if held else None
+        locked = sessions.try_lock_with_owner(conn, app, session_id)
+        result = work(conn, catalog.current()[app], *locked, now) if locked else None
         crashpoint("session-before-commit")
-        return done
+        return result
 
     try:
-        done = database.transaction(attempt)
+        result = database.transaction(attempt)
         crashpoint("session-after-commit")
-        return done
+        return result
     except Unavailable:
         raise
     except Exception as error:
-        _put_off(app, session_id, error, now)
+        _postpone(app, session_id, error, now)
         return None
 
 
-def _put_off(app: str, session_id: str, error: Exception, now: datetime) -> None:
+def _postpone(app: str, session_id: str, error: Exception, now: datetime) -> None:
     dead_letters.log_defect(error, app=app, session=session_id)
     text = dead_letters.operator_message(error, "It is retried automatically.")
     attempts = sessions.put_off(app, session_id, now=now, wait=dead_letters.backoff)
@@ -100,19 +100,19 @@ def _start(conn: Connection, app: App, session: Session, owner: Owner, now: date
     assert session.wait_until is not None
     if "cooldown" not in eligibility.reasons and session.wait_until <= now:
         session.state, session.ended_at = "refused", max(session.wait_until, session.starts_at or session.wait_until)
-    # Another session may have ended meanwhile, and the cooldown has begun anew.
+    # If another session of the customer ended meanwhile, a new cooldown has started.
     session.starts_at, session.tried_at = eligibility.cooldown_until or session.starts_at, now
     sessions.save(conn, session)
     return "refused" if session.state == "refused" else None
 
 
 def _settle(conn: Connection, app: App, session: Session, owner: Owner, now: datetime) -> str | None:
-    """As of the moment at which it was due, however late the engine comes."""
+    """End the session as of the time at which it was due, however late the engine runs."""
     if session.state != "active":
         return None
     session.due_at = lifecycle.due_at(app, session)
     while session.state == "active" and session.due_at is not None and session.due_at <= now:
-        if not _goes_on(conn, app, session, owner, now):
+        if not _extended(conn, app, session, owner, now):
             by, ended_at = _end_of(app, session)
             lifecycle.end(conn, app, owner, session, by=by, ended_at=ended_at, now=now)
             return "ended"
@@ -120,19 +120,19 @@ def _settle(conn: Connection, app: App, session: Session, owner: Owner, now: dat
     return None
 
 
-def _goes_on(conn: Connection, app: App, session: Session, owner: Owner, now: datetime) -> bool:
-    """Whether what it holds is used up and there is more: the hold grows, and the session is due later."""
+def _extended(conn: Connection, app: App, session: Session, owner: Owner, now: datetime) -> bool:
+    """Extend the hold if it is used up. Returns whether the balance allowed that; the session is due later then."""
     assert session.ends_by is not None
     before, lost_at = session.ends_by, lifecycle.lost_at(app, session)
     if before == session.longest_until or (lost_at is not None and lost_at <= before):
         return False
-    lifecycle.extend(conn, app, owner, session, now=now)
+    billing.extend(conn, app, owner, session, now=now)
     session.due_at = lifecycle.due_at(app, session)
     return session.ends_by > before
 
 
 def _end_of(app: App, session: Session) -> tuple[str, datetime]:
-    """(why, when) it ended. A session that was left ended with its last sign of life."""
+    """(reason, time) of the end. An abandoned session ended with its last heartbeat."""
     assert session.ends_by is not None
     lost_at = lifecycle.lost_at(app, session)
     if lost_at is not None and lost_at <= session.ends_by:

@@ -1,7 +1,7 @@
-"""The gate: may this customer start a session now, and if not, why not?
+"""The gate: whether a customer may start a session now, and the reasons if not.
 
-What is in the way is told in this order, and the first of it decides the answer: the tier, an active session, the
-cooldown, the balance. The clock is the server's; a client has no say in it.
+Reasons are listed in this order, and the first one determines the error: the tier, an active session, the cooldown, the
+balance. Times are the server's; the client's clock is not used.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from models.ledger import balances
 from models.sessions import sessions
 from models.sessions.sessions import Owner
 
-# What a session may wait for.
+# The reasons that a session may wait for.
 WAITED_FOR = frozenset({"cooldown", "balance"})
 
 
 @dataclass(frozen=True, slots=True)
 class Eligibility:
-    """What the gate found. `reasons` is empty where a session may start; `free` says that it costs nothing.
+    """The result of a check. `reasons` is empty if a session may start. `free`: the session would cost nothing.
 
-    `cooldown_until` is None when the cooldown is over, `active` the id of a session that is in the way,
-    `waiting` that of one that waits.
+    `available` and `required` are units. `cooldown_until` is None if there is no cooldown. `active`: the id of an
+    active session that blocks the start. `waiting`: the id of the customer's waiting session.
     """
 
     reasons: list[str]
@@ -42,7 +42,7 @@ class Eligibility:
 
     @property
     def may_wait(self) -> bool:
-        """Whether time or a purchase alone would let the session start."""
+        """Whether time or a purchase alone would remove all reasons."""
         return set(self.reasons) <= WAITED_FOR
 
     def refusal(self, now: datetime) -> ScripError:
@@ -50,9 +50,9 @@ class Eligibility:
         common = {"reasons": self.reasons}
         match self.reasons[0]:
             case "tier":
-                return TierRequired(f"a session needs the tier {self.tier!r}", **common)
+                return TierRequired(f"a session requires the tier {self.tier!r}", **common)
             case "active_session":
-                return ActiveSession(f"session {self.active!r} is active already", session=self.active, **common)
+                return ActiveSession(f"session {self.active!r} is already active", session=self.active, **common)
             case "cooldown":
                 assert self.cooldown_until is not None
                 seconds = seconds_until(self.cooldown_until, now)
@@ -69,24 +69,27 @@ class Eligibility:
 
 
 def of(app: App) -> Sessions:
-    """The app's gate.
+    """The app's `[sessions]` of the catalog.
 
     Raises:
-        Invalid: its catalog file has none.
+        Invalid: the catalog file has none.
     """
     if app.sessions is None:
-        raise Invalid([("app", f"{app.slug} has no sessions: its catalog file has no [sessions]")])
+        raise Invalid([("app", f"{app.slug} has no sessions: add [sessions] to its catalog file")])
     return app.sessions
 
 
 def check(conn: Connection, app: App, customer: str, owner: Owner | None, *, now: datetime) -> Eligibility:
-    """What is in the way of a session now; of a customer that Scrip does not know, too.
+    """Check whether a session may start now. Also valid for unknown customers (`owner` None).
 
-    With the account locked this holds until the end of the transaction.
+    If the account is locked, the result is valid until the end of the transaction.
+
+    Raises:
+        Invalid: the app has no sessions.
     """
     gate = of(app)
-    there = sessions.open_of(conn, owner.id) if owner else []
-    active = [it for it in there if it.state == "active"]
+    open_sessions = sessions.open_of(conn, owner.id) if owner else []
+    active = [session for session in open_sessions if session.state == "active"]
     free = (owner.free_sessions_used if owner else 0) < gate.first_free
     available = balances.available(app, customer, now=now)
     cooldown_until = owner.cooldown_until if owner and owner.cooldown_until and owner.cooldown_until > now else None
@@ -97,40 +100,42 @@ def check(conn: Connection, app: App, customer: str, owner: Owner | None, *, now
         "balance": not free and available < gate.minimum_balance,
     }
     return Eligibility(
-        reasons=[reason for reason, is_so in blockers.items() if is_so],
+        reasons=[reason for reason, applies in blockers.items() if applies],
         available=available,
         required=gate.minimum_balance,
         cooldown_until=cooldown_until,
         active=active[0].external_id if blockers["active_session"] else None,
-        waiting=next((it.external_id for it in there if it.state == "waiting"), None),
+        waiting=next((session.external_id for session in open_sessions if session.state == "waiting"), None),
         free=free,
         tier=gate.requires_tier,
     )
 
 
 def eligibility(app: App, customer: str, *, now: datetime) -> dict[str, Any]:
-    """What a countdown and a "buy" button need. `cooldown_seconds` is what is left of the cooldown, rounded up.
+    """The eligibility of a customer as JSON. `cooldown_seconds`: the rest of the cooldown, rounded up.
+
+    `eligible_at` is None if waiting does not help: the tier or the balance is missing.
 
     Raises:
         Invalid: the app has no sessions.
     """
     of(app)
     conn = database.live_connection()
-    found = check(conn, app, customer, sessions.owner(conn, app.slug, customer), now=now)
-    missing = {"tier", "balance"} & set(found.reasons)
+    result = check(conn, app, customer, sessions.owner(conn, app.slug, customer), now=now)
+    missing = {"tier", "balance"} & set(result.reasons)
     return {
-        "eligible": not found.reasons,
-        "reasons": found.reasons,
-        "eligible_at": None if missing else found.cooldown_until or now,
-        "cooldown_seconds": seconds_until(found.cooldown_until, now) if found.cooldown_until else 0,
-        "available": found.available,
+        "eligible": not result.reasons,
+        "reasons": result.reasons,
+        "eligible_at": None if missing else result.cooldown_until or now,
+        "cooldown_seconds": seconds_until(result.cooldown_until, now) if result.cooldown_until else 0,
+        "available": result.available,
         "server_time": now,
-        "free": found.free,
-        "session": found.active,
-        "waiting": found.waiting,
+        "free": result.free,
+        "session": result.active,
+        "waiting": result.waiting,
     }
 
 
 def seconds_until(moment: datetime, now: datetime) -> int:
-    """Whole seconds from now to then, rounded up; 0 once it is past."""
+    """Seconds from now until the moment, rounded up; 0 if it is past."""
     return max(0, math.ceil((moment - now) / timedelta(seconds=1)))

@@ -1,36 +1,29 @@
-"""What happens to a session, whoever asked for it: it starts, its hold grows, it ends.
+"""Transitions of a session, for clients and for the engine: it starts, records heartbeats and ends.
 
-All of it under the lock of the session's account and in the caller's transaction. A metered session holds what its
-app's `reserve` costs and pays by its length at the end; a charged one pays at the start; a free one pays nothing.
+All of it runs in the caller's transaction, under the lock of the session's account. A metered session holds the price
+of its app's `reserve` and pays by its length at the end; a charged one pays at the start; a free one pays nothing.
 """
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 from typing import Any
 
-from jobs.ledger.pricing import MOST_UNITS
-from jobs.sessions import gate
+from jobs.sessions import billing, gate
 from models import times
-from models.catalog.apps import App, Rate, Sessions
-from models.database import Connection, RunAgain
-from models.errors import Invalid
+from models.catalog.apps import App
+from models.database import Connection
 from models.ledger import balances
-from models.ledger.post import post
 from models.outbox import messages
 from models.outbox.messages import Message
-from models.planning.movements import Capture, Extend, Hold, Outcome, Take
 from models.sessions import sessions
 from models.sessions.sessions import Owner, Session
 
-# A session's hold ends with the session, never by itself.
-NEVER = datetime(9999, 12, 31, tzinfo=timezone.utc)
-
 
 def start(conn: Connection, app: App, owner: Owner, session: Session, *, free: bool, now: datetime) -> dict[str, Any]:
-    """Start it: what it costs at the start is taken, or held. Returns the answer to its start.
+    """Start the session: charge it or hold its units. Returns the response to its start.
 
-    The gate has found nothing in the way, and the account has been locked since.
+    The gate must have found no blockers, with the account locked since.
     """
     terms = gate.of(app)
     session.state, session.free, session.started_at, session.attempts = "active", free, now, 0
@@ -39,9 +32,9 @@ def start(conn: Connection, app: App, owner: Owner, session: Session, *, free: b
         sessions.use_free(conn, owner.id)
         available = balances.available(app, owner.customer, now=now)
     elif terms.charge is not None:
-        available = _charge(conn, app, owner, session, terms.charge, now)
+        available = billing.charge(conn, app, owner, session, terms.charge, now)
     else:
-        available = _set_aside(conn, app, owner, session, terms, now)
+        available = billing.hold(conn, app, owner, session, terms, now)
     session.due_at = session.ends_by
     session.start_answer = {
         "id": session.external_id,
@@ -52,73 +45,24 @@ def start(conn: Connection, app: App, owner: Owner, session: Session, *, free: b
         "free": free,
     }
     _write(conn, session)
-    _tell(conn, owner, session, "session.started", {**session.start_answer, "metadata": session.metadata or {}}, now)
+    _emit(conn, owner, session, "session.started", {**session.start_answer, "metadata": session.metadata or {}}, now)
     return session.start_answer
 
 
-def _charge(conn: Connection, app: App, owner: Owner, session: Session, units: int, now: datetime) -> int:
-    take = Take(
-        **_common(app, owner, session),
-        key=_key(session),
-        units=units,
-        on_shortfall="reject",
-        reason="session",
-        meta=_meta(session),
-    )
-    (outcome,) = post(conn, [take], now=now)
-    if outcome.status == "already":
-        # Another customer's session took the id at this moment; the next run finds it and says so.
-        raise RunAgain(f"session {session.external_id} was stored meanwhile")
-    assert outcome.status == "applied", "the gate found enough, and the account is locked"
-    session.units, session.entry_id = units, outcome.entry_id
-    return outcome.available
-
-
-def _set_aside(conn: Connection, app: App, owner: Owner, session: Session, terms: Sessions, now: datetime) -> int:
-    """Hold what `reserve` costs, or all there is. Returns what is held and what is still free."""
-    rate = app.rates[terms.rate or ""]
-    session.rate, session.price = rate.key, [rate.units, rate.per, rate.minimum]
-    place = Hold(
-        **_common(app, owner, session),
-        key=_key(session),
-        units=_price(rate, terms.reserve),
-        up_to=True,
-        expires_at=NEVER,
-        reason=rate.key,
-        meta=_meta(session),
-    )
-    (outcome,) = post(conn, [place], now=now)
-    session.ends_by = _paid_until(session, rate, outcome.units)
-    return outcome.units + outcome.available
-
-
-def extend(conn: Connection, app: App, owner: Owner, session: Session, *, now: datetime) -> None:
-    """Let the hold of a metered session reach `reserve` from now on, as far as there is balance; `ends_by` follows."""
-    if session.free or session.rate is None or app.sessions is None:
-        return
-    rate = _rate_of(session)
-    assert session.started_at is not None
-    assert session.longest_until is not None
-    until = min(now + app.sessions.reserve, session.longest_until)
-    units = _price(rate, until - session.started_at)
-    (outcome,) = post(conn, [Extend(**_common(app, owner, session), hold_key=_key(session), units=units)], now=now)
-    session.ends_by = _paid_until(session, rate, outcome.units)
-
-
 def record_heartbeat(app: App, session: Session, *, now: datetime) -> None:
-    """Note a heartbeat. From the first one on the engine misses them."""
+    """Record a heartbeat. After the first one, missing heartbeats end the session."""
     session.heartbeat_at = max(now, session.heartbeat_at or now)
     session.due_at = due_at(app, session)
 
 
 def due_at(app: App, session: Session) -> datetime:
-    """When the engine has to look at the session."""
+    """When the engine must check the session: when its paid time ends or its heartbeat is overdue."""
     assert session.ends_by is not None
     return min(filter(None, (session.ends_by, lost_at(app, session))))
 
 
 def lost_at(app: App, session: Session) -> datetime | None:
-    """When the session counts as left, unless a heartbeat comes; None if none ever came."""
+    """When the session is abandoned unless a heartbeat arrives; None before the first heartbeat."""
     if session.heartbeat_at is None or app.sessions is None:
         return None
     return session.heartbeat_at + app.sessions.heartbeat_timeout
@@ -136,15 +80,15 @@ def end(
     seconds: int | None = None,
     summary: str | None = None,
 ) -> dict[str, Any]:
-    """End it. Without `seconds` it lasted from its start to `ended_at`. Returns the answer to its end.
+    """End the session. Its length is `seconds`, or else from its start to `ended_at`. Returns the response to its end.
 
     Raises:
-        Invalid: the seconds come to more units than an account can hold.
+        Invalid: the price of the length exceeds the limit of an account.
     """
     session.state, session.ended_by, session.ended_at, session.due_at = "ended", by, ended_at, None
     session.duration_seconds = measured(session, ended_at) if seconds is None else seconds
     session.summary = summary
-    balance = _pay(conn, app, owner, session, now)
+    balance = billing.settle(conn, app, owner, session, now)
     cooldown = app.sessions.cooldown if app.sessions else timedelta(0)
     if cooldown:
         session.cooldown_until = ended_at + cooldown
@@ -160,41 +104,19 @@ def end(
         "ended_by": by,
     }
     _write(conn, session)
-    _tell(conn, owner, session, "session.ended", session.end_answer, now)
+    _emit(conn, owner, session, "session.ended", session.end_answer, now)
     if by == "balance" or session.shortfall:
-        _tell(conn, owner, session, "session.exhausted", session.end_answer, now)
+        _emit(conn, owner, session, "session.exhausted", session.end_answer, now)
     return session.end_answer
 
 
-def _pay(conn: Connection, app: App, owner: Owner, session: Session, now: datetime) -> int:
-    """Take what the length costs, where it is paid for by length. Returns the balance."""
-    if session.free or session.rate is None:
-        return int(balances.current(app, owner.customer, now=now)["balance"])
-    assert session.duration_seconds is not None
-    units = _rate_of(session).price(session.duration_seconds)
-    outcome = _capture(conn, app, owner, session, units, now)
-    session.units, session.shortfall, session.entry_id = outcome.units, outcome.shortfall, outcome.entry_id
-    return outcome.balance
+def measured(session: Session, until: datetime) -> int:
+    """The session's length until then, in complete seconds.
 
-
-def _capture(conn: Connection, app: App, owner: Owner, session: Session, units: int, now: datetime) -> Outcome:
-    """What was talked about cannot be refused: an app whose rule is `reject` gets what is there, as with `partial`."""
-    if units > MOST_UNITS:
-        raise Invalid([("seconds", f"comes to more than {MOST_UNITS} units")])
-    capture = Capture(
-        **_common(app, owner, session),
-        key=_key(session),
-        hold_key=_key(session),
-        units=units,
-        on_shortfall="debt" if app.on_shortfall == "debt" else "partial",
-        reason=session.rate or "session",
-        meta=_meta(session, rate=session.rate, quantity=session.duration_seconds, price=session.price),
-        occurred_at=session.ended_at,
-    )
-    (outcome,) = post(conn, [capture], now=now)
-    if outcome.status == "refused":
-        raise Invalid([("seconds", "would carry the balance beyond what an account can hold")])
-    return outcome
+    Never negative, even if the clock of this node is behind that of the node that started the session.
+    """
+    assert session.started_at is not None
+    return max(0, int((until - session.started_at).total_seconds()))
 
 
 def _write(conn: Connection, session: Session) -> None:
@@ -204,50 +126,6 @@ def _write(conn: Connection, session: Session) -> None:
         sessions.insert(conn, session)
 
 
-def _tell(conn: Connection, owner: Owner, session: Session, type_: str, answer: dict[str, Any], now: datetime) -> None:
+def _emit(conn: Connection, owner: Owner, session: Session, type_: str, answer: dict[str, Any], now: datetime) -> None:
     data = {"session": session.external_id, **{name: value for name, value in answer.items() if name != "id"}}
     messages.emit(conn, [Message(session.app, type_, owner.customer, data)], now=now)
-
-
-def _common(app: App, owner: Owner, session: Session) -> dict[str, Any]:
-    return {"app": app.slug, "customer": owner.customer, "actor": "session"}
-
-
-def _key(session: Session) -> str:
-    """Of its hold, and of the one entry that it becomes."""
-    return f"session:{session.external_id}"
-
-
-def _meta(session: Session, **more: Any) -> dict[str, Any]:
-    metadata = {"metadata": session.metadata} if session.metadata else {}
-    return {"session": session.external_id, **more, **metadata}
-
-
-def _rate_of(session: Session) -> Rate:
-    """The rate as it was when the session started."""
-    assert session.rate is not None
-    assert session.price is not None
-    units, per, minimum = session.price
-    return Rate(session.rate, units, per, "second", minimum)
-
-
-def _price(rate: Rate, length: timedelta) -> int:
-    return min(rate.price(max(0, int(length.total_seconds()))), MOST_UNITS)
-
-
-def _paid_until(session: Session, rate: Rate, units: int) -> datetime:
-    """How long the units last: the time at which one more second would cost more."""
-    assert session.started_at is not None
-    assert session.longest_until is not None
-    longest = int((session.longest_until - session.started_at).total_seconds())
-    seconds = min(units * rate.per // rate.units, longest) if units >= rate.minimum else 0
-    return session.started_at + timedelta(seconds=seconds)
-
-
-def measured(session: Session, until: datetime) -> int:
-    """Its length until then, in whole seconds, the last one only if it is complete.
-
-    A node whose clock is behind that of the one that started it makes no length negative.
-    """
-    assert session.started_at is not None
-    return max(0, int((until - session.started_at).total_seconds()))

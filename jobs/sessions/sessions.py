@@ -1,7 +1,7 @@
-"""Sessions as a client drives them: start, heartbeat, end, cancel.
+"""Session requests of clients: start, heartbeat, end, cancel.
 
-Every one of them is safe to repeat: a session's row is its own record of what was answered. Conditions are judged and
-the credit is taken in one transaction under the lock of the account, so of two starts at once one finds the other.
+All are idempotent: the session's row stores the responses. The gate is checked and the units are taken in one
+transaction under the lock of the account, so two concurrent starts are serialized.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from datetime import datetime
 from typing import Any
 
 from jobs import idempotency
-from jobs.sessions import gate, lifecycle
+from jobs.sessions import billing, gate, lifecycle
 from jobs.sessions.gate import Eligibility
 from models import database, times
-from models.access import idempotency as answers
+from models.access import idempotency as responses
 from models.catalog.apps import App
 from models.database import Connection
 from models.errors import Conflict, ScripError
@@ -26,13 +26,13 @@ Answer = dict[str, Any]
 
 
 def start(app: App, body: dict[str, Any], *, now: datetime) -> tuple[Answer, int]:
-    """Start a session, or let it wait. Returns the answer and its status.
+    """Start a session, or let it wait. Returns the response and its HTTP status.
 
-    201 with the session that started; 200 with the same for an id that did so before; 202 where it waits for the
-    cooldown or for credit (`"wait": true`), or where another one of the customer's does.
+    201: the session started. 200: the stored response, for an id that has started before. 202: the session waits for
+    the cooldown or for units (`"wait": true`), or another session of the customer already waits.
 
     Raises:
-        Forbidden, ActiveSession, CoolingDown, InsufficientBalance: what is in the way, the first of these.
+        TierRequired, ActiveSession, CoolingDown, InsufficientBalance: the first reason of the gate.
         Conflict: the id is another customer's session, or one that was cancelled or refused.
         Invalid: the app has no sessions.
     """
@@ -49,46 +49,46 @@ def start(app: App, body: dict[str, Any], *, now: datetime) -> tuple[Answer, int
 def _start(conn: Connection, app: App, session_id: str, body: dict[str, Any], now: datetime) -> tuple[Answer, int]:
     customer = body["customer"]
     owner = sessions.lock(conn, app.slug, customer, now=now)
-    earlier = answers.recall(conn, app.slug, "session", session_id, {"customer": customer})
-    if earlier is not None:
-        return earlier, 200
+    stored = responses.recall(conn, app.slug, "session", session_id, {"customer": customer})
+    if stored is not None:
+        return stored, 200
     known = sessions.find(conn, app.slug, session_id)
     if known is not None and known.state != "waiting":
         return _recall(known, owner), 200
     if known is not None and known.account_id != owner.id:
-        raise _taken(session_id)
+        raise _conflict(session_id)
     eligibility = gate.check(conn, app, customer, owner, now=now)
     waiting = known or _waiting(conn, owner)
     if not eligibility.reasons:
         session = waiting or _new(app, owner, session_id, body, now)
         answer = lifecycle.start(conn, app, owner, session, free=eligibility.free, now=now)
         if session.external_id != session_id:
-            # It was asked for by another id: asked again by that, it is this one still.
-            said = {"customer": customer}
-            answers.remember(conn, app.slug, "session", session_id, customer, said, answer, now=now)
+            # The session that waited has another id: store the response for the requested id too.
+            content = {"customer": customer}
+            responses.remember(conn, app.slug, "session", session_id, customer, content, answer, now=now)
         return answer, 201
     if waiting is None:
         if not (body.get("wait") and eligibility.may_wait):
             raise eligibility.refusal(now)
         waiting = _new(app, owner, session_id, body, now)
         _wait(conn, app, waiting, eligibility, now)
-    return _waits(waiting, eligibility), 202
+    return _waiting_response(waiting, eligibility), 202
 
 
 def _recall(known: Session, owner: Owner) -> Answer:
     if known.account_id != owner.id:
-        raise _taken(known.external_id)
+        raise _conflict(known.external_id)
     if known.start_answer is None:
         raise Conflict(f"session {known.external_id!r} is {known.state}", state=known.state)
     return known.start_answer
 
 
-def _taken(session_id: str) -> Conflict:
+def _conflict(session_id: str) -> Conflict:
     return Conflict(f"session {session_id!r} is stored with other content", id=session_id)
 
 
 def _waiting(conn: Connection, owner: Owner) -> Session | None:
-    return next((it for it in sessions.open_of(conn, owner.id) if it.state == "waiting"), None)
+    return next((session for session in sessions.open_of(conn, owner.id) if session.state == "waiting"), None)
 
 
 def _new(app: App, owner: Owner, session_id: str, body: dict[str, Any], now: datetime) -> Session:
@@ -102,8 +102,8 @@ def _wait(conn: Connection, app: App, session: Session, eligibility: Eligibility
     sessions.insert(conn, session)
 
 
-def _waits(session: Session, eligibility: Eligibility) -> Answer:
-    """`starts_at` is known where only the cooldown is in the way."""
+def _waiting_response(session: Session, eligibility: Eligibility) -> Answer:
+    """The response while the session waits. `starts_at` is known if the cooldown is the only reason."""
     starts_at = eligibility.cooldown_until if eligibility.reasons == ["cooldown"] else None
     return {
         "id": session.external_id,
@@ -114,10 +114,11 @@ def _waits(session: Session, eligibility: Eligibility) -> Answer:
 
 
 def heartbeat(app: App, session_id: str, *, now: datetime) -> Answer:
-    """The client is still there. Returns `{"remaining_seconds"}`, and extends what the session holds.
+    """Record a heartbeat and extend the session's hold. Returns `{"id", "remaining_seconds", "ends_by"}`.
 
     Raises:
-        NotFound: the app has no such session. Conflict: it is not active.
+        NotFound: the app has no such session.
+        Conflict: the session is not active.
     """
     return _logged(app, session_id, {}, lambda conn: _heartbeat(conn, app, session_id, now), now)
 
@@ -126,7 +127,7 @@ def _heartbeat(conn: Connection, app: App, session_id: str, now: datetime) -> An
     session, owner = sessions.lock_with_owner(conn, app.slug, session_id, now=now)
     if session.state != "active":
         raise _closed(session)
-    lifecycle.extend(conn, app, owner, session, now=now)
+    billing.extend(conn, app, owner, session, now=now)
     lifecycle.record_heartbeat(app, session, now=now)
     sessions.save(conn, session)
     assert session.ends_by is not None
@@ -135,11 +136,14 @@ def _heartbeat(conn: Connection, app: App, session_id: str, now: datetime) -> An
 
 
 def end(app: App, session_id: str, body: dict[str, Any], *, now: datetime) -> Answer:
-    """End it, after `seconds` or, without them, by the server's clock. A repeat gets the same answer.
+    """End the session, with a length of `seconds` or, without them, by the server's clock.
+
+    Idempotent: a repeated call returns the first response.
 
     Raises:
-        NotFound: the app has no such session. Conflict: it never started.
-        Invalid: the seconds come to an absurd price.
+        NotFound: the app has no such session.
+        Conflict: the session never started.
+        Invalid: the price of the seconds exceeds the limit.
     """
     return _logged(app, session_id, body, lambda conn: _end(conn, app, session_id, body, now), now)
 
@@ -160,10 +164,11 @@ def _end(conn: Connection, app: App, session_id: str, body: dict[str, Any], now:
 
 
 def cancel(app: App, session_id: str, *, now: datetime) -> Answer:
-    """Stop waiting. Returns `{"id", "state": "cancelled"}`; a repeat gets the same.
+    """Cancel a waiting session. Returns `{"id", "state": "cancelled"}`. Idempotent.
 
     Raises:
-        NotFound: the app has no such session. Conflict: it has started, or was refused.
+        NotFound: the app has no such session.
+        Conflict: the session has started or was refused.
     """
     return _logged(app, session_id, {}, lambda conn: _cancel(conn, app, session_id, now), now)
 
@@ -181,7 +186,7 @@ def _cancel(conn: Connection, app: App, session_id: str, now: datetime) -> Answe
 def _logged(
     app: App, session_id: str, body: dict[str, Any], work: Callable[[Connection], Answer], now: datetime
 ) -> Answer:
-    """The work in a transaction; its refusal is a line of the operation log."""
+    """Run the work in a transaction. A refusal is logged in the operation log."""
     try:
         return database.transaction(work)
     except ScripError as refusal:
