@@ -146,9 +146,13 @@ def test_a_capture_says_what_is_wrong_with_it_and_what_to_do(
 @pytest.mark.parametrize(
     ("type_", "resource", "said"),
     [
-        ("PAYMENT.CAPTURE.REFUNDED", paypal_events.refund("1.00", links=[]), "none of resource.links leads up"),
+        ("PAYMENT.CAPTURE.REFUNDED", paypal_events.refund("1.00", links=[]), "resource.links has no link up"),
         ("CUSTOMER.DISPUTE.CREATED", {"dispute_id": "D1"}, "disputed_transactions is missing"),
-        ("CUSTOMER.DISPUTE.CREATED", {"dispute_id": "D1", "disputed_transactions": []}, "has none"),
+        (
+            "CUSTOMER.DISPUTE.CREATED",
+            {"dispute_id": "D1", "disputed_transactions": []},
+            "resource.disputed_transactions is empty",
+        ),
         ("PAYMENT.CAPTURE.PENDING", None, "null is not an object, which resource should be"),
     ],
     ids=str,
