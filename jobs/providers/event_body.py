@@ -1,4 +1,4 @@
-"""The body of a provider's event, once its signature was checked: JSON with an id and a type."""
+"""Parses the body of a provider's event after its signature was verified: JSON with an id and a type."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from models.errors import BadRequest
 LONGEST_TEXT = 255
 
 
-def read(raw: bytes, *words: str) -> dict[str, Any]:
-    """The event, in which each of `words` is a text of 1 to 255 characters.
+def read(raw: bytes, *fields: str) -> dict[str, Any]:
+    """The event, in which each of `fields` is a text of 1 to 255 characters.
 
     Raises:
-        BadRequest: it is no such event, no JSON, or nested so deep that it could be read but not written again.
+        BadRequest: the body is not JSON, lacks a field, or is nested so deep that it can be parsed but not serialized.
     """
     try:
         event = orjson.loads(raw)
@@ -26,12 +26,12 @@ def read(raw: bytes, *words: str) -> dict[str, Any]:
     try:
         orjson.dumps(event)
     except TypeError:
-        raise BadRequest("the event is nested deeper than any real one") from None
-    for name in words:
-        if not _is_word(event.get(name)):
-            raise BadRequest(f"the event has no {name}, or one that is no text of 1 to {LONGEST_TEXT} characters")
+        raise BadRequest("the event is nested too deep") from None
+    for name in fields:
+        if not _is_short_text(event.get(name)):
+            raise BadRequest(f"the event's {name} is missing or is not a text of 1 to {LONGEST_TEXT} characters")
     return event
 
 
-def _is_word(value: Any) -> bool:
+def _is_short_text(value: Any) -> bool:
     return isinstance(value, str) and 0 < len(value) <= LONGEST_TEXT and "\0" not in value

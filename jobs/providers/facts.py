@@ -1,7 +1,7 @@
-"""What a provider told us, in our own words: the joint between payments and the ledger.
+"""Provider-neutral facts: the interface between payment providers and the ledger.
 
-A provider's module yields facts and knows no ledger; the jobs apply facts and know no provider. Money is in minor
-units of its currency, times are aware and in UTC, ids are the provider's.
+The providers' modules yield facts without access to the ledger; the jobs apply facts without access to a provider.
+Amounts are in minor units of their currency, times are aware and in UTC, ids are the provider's.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fact:
-    """Where it came from. `event_id` is the provider's id of the event that told it."""
+    """The source of a fact. `event_id` is the provider's id of the event that reported it."""
 
     app: str
     provider: str
@@ -22,13 +22,14 @@ class Fact:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PaymentSettled(Fact):
-    """A pack was sold. `reference` is the economic key of the payment, `aliases` the other ids it goes by.
+    """A payment of a pack. `reference` is the economic key of the payment, `aliases` are its other ids.
 
-    `state` is `settled` (paid, or nothing to pay), `pending` (the money is on its way) or `failed`. `checkout` is our
-    own checkout's id: what was promised there holds, whatever the catalog says today. `order` is an id that several
-    payments may share, so it names none of them. `only_if_promised`: where nothing was, another event tells of it.
-    `is_priced_by_payer`: whoever paid may have written the amount and the currency. `customer_field` and `pack_field`
-    say where in the event they were looked for, to whoever has to mend it.
+    - `state`: `settled` (paid, or nothing to pay), `pending` (the money is on its way) or `failed`.
+    - `checkout`: the id of Scrip's own checkout. Its promise holds even if the catalog has changed since.
+    - `order`: an id that several payments may share, so it does not identify a payment.
+    - `only_if_promised`: credited only if a checkout promised it; otherwise another event reports the payment.
+    - `is_priced_by_payer`: the payer may have set the amount and the currency.
+    - `customer_field` and `pack_field`: the fields of the event that name them, for error messages.
     """
 
     customer: str | None
@@ -58,9 +59,9 @@ class CustomerKnown(Fact):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubscriptionChanged(Fact):
-    """The state of a subscription at `changed_at`. `price_id` comes before `plan`: it says what is paid now.
+    """The state of a subscription at `changed_at`. `price_id` takes precedence over `plan`: it is what is paid now.
 
-    `is_current`: the state is that of now, though the event is of `changed_at`. `latest_invoice` may be unpaid yet.
+    `is_current`: the state was refetched, so it may be newer than `changed_at`. `latest_invoice` may still be unpaid.
     """
 
     subscription: str
@@ -83,7 +84,7 @@ class SubscriptionChanged(Fact):
 class PlanLine:
     """The line of an invoice that pays for a plan from `start` to `end`.
 
-    `is_prorated`: for the rest of a period, after a change to that plan within it.
+    `is_prorated`: it pays for the rest of a period after a change to the plan.
     """
 
     plan: str | None
@@ -95,10 +96,10 @@ class PlanLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PeriodPaid(Fact):
-    """An invoice of a subscription was paid, or (`paid` false) could not be.
+    """An invoice of a subscription is paid or (`paid` is false) unpaid.
 
-    `renews`: it starts the subscription or a cycle; `changes`: it pays for a change of the plan. `is_given_up`: nobody
-    waits for its money any more.
+    `renews`: it starts the subscription or a cycle. `changes`: it pays for a change of the plan. `is_given_up`: it was
+    voided or marked uncollectible.
     """
 
     subscription: str
@@ -118,9 +119,9 @@ class PeriodPaid(Fact):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refund:
-    """One refund by its provider's id. One that `failed` (or was canceled) returned nothing after all.
+    """One refund, by the provider's id. A refund that `failed` or was canceled returned nothing to the payer.
 
-    `is_reversal`: the provider took the money by itself, as where a dispute is lost.
+    `is_reversal`: the provider took the money by itself, for example after a lost dispute.
     """
 
     reference: str
@@ -131,7 +132,7 @@ class Refund:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DisputeMove:
-    """Money that a dispute moved, by the id of the provider's balance transaction: taken (+) or given back (−)."""
+    """Money that a dispute moved, by the id of the provider's balance transaction: withdrawn (+) or reinstated (−)."""
 
     reference: str
     amount_minor: int
@@ -139,12 +140,13 @@ class DisputeMove:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dispute:
-    """A dispute by its provider's id. `stage` only grows: an older event that comes late changes nothing.
+    """A dispute, by the provider's id.
 
-    `inquiry`: money was only asked about, and the lot is frozen; `open`: as far as `moves` say, money was taken;
-    `closed`: it was decided or given up. `withdrawn_minor` and `reinstated_minor` stand in for `moves` where a provider
-    names none. `whole`: the id of the dispute where it is of several payments and this is its part of one of them; all
-    parts are at the stage of the one that is furthest.
+    - `stage` only advances, so an older event that arrives late changes nothing. `inquiry`: no money has moved and the
+      lot is frozen; `open`: money has moved as `moves` lists it; `closed`: the dispute was decided or dropped.
+    - `withdrawn_minor` and `reinstated_minor` replace `moves` for events without usable balance transactions.
+    - `whole`: the id of a dispute of several payments, of which this is the part of one payment. All parts have the
+      most advanced stage of any of them.
     """
 
     reference: str
@@ -157,11 +159,10 @@ class Dispute:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PaymentReversed(Fact):
-    """Money of a payment went back, or is disputed. It is a set keyed by the provider's ids: order does not matter.
+    """Refunds and disputes of a payment: a set keyed by the provider's ids, so the order of events does not matter.
 
-    `payment` are all ids that the event knows the payment by. `refunded_minor` is the provider's own sum, where it
-    gives one: it tells of the same money as the single refunds. `currency` is that of the amounts, where they have to
-    be in the payment's own.
+    `payment` has all ids of the payment in the event. `refunded_minor` is the provider's own total, if the event has
+    one; it includes the single refunds. `currency` is set if the amounts must be in the payment's currency.
     """
 
     payment: tuple[str, ...]
@@ -173,16 +174,16 @@ class PaymentReversed(Fact):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PaymentKnownAs(Fact):
-    """One payment goes by all of these ids."""
+    """All of these ids name one payment."""
 
     payment: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckoutEnded(Fact):
-    """A checkout of ours that no `PaymentSettled` tells of: what became of a plan's, or nobody can pay it any more.
+    """A checkout of Scrip reached a state without a `PaymentSettled`: it sells a plan, or it expired.
 
-    `checkout` is our id of it, `reference` the provider's.
+    `checkout` is Scrip's id of the checkout, `reference` the provider's.
     """
 
     checkout: str

@@ -1,4 +1,4 @@
-"""What a provider has, as reconciliation reads it: events, and objects as the events that would tell of them."""
+"""Events and objects fetched from a provider for reconciliation. An object is wrapped in the event that reports it."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """How far to look back, in the provider's time. `is_whole`: also at what is older and may have changed since.
+    """The period to reconcile, in the provider's time. `is_whole`: also older objects that may have changed since.
 
-    `home_since`: what was made before that was paid elsewhere, and concerns us only if we know of it.
+    `home_since`: objects created before this time were paid elsewhere and are skipped unless Scrip knows them.
     """
 
     since: datetime
@@ -22,10 +22,10 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """One event of the provider's, or (`is_object`) an object as an event of ours.
+    """An event of the provider, or (`is_object`) an object in an event that Scrip made for it.
 
-    `needs_asking`: it tells nothing before its provider is asked, when it is applied. `is_old`: the object was made
-    before the app was at home here.
+    `needs_refetch`: it has no facts until the provider is called, when it is applied. `is_old`: the object was created
+    before `Window.home_since`.
     """
 
     event_id: str
@@ -36,5 +36,5 @@ class Fetched:
     is_old: bool = False
 
     def with_object(self, thing: dict[str, Any]) -> Fetched:
-        """The same about another copy of the object."""
+        """The same event with another copy of the object."""
         return replace(self, payload={**self.payload, "data": {"object": thing}})

@@ -1,4 +1,4 @@
-"""An event that is not what its type promises, told to the operator: which field, what stands there, what to do."""
+"""Error messages for malformed events: the field, its value, what is expected, and the next step."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LONGEST_VALUE = 60
 
 
 class MalformedEvent(ValueError):
-    """`value`, out of an event, is not what was `expected` there; `name` is its field's, where that is known."""
+    """A `value` of an event is not what is `expected`. `name` is the end of its field's path, if known."""
 
     def __init__(self, value: Any, expected: str, name: str = "") -> None:
         super().__init__(f"{_written(value)} is not {expected}")
@@ -25,15 +25,15 @@ class MalformedEvent(ValueError):
 
 
 def malformed(event: Event, error: Exception) -> Unprocessable:
-    """What an event ends dead with when `error` came up while it was read."""
+    """The reason for the dead letter of an event whose translation into facts raised `error`."""
     provider = NAMES.get(event.provider, event.provider)
     return Unprocessable(
-        f"malformed {event.type}: {_what(event, error)}. Nothing was done for it: look it up at {provider}, and if it"
-        " is real, book what it says by hand (POST /v1/adjustments)"
+        f"malformed {event.type}: {_problem(event, error)}. Nothing was applied. Check the object at {provider}; if it"
+        " is genuine, post the change manually (POST /v1/adjustments)"
     )
 
 
-def _what(event: Event, error: Exception) -> str:
+def _problem(event: Event, error: Exception) -> str:
     if isinstance(error, MalformedEvent):
         found = (path for path in _places(event.payload, error.value) if path.endswith(error.name))
         places = list(islice(found, MOST_PLACES + 1))
@@ -42,19 +42,19 @@ def _what(event: Event, error: Exception) -> str:
         return f"{error.args[0]} is missing"
     if isinstance(error, ValueError):
         return str(error)
-    return "one of its fields is of another kind than it should be"
+    return "a field has a value of the wrong type"
 
 
 def _places(thing: Any, value: Any, path: str = "") -> Iterator[str]:
-    """Where in the event this very value stands: whoever read it had no need to know."""
+    """The paths at which this very value (by identity) is in the event, so readers of values need no paths."""
     if thing is value and path:
         yield path
     elif isinstance(thing, dict):
-        for name, each in thing.items():
-            yield from _places(each, value, f"{path}.{name}" if path else name)
+        for name, child in thing.items():
+            yield from _places(child, value, f"{path}.{name}" if path else name)
     elif isinstance(thing, list):
-        for index, each in enumerate(thing):
-            yield from _places(each, value, f"{path}[{index}]")
+        for index, child in enumerate(thing):
+            yield from _places(child, value, f"{path}[{index}]")
 
 
 def _written(value: Any) -> str:

@@ -18,7 +18,7 @@ from tests.support.providers.stripe_events import event, invoice, paid_session, 
 from tests.support.running import ROOT
 
 pytestmark = pytest.mark.usefixtures("db")
-LOOK = "look it up at"
+LOOK = "Check the object at"
 REPLAY = "POST /v1/events/{id}/replay"
 BY_HAND = "POST /v1/adjustments"
 TABLE = (ROOT / "docs" / "payments.md").read_text().partition("## When an event is dead")[2]
@@ -84,7 +84,7 @@ def test_an_event_without_its_object_says_so(now: datetime) -> None:
     ("type_", "thing", "said", "todo"),
     [
         ("refund.created", {**refund("re_1", 5), "amount": -5}, "data.object.amount: -5 is not an amount", LOOK),
-        ("refund.created", {"id": "re_1", "amount": 5}, "it names neither a charge nor a payment intent", LOOK),
+        ("refund.created", {"id": "re_1", "amount": 5}, "the object names neither a charge nor a payment intent", LOOK),
         ("charge.refunded", {"id": "ch_1"}, "amount_refunded is missing", LOOK),
         ("charge.dispute.created", {"id": "dp_1", "amount": 1, "charge": "ch_1"}, "status is missing", LOOK),
         (
@@ -146,9 +146,13 @@ def test_a_capture_says_what_is_wrong_with_it_and_what_to_do(
 @pytest.mark.parametrize(
     ("type_", "resource", "said"),
     [
-        ("PAYMENT.CAPTURE.REFUNDED", paypal_events.refund("1.00", links=[]), "none of resource.links leads up"),
+        ("PAYMENT.CAPTURE.REFUNDED", paypal_events.refund("1.00", links=[]), "resource.links has no link up"),
         ("CUSTOMER.DISPUTE.CREATED", {"dispute_id": "D1"}, "disputed_transactions is missing"),
-        ("CUSTOMER.DISPUTE.CREATED", {"dispute_id": "D1", "disputed_transactions": []}, "has none"),
+        (
+            "CUSTOMER.DISPUTE.CREATED",
+            {"dispute_id": "D1", "disputed_transactions": []},
+            "resource.disputed_transactions is empty",
+        ),
         ("PAYMENT.CAPTURE.PENDING", None, "null is not an object, which resource should be"),
     ],
     ids=str,

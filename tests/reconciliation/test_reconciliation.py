@@ -459,7 +459,7 @@ def test_a_run_by_hand_names_the_credits_that_nothing_stands_behind(provider: Pr
             "provider": "stripe",
             "kind": "unbacked",
             "reference": "pi_1",
-            "detail": f"payment {payment} of 'ada' credited 100 units, but Stripe does not know pi_1",
+            "detail": f"payment {payment} of 'ada' credited 100 units, but pi_1 was not found at Stripe",
             "customer": ADA,
             "units": 100,
             "payment": payment,

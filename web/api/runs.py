@@ -35,7 +35,7 @@ class Found(Shape):
         "provider": "stripe",
         "kind": "unbacked",
         "reference": "pi_1",
-        "detail": "payment 1 of 'ada' credited 100 units, but Stripe does not know pi_1",
+        "detail": "payment 1 of 'ada' credited 100 units, but pi_1 was not found at Stripe",
         "customer": "ada",
         "units": 100,
         "payment": 1,

@@ -1,12 +1,12 @@
-"""PayPal's REST API, the few calls of it that Scrip needs: a thin client on `requests`.
+"""A thin client on `requests` for the calls of PayPal's REST API that Scrip needs.
 
-    order, url = paypal_client.client(app).create_order("c-1", custom_id=..., description=..., amount_minor=999, ...)
+    order_id, url = client.client(app).create_order("clash-ai:c-1", custom_id=..., amount_minor=999, ...)
 
-One call is one attempt; what writes carries a `PayPal-Request-Id` that is fixed by what is written, so that any call
-can be made again. Answers are PayPal's objects as plain dicts. Every call raises
+Each call makes one attempt. Writing calls send a `PayPal-Request-Id` that depends only on their subject, so every call
+can be repeated. Calls return PayPal's objects as plain dicts. Every call raises
 
-    ProviderAway     no connection, no answer in time, 429, 5xx, or a call for the same thing is under way
-    ProviderRefused  PayPal says no: `status` is the HTTP status, `code` the issue (`ORDER_NOT_APPROVED`)
+    ProviderAway     no connection, no response in time, 429, 5xx, or the same call is in progress
+    ProviderRefused  PayPal rejected the call: `status` is the HTTP status, `code` the issue (`ORDER_NOT_APPROVED`)
 
 Sources: Orders v2, Payments v2, Disputes v1, Webhooks v1 of https://developer.paypal.com/api/rest/.
 """
@@ -35,7 +35,7 @@ OLDEST_EVENT = timedelta(days=30)
 
 
 def environment_of(app: App) -> str:
-    """`live` or `sandbox`: which of PayPal's two worlds the app's account is in."""
+    """PayPal's environment of the app's account: `live` or `sandbox`."""
     return app.paypal.environment or settings.paypal_env
 
 
@@ -48,7 +48,7 @@ def account_of(app: App) -> Account:
     """The app's account: its own, else the settings', else (in the sandbox) the one at the sandbox provider.
 
     Raises:
-        ProviderRefused: there is none.
+        ProviderRefused: the app has no account.
     """
     given = _credentials(app)
     if given:
@@ -61,7 +61,7 @@ def account_of(app: App) -> Account:
 
 
 def client(app: App) -> PayPal:
-    """The client of the app's account, one a process and account: it keeps the token.
+    """The client of the app's account: one per process and account, because it caches the token.
 
     Raises:
         ProviderRefused: the app has no account.
@@ -72,10 +72,10 @@ def client(app: App) -> PayPal:
 
 
 def write_custom_id(*, app: str, customer: str, pack: str, checkout: str) -> str:
-    """The `custom_id` that tells a capture's receiver what was bought, in at most 127 characters.
+    """The `custom_id` of a capture, which names what was bought, in at most 127 characters.
 
-    `customer=<url-encoded>&pack=<key>&checkout=<id>&app=<slug>`, or as much of it as fits: the
-    checkout, or the app alone, which leaves the order's id to find the checkout by.
+    `customer=<url-encoded>&pack=<key>&checkout=<id>&app=<slug>`. If that is too long: the checkout and the app, or the
+    customer, the pack and the app, or the app alone. Without the checkout, the order's id identifies the checkout.
     """
     bought = {"customer": customer, "pack": pack}
     named = {"checkout": checkout, "app": app}
@@ -87,7 +87,7 @@ def write_custom_id(*, app: str, customer: str, pack: str, checkout: str) -> str
 
 
 class PayPal(Caller):
-    """One account's client. May be used by several threads at once."""
+    """The client of one account. Thread-safe."""
 
     def create_order(
         self,
@@ -102,9 +102,9 @@ class PayPal(Caller):
     ) -> tuple[str, str]:
         """Create an order to be captured. Returns its id and the URL at which the buyer approves it.
 
-        `key` names the checkout among all of the account's (`clash-ai:c-1`): the same key gives the same order again.
-        `amount_minor` is the total. PayPal appends `token=<order id>&PayerID=...` to the URLs when it sends the buyer
-        back; then, or when told by its event, the order is captured.
+        `key` identifies the checkout within the account (`clash-ai:c-1`): the same key returns the same order.
+        `amount_minor` is the total. PayPal appends `token=<order id>&PayerID=...` to the URLs when it redirects the
+        buyer. Scrip captures the order when PayPal's event reports the approval.
         """
         unit = {
             "custom_id": custom_id,
@@ -126,13 +126,13 @@ class PayPal(Caller):
         return word_of(order, "id"), link_of(order, "payer-action", "approve")
 
     def get_order(self, order_id: str) -> Object:
-        """The order as PayPal has it now. `code` of the refusal is RESOURCE_NOT_FOUND where it has none."""
+        """The current order. If there is none, the `code` of the refusal is RESOURCE_NOT_FOUND."""
         return self.call("GET", f"/v2/checkout/orders/{quote(order_id, safe='')}")
 
     def capture_order(self, order_id: str) -> Object:
-        """Take the money of an approved order, once, whoever asks and however often. Returns the order.
+        """Capture the payment of an approved order. Returns the order. Repeated calls capture it once.
 
-        Its captures are in `captures_of(order)`; the status of each says whether the money has come.
+        `captures_of(order)` are the captures; the status of each one says whether the money has arrived.
         """
         path = f"/v2/checkout/orders/{quote(order_id, safe='')}"
         try:
@@ -143,19 +143,19 @@ class PayPal(Caller):
             return self.get_order(order_id)
 
     def get_capture(self, capture_id: str) -> Object:
-        """The capture as PayPal has it now."""
+        """The current capture."""
         return self.call("GET", f"/v2/payments/captures/{quote(capture_id, safe='')}")
 
     def get_refund(self, refund_id: str) -> Object:
-        """The refund as PayPal has it now."""
+        """The current refund."""
         return self.call("GET", f"/v2/payments/refunds/{quote(refund_id, safe='')}")
 
     def refund_capture(
         self, capture_id: str, *, key: str, amount_minor: int | None = None, currency: str | None = None, note: str = ""
     ) -> Object:
-        """Refund a capture, all that is left of it unless an amount is given. Returns the refund.
+        """Refund a capture: `amount_minor`, or all that is not refunded yet. Returns the refund.
 
-        `key` names the refund among all of the account's: the same key refunds once.
+        `key` identifies the refund within the account: the same key refunds once.
         """
         body: Object = {"note_to_payer": note[:255]} if note else {}
         if amount_minor is not None:
@@ -169,15 +169,15 @@ class PayPal(Caller):
         yield from self.pages("/v1/notifications/webhooks-events", {**times, "page_size": str(PAGE)}, "events")
 
     def list_disputes(self, since: datetime) -> Iterator[Object]:
-        """The disputes that changed since then, whole: PayPal's list has them without their transactions."""
+        """The disputes that changed since the time, each fetched, because PayPal's list omits their transactions."""
         query = {"update_time_after": time_of(since), "page_size": str(PAGE)}
         for found in self.pages("/v1/customer/disputes", query, "items"):
             yield self.call("GET", f"/v1/customer/disputes/{quote(word_of(found, 'dispute_id'), safe='')}")
 
     def verify_webhook(self, raw: bytes, headers: Mapping[str, str], *, webhook_id: str) -> bool:
-        """Ask PayPal whether it signed `raw`. The bytes go in as they are: what is written anew may differ.
+        """Whether PayPal confirms that it signed `raw`. The bytes are sent unchanged: serializing again may alter them.
 
-        `headers` by lower-case name. `raw` has to be a JSON object.
+        `headers` are by lower-case name. `raw` must be a JSON object.
         """
         names = {
             "transmission_id": "paypal-transmission-id",
@@ -186,11 +186,11 @@ class PayPal(Caller):
             "cert_url": "paypal-cert-url",
             "auth_algo": "paypal-auth-algo",
         }
-        told = {name: headers[header] for name, header in names.items()}
-        head = orjson.dumps({**told, "webhook_id": webhook_id})
+        transmission = {name: headers[header] for name, header in names.items()}
+        head = orjson.dumps({**transmission, "webhook_id": webhook_id})
         body = head[:-1] + b',"webhook_event":' + raw + b"}"
-        answer = self.call("POST", "/v1/notifications/verify-webhook-signature", body=body)
-        return answer.get("verification_status") == "SUCCESS"
+        response = self.call("POST", "/v1/notifications/verify-webhook-signature", body=body)
+        return response.get("verification_status") == "SUCCESS"
 
 
 _clients: dict[Account, PayPal] = {}
@@ -198,7 +198,7 @@ _lock = threading.Lock()
 
 
 def captures_of(order: Object) -> list[Object]:
-    """The captures of an order, each with its purchase unit's `custom_id` where it has none of its own."""
+    """The captures of an order. A capture without a `custom_id` gets that of its purchase unit."""
     found = []
     for unit in objects(order.get("purchase_units")):
         payments = unit.get("payments")

@@ -1,8 +1,8 @@
-"""PayPal's events as facts. Plain dicts in, facts out; what is not of the shape that PayPal documents is refused.
+"""Translates PayPal's events into facts and rejects resources that do not have the documented shape.
 
-A payment is a capture. Its order comes first, and may have several; it is shown among the aliases. Refunds and
-reversals carry a *refund* resource, which names its capture by the link `up`. Sources: Orders v2, Payments v2 and
-Disputes v1 of https://developer.paypal.com/api/rest/, and "Webhook event names" there.
+A payment is a capture. Its order is created first and may have several captures, so the order's id is not an alias of
+the payment. Refunds and reversals have a *refund* resource, whose link `up` names the capture. Sources: Orders v2,
+Payments v2 and Disputes v1 of https://developer.paypal.com/api/rest/, and "Webhook event names" there.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ __all__ = ["needs_refetch", "facts_of", "note_of", "prepare"]
 State = Literal["settled", "pending", "failed"]
 Handler = Callable[[App, Event, Object], Iterable[AnyFact]]
 
-# What a capture's status says now, whatever event brought it: a refunded one was paid.
+# The state of a payment by its capture's status, for every event type: a refunded capture was paid.
 STATES: dict[str, State] = {
     "COMPLETED": "settled",
     "PARTIALLY_REFUNDED": "settled",
@@ -41,10 +41,10 @@ CUSTOM_ID = "custom_id (customer=…&pack=…)"
 
 
 def facts_of(app: App, event: Event) -> Iterator[AnyFact]:
-    """The facts that an event tells.
+    """Translate an event into facts. Pure: no I/O.
 
     Raises:
-        NotOurs: the event is not used, is of PayPal's sandbox while this is live, or names another app.
+        NotOurs: the event is not used, is from PayPal's sandbox although the app is live, or names another app.
         Unprocessable: the resource is not what its type promises.
     """
     handler = HANDLERS.get(event.type)
@@ -54,7 +54,7 @@ def facts_of(app: App, event: Event) -> Iterator[AnyFact]:
     if not isinstance(resource, dict):
         raise malformed(event, MalformedEvent(resource, "an object, which resource should be"))
     if client.environment_of(app) == "live" and fields.is_of_sandbox(event.payload):
-        raise NotOurs("it is an event of PayPal's sandbox and this is live")
+        raise NotOurs("the event is from PayPal's sandbox, but the app is live")
     try:
         yield from handler(app, event, resource)
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
@@ -62,7 +62,7 @@ def facts_of(app: App, event: Event) -> Iterator[AnyFact]:
 
 
 def note_of(app: App, event: Event) -> None:
-    """Nothing: an event of PayPal's is applied whole or not at all."""
+    """None: PayPal's events are applied entirely or not at all."""
 
 
 # --- captures: the payment itself
@@ -81,10 +81,10 @@ def _capture_failed(app: App, event: Event, capture: Object) -> Iterator[AnyFact
 
 
 def _order(app: App, event: Event, order: Object) -> Iterator[AnyFact]:
-    """An order that was captured, by `prepare` or by somebody else, has its captures with it."""
+    """The captures of the order. They are in the event if `prepare` or another program has captured the order."""
     captures = client.captures_of(order)
     if not captures:
-        raise NotOurs("the order is not captured: its capture will tell of itself")
+        raise NotOurs("the order is not captured: the event of its capture will report the payment")
     for capture in captures:
         related = {"related_ids": {"order_id": order.get("id")}}
         yield _settled(
@@ -98,13 +98,13 @@ def _state(capture: Object) -> State | None:
 
 
 def _at_most(state: State, event: Event, capture: Object) -> State:
-    """The state that an event's name tells: only a capture that PayPal was asked for knows of a better one."""
-    said = _state(capture)
-    return said if said is not None and (event.is_fetched or said == "failed") else state
+    """The state by the event's type. The capture's status replaces it if it was refetched or is a failure."""
+    current = _state(capture)
+    return current if current is not None and (event.is_fetched or current == "failed") else state
 
 
 def _settled(app: App, event: Event, capture: Object, state: State, place: str = "") -> PaymentSettled:
-    """`place` is where in the resource the custom_id stands."""
+    """The payment of a capture. `place` is the path to its custom_id within the resource, for error messages."""
     where = f"resource.{place}{CUSTOM_ID}"
     sold = _sold(app, capture.get("custom_id"))
     if sold.customer is None and sold.checkout is None and sold.app is None:
@@ -136,11 +136,11 @@ def _sold(app: App, custom_id: Any) -> Sold:
     """What the custom_id says was sold, unless it names another app."""
     sold = fields.read_custom_id(custom_id)
     if sold.app is not None and sold.app != app.slug:
-        raise NotOurs(f"it belongs to the app {sold.app[:120]!r}")
+        raise NotOurs(f"the event belongs to the app {sold.app[:120]!r}")
     return sold
 
 
-# --- money that goes back
+# --- refunds and reversals
 
 
 def _refunded(app: App, event: Event, refund: Object) -> Iterator[AnyFact]:
@@ -170,30 +170,30 @@ def _refund_failed(app: App, event: Event, refund: Object) -> Iterator[AnyFact]:
 
 
 def _payment_of(refund: Object) -> tuple[str, ...]:
-    """The capture that a refund is of, from the link. Its order may have other captures, so it says nothing."""
+    """The capture of a refund, by the link. The order is not used: it may have other captures."""
     related = get(refund, "supplementary_data", "related_ids")
     capture = fields.id_of_link(refund, "up") or get(related, "capture_id")
     if capture is None:
-        raise ValueError("none of resource.links leads up to the capture")
+        raise ValueError("resource.links has no link up to the capture")
     return (text(capture),)
 
 
 def _total_refunded(refund: Object, currency: str) -> int | None:
-    """PayPal's own sum of what it gave back of the capture so far, where it tells it."""
+    """PayPal's own total of the refunds of the capture, in minor units; None if missing or in another currency."""
     total = get(refund, "seller_payable_breakdown", "total_refunded_amount")
     if total is None:
         return None
-    amount_minor, of = fields.money(total)
-    return amount_minor if of == currency else None
+    amount_minor, total_currency = fields.money(total)
+    return amount_minor if total_currency == currency else None
 
 
 # --- disputes
 
 
 def _disputed(app: App, event: Event, dispute: Object) -> Iterator[AnyFact]:
-    """It freezes its payments until it is resolved. Money that it takes comes as a reversal or refund of its own.
+    """A dispute freezes its payments until it is resolved. Separate reversals or refunds report withdrawn money.
 
-    Each capture has a part of it, by a key that is the same however many captures an event lists.
+    Each capture has its own part of the dispute, under a key that does not depend on the captures that an event lists.
     """
     reference = text(dispute["dispute_id"])
     resolved = event.type.endswith(".RESOLVED") or dispute.get("status") == "RESOLVED"
@@ -209,14 +209,14 @@ def _disputed(app: App, event: Event, dispute: Object) -> Iterator[AnyFact]:
 
 
 def _disputed_transactions(app: App, dispute: Object) -> list[str]:
-    """The captures, other apps' left out, in the order in which every event of the dispute locks them."""
+    """The captures of the dispute without those of other apps, sorted, so that all events lock in the same order."""
     listed = objects(dispute["disputed_transactions"])
     if not listed:
-        raise ValueError("resource.disputed_transactions has none")
-    foreign = [one for one in listed if fields.app_named(one.get("custom")) not in (None, app.slug)]
+        raise ValueError("resource.disputed_transactions is empty")
+    foreign = [disputed for disputed in listed if fields.app_named(disputed.get("custom")) not in (None, app.slug)]
     if len(foreign) == len(listed):
-        raise NotOurs("it belongs to another app")
-    return sorted({text(one["seller_transaction_id"]) for one in listed if one not in foreign})
+        raise NotOurs("the dispute belongs to another app")
+    return sorted({text(disputed["seller_transaction_id"]) for disputed in listed if disputed not in foreign})
 
 
 HANDLERS: dict[str, Handler] = {

@@ -127,5 +127,5 @@ def why_unpaid(app: App, ids: tuple[str, ...]) -> str | None:
     except ProviderRefused as refusal:
         if refusal.status != 404:
             raise
-        return f"PayPal does not know {capture}"
-    return None if status in PAID else f"PayPal says that {capture} is {status}"
+        return f"{capture} was not found at PayPal"
+    return None if status in PAID else f"{capture} is {status} at PayPal"

@@ -1,9 +1,9 @@
-"""PayPal's signatures, checked here: no call to PayPal but for its certificate.
+"""Verifies PayPal's signatures locally; only the certificate is fetched from PayPal.
 
 PayPal signs `transmission id|transmission time|webhook id|CRC-32 of the body` with the key of the certificate at
-PAYPAL-CERT-URL (https://developer.paypal.com/api/rest/webhooks/rest/, "Verify webhook signature"). A message holds if
-that URL is one of PayPal's own, the certificate is for the name that signs messages and leads to a root of ours, and
-its key made the signature. How old the message is does not matter: what is lost comes again for three days.
+PAYPAL-CERT-URL (https://developer.paypal.com/api/rest/webhooks/rest/, "Verify webhook signature"). A message is genuine
+if the URL is PayPal's, the certificate is for the name that signs messages and has a valid chain to a trusted root, and
+its key made the signature. The age of the message is not checked: PayPal retries deliveries for three days.
 """
 
 from __future__ import annotations
@@ -30,29 +30,29 @@ HEADERS = (
     "paypal-auth-algo",
 )
 ALGORITHM = "SHA256withRSA"
-# What PayPal's simulator signs with, for whoever asks it to.
+# The webhook id with which PayPal's simulator signs messages for any user.
 SIMULATOR = "WEBHOOK_ID"
 LONGEST_HEADER = 2048
-# After the host only the path of a certificate: no port, user, query, fragment, escape or dots that climb.
+# After the host only the path of a certificate: no port, user, query, fragment, escapes or `..`.
 _PATH = r"/v1/notifications/certs(/[A-Za-z0-9_-][A-Za-z0-9._-]*)+"
 Fetch = Callable[[str], bytes]
 
 
 class CannotVerify(Exception):
-    """Whether the message is PayPal's cannot be told here and now."""
+    """The signature could not be verified locally, so it is unknown whether the message is PayPal's."""
 
 
 class Untrusted(CannotVerify):
-    """The certificate is at PayPal's own address, but leads to no root of ours: theirs may have changed."""
+    """The certificate is at PayPal's own address, but has no chain to a trusted root: PayPal may use a new issuer."""
 
 
 class NoCertificate(Exception):
-    """There is none at that URL."""
+    """PayPal has no certificate at the URL."""
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Whose certificates are taken: from which URLs, and for which name."""
+    """The certificates to accept: the pattern of their URLs, and the DNS name that they are for."""
 
     urls: re.Pattern[str]
     name: str
@@ -78,11 +78,12 @@ def verify_signature(
 ) -> bool:
     """Whether PayPal's `environment` (`sandbox` or `live`) signed `body` for the webhook.
 
-    `headers` are the request's, in any case. `fetch_certificate(url)` returns PEM: the leaf, and perhaps more. `roots`
-    are PEMs of what is trusted. The chain has to be valid at `now`, an aware time.
+    `headers` are the request's; their names may be in any case. `fetch_certificate(url)` returns PEM with the leaf and
+    optionally its issuers. `roots` are PEMs of the trusted certificates. The chain must be valid at `now`, an aware
+    time.
 
     Raises:
-        CannotVerify: the certificate could not be fetched, or what came is none.
+        CannotVerify: the certificate could not be fetched, or the response does not contain a certificate.
     """
     try:
         return check(
@@ -99,9 +100,10 @@ def verify_signature(
 
 
 def sources_of(environment: str, webhook_id: str) -> tuple[Source, ...]:
-    """Whose certificates the messages for a webhook are signed with.
+    """The certificates that may sign messages for the webhook.
 
-    The simulator signs what anybody asks it to, and as the live environment does: it is heard in the sandbox only.
+    PayPal's simulator signs messages for any user, with the live environment's certificates too. Its messages are
+    therefore accepted in the sandbox only.
     """
     if webhook_id == SIMULATOR:
         return tuple(SOURCES.values()) if environment == "sandbox" else ()
@@ -118,50 +120,50 @@ def check(
     roots: Iterable[bytes],
     now: datetime,
 ) -> bool:
-    """As `verify_signature`, with any sources of certificates.
+    """The same as `verify_signature`, for any sources of certificates.
 
     Raises:
-        Untrusted: all is well but for the chain of the certificate.
-        CannotVerify: there is no certificate to check with.
+        Untrusted: the signature matches, but the certificate has no valid chain to a root.
+        CannotVerify: there is no certificate to verify the signature with.
     """
     given = read_headers(headers)
     signature = _signature(given)
     if given is None or signature is None or not webhook_id:
         return False
-    source = next((one for one in sources if one.urls.fullmatch(given["paypal-cert-url"])), None)
+    source = next((source for source in sources if source.urls.fullmatch(given["paypal-cert-url"])), None)
     if source is None:
         return False
     try:
         sent = _fetched(fetch_certificate, given["paypal-cert-url"])
     except NoCertificate:
         return False
-    leaf = next((one for one in sent if certificates.is_for(one, source.name)), None)
+    leaf = next((certificate for certificate in sent if certificates.is_for(certificate, source.name)), None)
     if leaf is None or not _is_signed(leaf, signature, _signed_text(given, webhook_id, body)):
         return False
     anchors = certificates.read_all(roots)
     if not certificates.leads_to(leaf, anchors, [*sent, *certificates.intermediates()], at=now):
-        raise Untrusted(f"no valid chain from the certificate at {given['paypal-cert-url']} to a root of ours")
+        raise Untrusted(f"the certificate at {given['paypal-cert-url']} has no valid chain to a trusted root")
     return True
 
 
 def read_headers(headers: Mapping[str, str]) -> dict[str, str] | None:
-    """PayPal's five headers by lower-case name; None unless all are there and can be.
+    """PayPal's five headers by lower-case name; None if one is missing or invalid.
 
-    A server strips what stands around a header's value: white space that is left there is none of PayPal's.
+    Servers strip white space around header values, so a value with such white space is not PayPal's.
     """
     lowered = {name.lower(): value for name, value in headers.items() if isinstance(name, str)}
     given = {name: lowered.get(name) for name in HEADERS}
-    if not all(_can_be(value) for value in given.values()):
+    if not all(_is_valid(value) for value in given.values()):
         return None
     return {name: str(value) for name, value in given.items()}
 
 
-def _can_be(value: object) -> bool:
+def _is_valid(value: object) -> bool:
     return isinstance(value, str) and 0 < len(value) <= LONGEST_HEADER and value == value.strip()
 
 
 def _signature(given: dict[str, str] | None) -> bytes | None:
-    """The signature's bytes; None where it is not written as base64 writes them: the last digit has bits to spare."""
+    """The signature's bytes; None if its base64 is not canonical (the last digit may have unused bits)."""
     if given is None or given["paypal-auth-algo"] != ALGORITHM:
         return None
     written = given["paypal-transmission-sig"]
@@ -173,8 +175,8 @@ def _signature(given: dict[str, str] | None) -> bytes | None:
 
 
 def _signed_text(given: dict[str, str], webhook_id: str, body: bytes) -> bytes:
-    told = (given["paypal-transmission-id"], given["paypal-transmission-time"], webhook_id, str(zlib.crc32(body)))
-    return "|".join(told).encode("utf-8", "surrogatepass")
+    parts = (given["paypal-transmission-id"], given["paypal-transmission-time"], webhook_id, str(zlib.crc32(body)))
+    return "|".join(parts).encode("utf-8", "surrogatepass")
 
 
 def _fetched(fetch_certificate: Fetch, url: str) -> list[Certificate]:
@@ -183,9 +185,9 @@ def _fetched(fetch_certificate: Fetch, url: str) -> list[Certificate]:
     except NoCertificate:
         raise
     except Exception as error:
-        raise CannotVerify(f"the certificate at {url} could not be had: {type(error).__name__} {error}") from error
+        raise CannotVerify(f"the certificate at {url} could not be fetched: {type(error).__name__} {error}") from error
     if not found:
-        raise CannotVerify(f"what came from {url} is no certificate")
+        raise CannotVerify(f"the response from {url} does not contain a certificate")
     return found
 
 

@@ -11,20 +11,20 @@ from models.tables import Checkout
 
 
 def open_session(app: App, checkout: Checkout) -> tuple[str, str]:
-    """Open the checkout's session: (its id, where the customer pays). The same checkout again is the same session.
+    """Open the checkout's session. Returns its id and the URL of its payment page. Repeating the call is safe.
 
     Raises:
         ProviderAway, ProviderRefused.
     """
     key = client.idempotency_key("checkout", app.slug, checkout.external_id)
-    wanted = _wanted(app, checkout)
-    session = client.call(app, lambda v1: v1.checkout.sessions.create(wanted, {"idempotency_key": key}))
+    params = _params(app, checkout)
+    session = client.call(app, lambda v1: v1.checkout.sessions.create(params, {"idempotency_key": key}))
     if not session.get("url"):
-        raise ProviderAway("Stripe opened a session without a page to pay on")
+        raise ProviderAway("Stripe returned a checkout session without a url")
     return session["id"], session["url"]
 
 
-def _wanted(app: App, checkout: Checkout) -> dict[str, Any]:
+def _params(app: App, checkout: Checkout) -> dict[str, Any]:
     metadata = client.metadata(
         [
             ("app", app.slug),
@@ -34,21 +34,21 @@ def _wanted(app: App, checkout: Checkout) -> dict[str, Any]:
             ("checkout", checkout.external_id),
         ]
     )
-    # Stripe does not carry a session's metadata on to what comes of it.
-    carried = "subscription_data" if checkout.plan else "payment_intent_data"
-    wanted: dict[str, Any] = {
+    # Stripe does not copy a session's metadata to its subscription or payment intent.
+    created = "subscription_data" if checkout.plan else "payment_intent_data"
+    params: dict[str, Any] = {
         "mode": "subscription" if checkout.plan else "payment",
         "line_items": [{**_price(checkout), "quantity": checkout.quantity}],
         "client_reference_id": checkout.customer,
         "metadata": metadata,
-        carried: {"metadata": metadata},
+        created: {"metadata": metadata},
         "success_url": checkout.success_url,
         "cancel_url": checkout.cancel_url,
         "allow_promotion_codes": True,
     }
     if checkout.email:
-        wanted["customer_email"] = checkout.email
-    return wanted
+        params["customer_email"] = checkout.email
+    return params
 
 
 def _price(checkout: Checkout) -> dict[str, Any]:

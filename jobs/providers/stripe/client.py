@@ -1,10 +1,10 @@
-"""Stripe's API: one client an app, plain dicts out, errors of our own tree.
+"""Client of Stripe's API, one per app. Returns plain dicts and raises Scrip's own errors.
 
     session = stripe_client.call(app, lambda v1: v1.checkout.sessions.retrieve("cs_1"))
 
-Stripe's library is heavy, and its objects are no dicts: it is imported when it is first needed, and what it returns is
-made plain here. Nothing here may be called inside a transaction: an answer may take `TIMEOUT_SECONDS`, three times.
-Where the database tries again anyway, a `quick` call asks once.
+Stripe's library is slow to import and its objects are not dicts: it is imported at the first call, and its objects are
+converted here. Do not call this module inside a transaction: a call may take three times `TIMEOUT_SECONDS`. A `quick`
+call has a shorter timeout and makes one attempt, for callers that are retried anyway.
 """
 
 from __future__ import annotations
@@ -31,46 +31,50 @@ SANDBOX_KEY = "sk_sandbox_"
 
 
 def real_key(app: App) -> str | None:
-    """The key of the app's account at Stripe itself; None where only the sandbox, or nothing, takes its payments."""
+    """The key of the app's account at Stripe itself; None if only the sandbox or no provider takes its payments."""
     return app.stripe.secret_key or settings.stripe_secret_key
 
 
 def is_reachable(app: App) -> bool:
-    """Whether there is an API to ask: Stripe's with a key, or the sandbox's."""
+    """Whether there is an API to call: Stripe's with a key, or the sandbox's."""
     return bool(real_key(app) or (settings.sandbox and settings.sandbox_url))
 
 
 def account(app: App) -> str:
-    """What apps with one account have in common: its key."""
+    """The identity of the app's account, equal for apps that share it: its key."""
     return real_key(app) or f"{SANDBOX_KEY}{app.slug}"
 
 
-def call(app: App, ask: Callable[[Any], Any], *, quick: bool = False) -> Object:
-    """What `ask`, given the `v1` of the app's client, returns, as plain data.
+def call(app: App, request: Callable[[Any], Any], *, quick: bool = False) -> Object:
+    """The result of `request`, called with the `v1` of the app's client, as plain data.
 
     Raises:
-        ProviderAway: no answer, a trouble of theirs, or too many calls; the same call later is right.
-        ProviderRefused: they understood and said no; with their words.
+        ProviderAway: no response, an error of Stripe's, a conflicting call or too many calls; retry the call later.
+        ProviderRefused: Stripe rejected the call, with Stripe's message; or the app has no account.
     """
     import stripe
 
     client = _client_of(app, quick)
     try:
-        answer = ask(client.v1)
+        response = request(client.v1)
     except stripe.StripeError as error:
-        raise _ours(error) from error
-    plain: Object = answer.to_dict(for_json=True)
+        raise _translated(error) from error
+    plain: Object = response.to_dict(for_json=True)
     return plain
 
 
-def page(app: App, ask: Callable[[Any], Any], *, quick: bool = False) -> Page:
-    """One page of a list: its objects, and whether there are more. Raises what `call` does."""
-    answer = call(app, ask, quick=quick)
-    return list(answer.get("data") or []), bool(answer.get("has_more"))
+def page(app: App, request: Callable[[Any], Any], *, quick: bool = False) -> Page:
+    """One page of a list: its objects, and whether there are more pages.
+
+    Raises:
+        ProviderAway, ProviderRefused: as `call`.
+    """
+    response = call(app, request, quick=quick)
+    return list(response.get("data") or []), bool(response.get("has_more"))
 
 
 def idempotency_key(*parts: object) -> str:
-    """`refund:app:7:r-1`; where that is no plain text of the length that Stripe takes, its digest."""
+    """`refund:app:7:r-1`; a digest if that is not printable ASCII of a length that Stripe accepts."""
     key = ":".join(str(part) for part in parts)
     if key.isascii() and key.isprintable() and len(key) <= LONGEST_KEY:
         return key
@@ -83,7 +87,9 @@ def _client_of(app: App, quick: bool) -> StripeClient:
         return _client(key, None, quick)
     if settings.sandbox and settings.sandbox_url:
         return _client(f"{SANDBOX_KEY}{app.slug}", f"{settings.sandbox_url}/stripe", quick)
-    raise ProviderRefused("Stripe is not set up here: set STRIPE_SECRET_KEY, or secret_key in the app's [stripe]")
+    raise ProviderRefused(
+        f"{app.slug} has no Stripe account: set STRIPE_SECRET_KEY, or secret_key under [stripe] in the app's file"
+    )
 
 
 @lru_cache(maxsize=64)
@@ -94,14 +100,14 @@ def _client(key: str, url: str | None, quick: bool) -> StripeClient:
     session = None
     if url is not None:
         session = requests.Session()
-        session.trust_env = False  # a proxy of the environment is not for what runs on this machine
+        session.trust_env = False  # the environment's proxy does not apply to the sandbox on this machine
     http = stripe.RequestsClient(timeout=QUICK_SECONDS if quick else TIMEOUT_SECONDS, session=session)
     base: Any = {"api": url} if url else None
     return stripe.StripeClient(key, max_network_retries=0 if quick else RETRIES, http_client=http, base_addresses=base)
 
 
-def _ours(error: Any) -> ProviderAway | ProviderRefused:
-    """Away is what may go well the next time: no answer, 409 (a call with this key is under way), 429, 5xx."""
+def _translated(error: Any) -> ProviderAway | ProviderRefused:
+    """The error of Scrip. Retryable: no response, 409 (a call with this key is in progress), 429, 5xx."""
     status = error.http_status
     message = str(error.user_message or type(error).__name__).strip().partition("\n\n")[0].replace("\n", " ")
     if status is None or status in (409, 429) or status >= 500:
@@ -117,5 +123,5 @@ def _seconds(text: Any) -> int:
 
 
 def metadata(pairs: Sequence[tuple[str, str | None]]) -> dict[str, str]:
-    """Metadata without what is not known."""
+    """The pairs that have a value, as metadata."""
     return {name: value for name, value in pairs if value}

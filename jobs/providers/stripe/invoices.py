@@ -1,4 +1,4 @@
-"""Stripe's events of subscriptions and of their invoices, as facts.
+"""Translates Stripe's events of subscriptions and their invoices into facts.
 
 Sources: Stripe's API reference on Subscription and Invoice, before and since basil.
 """
@@ -29,7 +29,7 @@ from models.plans.subscription import PAUSED
 
 
 def subscription_changed(app: App, event: Event, subscription: Object) -> Iterator[AnyFact]:
-    """The subscription as the event has it, in either shape."""
+    """The state of the subscription in the event, in the shape before or since basil."""
     item = _plan_item(app, subscription)
     start = time_of(subscription.get("current_period_start") or item.get("current_period_start"))
     yield SubscriptionChanged(
@@ -56,7 +56,7 @@ def subscription_changed(app: App, event: Event, subscription: Object) -> Iterat
 
 
 def _plan_item(app: App, subscription: Object) -> Object:
-    """The item that is the plan: by its price, else the first. The others are sold with it, and are no plan."""
+    """The item whose price is a plan's, else the first item. Other items are add-ons."""
     items = objects(subscription, "items", "data")
     return next((item for item in items if _is_plan(app, item)), items[0] if items else {})
 
@@ -67,13 +67,13 @@ def _is_plan(app: App, line: Object) -> bool:
 
 
 def _status(event: Event, subscription: Object) -> str:
-    """Stripe keeps a subscription active while it collects nothing for it; it is owed nothing then."""
+    """The status. Stripe keeps a subscription active while collection is paused, but no units are due then."""
     status = "canceled" if event.type.endswith(".deleted") else text(subscription["status"])
     return PAUSED if status in ("active", "trialing") and subscription.get("pause_collection") else status
 
 
 RENEWALS = ("subscription_create", "subscription_cycle")
-# A subscription may begin with the days before its fixed billing day, which Stripe prorates too.
+# A subscription may begin with the days before its fixed billing day, which Stripe also prorates.
 PRORATED = ("subscription_create", "subscription_update")
 
 
@@ -82,7 +82,7 @@ def _invoice(app: App, event: Event, invoice: Object, paid: bool) -> Iterator[An
         get(invoice, "parent", "subscription_details", "subscription")
     )
     if not subscription:
-        raise NotOurs("the invoice is of no subscription")
+        raise NotOurs("the invoice does not belong to a subscription")
     reason = invoice.get("billing_reason")
     changes = reason == "subscription_update"
     line = _plan_line(app, invoice) or (_prorated_line(app, invoice) if reason in PRORATED else None)
@@ -107,38 +107,40 @@ def _invoice(app: App, event: Event, invoice: Object, paid: bool) -> Iterator[An
 
 
 def invoice_paid(app: App, event: Event, invoice: Object) -> Iterator[AnyFact]:
-    """A period, or a change of the plan, that was paid for."""
+    """A paid invoice of a period or of a change of the plan."""
     return _invoice(app, event, invoice, paid=True)
 
 
 def invoice_unpaid(app: App, event: Event, invoice: Object) -> Iterator[AnyFact]:
-    """One that could not be paid for, or that nobody waits for any more."""
+    """An invoice whose payment failed, or that was voided or marked uncollectible."""
     return _invoice(app, event, invoice, paid=False)
 
 
 def invoice_sent(app: App, event: Event, invoice: Object) -> Iterator[AnyFact]:
-    """One that was sent to be paid within weeks: Stripe calls the subscription active all the while. What becomes of
-    one that is charged by itself is told at once.
+    """An invoice that was sent to be paid manually: until it is paid, Stripe reports the subscription as active.
+
+    Raises:
+        NotOurs: the invoice is charged automatically, so another event reports its result, or it is not open.
     """
     if invoice.get("collection_method") != "send_invoice" or invoice.get("status") != "open":
-        raise NotOurs("the invoice is not waiting to be paid by hand")
+        raise NotOurs("the invoice is not waiting to be paid manually")
     yield from _invoice(app, event, invoice, paid=False)
 
 
 def _plan_line(app: App, invoice: Object) -> Object | None:
-    """The line that pays for the plan itself: no proration, and nothing that is billed once, as a fee for the setup."""
+    """The line that pays for the plan itself: not a proration, and not a one-off item such as a setup fee."""
     lines = objects(invoice, "lines", "data")
     return _latest(app, [line for line in lines if not _is_proration(line) and not _is_one_off(line)])
 
 
 def _prorated_line(app: App, invoice: Object) -> Object | None:
-    """The proration that pays for the rest of a period on a plan. What is left of an older plan is negative."""
+    """The proration that pays for the rest of a period on a plan. The credit for an older plan is negative."""
     prorations = [line for line in objects(invoice, "lines", "data") if _is_proration(line)]
     return _latest(app, [line for line in prorations if isinstance(line.get("amount"), int) and line["amount"] > 0])
 
 
 def _latest(app: App, lines: list[Object]) -> Object | None:
-    """The latest of those whose price is a plan's; of all, where no price is."""
+    """The latest line whose price is a plan's; the latest of all lines if there is no such price."""
     plans = [line for line in lines if _is_plan(app, line)]
     return max(plans or lines, key=lambda line: line["period"]["start"], default=None)
 
@@ -155,6 +157,6 @@ def _is_proration(line: Object) -> bool:
 def _paid_line(line: Object, invoice: Object, is_change: bool) -> PlanLine:
     start, end = time_of(line["period"]["start"]), time_of(line["period"]["end"])
     if start is None or end is None:
-        raise ValueError("a line without a period")
+        raise ValueError("a line of data.object.lines has no period")
     plan = subscription_metadata(invoice).get("plan") or metadata(line).get("plan")
     return PlanLine(plan=plan, price_id=price_of(line), start=start, end=end, is_prorated=is_change)

@@ -1,4 +1,4 @@
-"""Reading Stripe's objects: plain dicts, of which nothing is sure until it was looked at."""
+"""Readers of Stripe's objects: plain dicts whose fields are validated when they are read."""
 
 from __future__ import annotations
 
@@ -9,29 +9,37 @@ from jobs.providers.malformed import MalformedEvent
 from models.inbox.events import Event
 
 Object = dict[str, Any]
-# The year 3000: what lies beyond is no time of a payment, and months added to it would leave the calendar.
+# The year 3000. Later times do not occur in payments, and months added to them may exceed the calendar.
 LATEST_SECONDS = 32_503_680_000
 
 
 def get(thing: Any, *path: str) -> Any:
-    """What lies at the end of the path; None where it breaks off."""
+    """The value at the path; None if a part of the path is missing."""
     for name in path:
         thing = thing.get(name) if isinstance(thing, dict) else None
     return thing
 
 
 def objects(thing: Any, *path: str) -> list[Object]:
-    """The objects of a list; none where it is missing. Raises Unreadable: it is no list of objects."""
+    """The objects of a list, empty if the list is missing.
+
+    Raises:
+        MalformedEvent: the value is not a list of objects.
+    """
     found = get(thing, *path)
     if found is None:
         return []
-    if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
+    if not isinstance(found, list) or not all(isinstance(item, dict) for item in found):
         raise MalformedEvent(found, "a list of objects", ".".join(path))
     return found
 
 
 def own_id(thing: Object) -> str:
-    """The object's own id. Raises Unreadable: it has none."""
+    """The object's own id.
+
+    Raises:
+        MalformedEvent: the object has no id.
+    """
     value = thing.get("id")
     if not value:
         raise MalformedEvent(value, "an id", "data.object.id")
@@ -39,21 +47,33 @@ def own_id(thing: Object) -> str:
 
 
 def id_of(thing: Any) -> str | None:
-    """The id of a reference, expanded or not."""
+    """The id of a reference, expanded or not; None if there is no reference.
+
+    Raises:
+        MalformedEvent: the id is not a short text.
+    """
     if isinstance(thing, dict):
         thing = thing.get("id")
     return text(thing) if thing else None
 
 
 def text(value: Any) -> str:
-    """A short text. Raises Unreadable: it is none."""
+    """A text of 1 to 255 characters without U+0000.
+
+    Raises:
+        MalformedEvent: the value is not such a text.
+    """
     if not isinstance(value, str) or not 0 < len(value) <= 255 or "\x00" in value:
         raise MalformedEvent(value, "a text of 1 to 255 characters")
     return value
 
 
 def whole(value: Any) -> int | None:
-    """An amount in minor units, or None. Raises Unreadable: it is neither."""
+    """An amount in minor units, or None.
+
+    Raises:
+        MalformedEvent: the value is neither.
+    """
     if value is None:
         return None
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**53:
@@ -62,7 +82,11 @@ def whole(value: Any) -> int | None:
 
 
 def currency_of(thing: Object) -> str | None:
-    """The currency of an amount, in small letters; None where none is told. Raises Unreadable: it is no currency."""
+    """The object's currency in lower case; None if it has none.
+
+    Raises:
+        MalformedEvent: the value is not a currency of three letters.
+    """
     value = thing.get("currency")
     if value is None:
         return None
@@ -72,7 +96,11 @@ def currency_of(thing: Object) -> str | None:
 
 
 def time_of(value: Any) -> datetime | None:
-    """A time in seconds; None for none. Raises Unreadable: it is no time of ours."""
+    """The UTC time of a Unix time in seconds; None if there is none.
+
+    Raises:
+        MalformedEvent: the value is not a time in seconds before the year 3000.
+    """
     if not value:
         return None
     if not isinstance(value, int) or isinstance(value, bool) or not 0 < value < LATEST_SECONDS:
@@ -81,14 +109,14 @@ def time_of(value: Any) -> datetime | None:
 
 
 def created(event: Event) -> datetime:
-    """When the provider made the event."""
+    """When the provider created the event; if it does not say, when Scrip received it."""
     return time_of(event.payload.get("created")) or event.received_at
 
 
 def metadata(thing: Object) -> Object:
-    """The metadata; values that are no text are as good as absent.
+    """The object's metadata without values that are not texts.
 
-    So is a checkout with the character U+0000: no id of ours has it, and PostgreSQL cannot even look for it.
+    A `checkout` with the character U+0000 is omitted too: ids of Scrip do not have it, and PostgreSQL rejects it.
     """
     found = thing.get("metadata")
     if not isinstance(found, dict):
@@ -100,17 +128,17 @@ def metadata(thing: Object) -> Object:
 
 
 def subscription_metadata(invoice: Object) -> Object:
-    """The subscription's metadata as its invoices carry it."""
+    """The subscription's metadata, as copied to its invoice."""
     details = get(invoice, "parent", "subscription_details") or invoice.get("subscription_details")
     return metadata(details) if isinstance(details, dict) else {}
 
 
 def customer_named(thing: Object) -> str | None:
-    """The customer that metadata, or a reference, name."""
+    """The customer that `metadata.customer` or `client_reference_id` names."""
     reference = thing.get("client_reference_id")
     return metadata(thing).get("customer") or (reference if isinstance(reference, str) else None)
 
 
 def price_of(line: Object) -> str | None:
-    """The id of a line's price, in either shape."""
+    """The id of a line's price, in the shape before or since basil."""
     return id_of(line.get("price")) or id_of(get(line, "pricing", "price_details", "price")) or id_of(line.get("plan"))

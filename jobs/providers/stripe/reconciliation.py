@@ -1,7 +1,7 @@
-"""What Stripe has, for reconciliation: its events, and the objects themselves as the events that would tell of them.
+"""Lists Stripe's events and objects for reconciliation. An object is wrapped in the event that reports it.
 
-Events are kept for 30 days and may be lost on their way; the objects are the truth. An object's event has an id of our
-own, `reconcile:<object>`, with its state where that changes. What is listed is read by the same handlers as webhooks.
+Stripe keeps events for 30 days, and webhooks may be lost; the objects are authoritative. The event that Scrip makes for
+an object has the id `reconcile:<object>`, followed by the state if that may change. The handlers of webhooks read both.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from settings import settings
 NAME = "stripe"
 PAGE = 100
 MOST_TYPES = 20
-# A session is paid up to a day after it was made, and a bank transfer arrives days later still.
+# A session may be paid up to a day after its creation, and a bank transfer arrives days later.
 SESSION_LIFE = timedelta(days=7)
 EVENTS = sorted(events.HANDLERS)
 EVENT_TYPES = [EVENTS[start : start + MOST_TYPES] for start in range(0, len(EVENTS), MOST_TYPES)]
@@ -33,7 +33,7 @@ Lister = Callable[[App, Window, str | None], tuple[list[Fetched], str | None]]
 
 
 def now_there(app: App, now: datetime) -> datetime:
-    """The provider's time: Stripe itself does not follow the sandbox's clock."""
+    """The provider's time at `now`: Stripe itself does not follow the sandbox's clock."""
     return now - clock.offset() if settings.sandbox and client.real_key(app) else now
 
 
@@ -52,19 +52,19 @@ def _objects(
     *,
     earlier: timedelta = timedelta(0),
     all_where_whole: bool = False,
-    **wanted: Any,
+    **filters: Any,
 ) -> Lister:
-    """The objects of a list as events of a type; with `all_where_whole` however old, where all is looked at."""
+    """Lists objects as events of a type. With `all_where_whole`, a whole window includes objects of any age."""
 
     def page(app: App, window: Window, cursor: str | None) -> tuple[list[Fetched], str | None]:
         since = None if all_where_whole and window.is_whole else window.since - earlier
-        found, following = _page(app, service, cursor, since, **wanted)
-        return [_told(thing, type_, state_of(thing), window) for thing in found], following
+        found, following = _page(app, service, cursor, since, **filters)
+        return [_as_event(thing, type_, state_of(thing), window) for thing in found], following
 
     return page
 
 
-def _told(thing: Object, type_: str, state: str, window: Window) -> Fetched:
+def _as_event(thing: Object, type_: str, state: str, window: Window) -> Fetched:
     id_ = f"reconcile:{thing['id']}:{state}" if state else f"reconcile:{thing['id']}"
     payload = {
         "id": id_,
@@ -83,9 +83,9 @@ def _page(
     service: Callable[[Any], Any],
     cursor: str | None,
     since: datetime | None,
-    **wanted: Any,
+    **filters: Any,
 ) -> tuple[list[Object], str | None]:
-    params: dict[str, Any] = {"limit": PAGE, **wanted}
+    params: dict[str, Any] = {"limit": PAGE, **filters}
     if since is not None:
         params["created"] = {"gte": int(since.timestamp())}
     if cursor:
@@ -111,7 +111,7 @@ def _dispute_state(dispute: Object) -> str:
     return f"{dispute.get('status')}:{len(dispute.get('balance_transactions') or [])}"
 
 
-def _nothing(thing: Object) -> str:
+def _no_state(thing: Object) -> str:
     return ""
 
 
@@ -136,23 +136,27 @@ PARTS: dict[str, Lister] = {
         all_where_whole=True,
         status="all",
     ),
-    "invoices": _objects(lambda v1: v1.invoices, "invoice.paid", _nothing, status="paid"),
+    "invoices": _objects(lambda v1: v1.invoices, "invoice.paid", _no_state, status="paid"),
     "refunds": _objects(lambda v1: v1.refunds, "refund.updated", _status),
     "disputes": _objects(lambda v1: v1.disputes, "charge.dispute.updated", _dispute_state),
 }
 
 
-def completed(app: App, told: Fetched) -> Fetched:
-    """What is to be stored: an invoice names the payment that paid it, which lists leave out."""
-    thing = told.payload["data"]["object"]
-    if not told.is_object or thing.get("object") != "invoice":
-        return told
-    return told.with_object(refetch.with_payment(app, thing))
+def completed(app: App, fetched: Fetched) -> Fetched:
+    """The event to store. An invoice gets the payment intent that paid it, which lists omit.
+
+    Raises:
+        ProviderAway, ProviderRefused.
+    """
+    thing = fetched.payload["data"]["object"]
+    if not fetched.is_object or thing.get("object") != "invoice":
+        return fetched
+    return fetched.with_object(refetch.with_payment(app, thing))
 
 
-def named_app(told: Fetched) -> str | None:
-    """The app that the object names."""
-    thing = told.payload["data"]["object"]
+def named_app(fetched: Fetched) -> str | None:
+    """The app that the object's metadata names; None if it names none."""
+    thing = fetched.payload["data"]["object"]
     named = metadata(thing).get("app") or subscription_metadata(thing).get("app")
     return str(named) if named else None
 
@@ -166,7 +170,11 @@ PAID: dict[str, tuple[str, tuple[str, ...]]] = {
 
 
 def why_unpaid(app: App, ids: tuple[str, ...]) -> str | None:
-    """Why the payment that goes by these ids is none, as Stripe has it; None where it is paid."""
+    """Why the payment with these ids does not count as paid at Stripe; None if it is paid.
+
+    Raises:
+        ProviderAway, ProviderRefused.
+    """
     reasons = []
     for start, (kind, paid) in PAID.items():
         for id_ in ids:
@@ -181,5 +189,5 @@ def why_unpaid(app: App, ids: tuple[str, ...]) -> str | None:
             state = thing.get("payment_status" if kind == "checkout.session" else "status")
             if state in paid:
                 return None
-            reasons.append(f"Stripe says that {id_} is {state}")
-    return reasons[0] if reasons else f"Stripe does not know {ids[0]}"
+            reasons.append(f"{id_} is {state} at Stripe")
+    return reasons[0] if reasons else f"{ids[0]} was not found at Stripe"

@@ -1,7 +1,7 @@
-"""The object that an event names, as Stripe has it now: events come late and out of order, and tell of the past.
+"""Refetches the object of an event: events arrive late and out of order, and contain an old state.
 
-Only with a real key. What Stripe does not show us (it is gone, another account's, or the key may not read it) is taken
-as it was signed.
+This needs a real key. If Stripe does not return the object (it was deleted, belongs to another account, or the key may
+not read it), the signed copy is used.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from models.inbox.events import Event
 
 log = structlog.get_logger()
 
-# By the object's kind: the call that fetches it. Expanded is what an event's own copy leaves out.
+# The call that fetches an object, by its kind. Fields that the copy in an event lacks are expanded.
 FETCH: dict[str, Callable[[Any, str], Any]] = {
     "checkout.session": lambda v1, id_: v1.checkout.sessions.retrieve(id_, {"expand": ["line_items"]}),
     "payment_intent": lambda v1, id_: v1.payment_intents.retrieve(id_),
@@ -35,13 +35,13 @@ FETCH: dict[str, Callable[[Any, str], Any]] = {
 
 
 def prepare(app: App, event: Event) -> Event:
-    """The event with its object as it is now.
+    """The event with its refetched object; unchanged without a key or if the object cannot be fetched.
 
     Raises:
-        ProviderAway: Stripe gave no answer; the event waits.
+        ProviderAway: Stripe did not respond; the event is retried.
     """
     thing = get(event.payload, "data", "object")
-    if not client.real_key(app) or not isinstance(thing, dict) or not _is_fetched(thing):
+    if not client.real_key(app) or not isinstance(thing, dict) or not _can_be_fetched(thing):
         return event
     try:
         fresh = fetch(app, thing["object"], thing["id"])
@@ -53,7 +53,7 @@ def prepare(app: App, event: Event) -> Event:
 
 
 def fetch(app: App, kind: str, id_: str) -> Object:
-    """One object as Stripe has it now; an invoice names the payment that paid it.
+    """One object from Stripe. An invoice includes the payment intent that paid it.
 
     Raises:
         ProviderAway, ProviderRefused.
@@ -62,14 +62,18 @@ def fetch(app: App, kind: str, id_: str) -> Object:
     return with_payment(app, fresh) if kind == "invoice" else fresh
 
 
-def _is_fetched(thing: Object) -> bool:
+def _can_be_fetched(thing: Object) -> bool:
     kind, id_ = thing.get("object"), thing.get("id")
     is_named = isinstance(kind, str) and isinstance(id_, str) and 0 < len(id_) <= 255 and "/" not in id_
     return is_named and kind in FETCH
 
 
 def with_payment(app: App, invoice: Object) -> Object:
-    """Since basil an invoice does not say how it was paid: put that where it stood before."""
+    """The invoice with its `payment_intent`, which invoices lack since basil.
+
+    Raises:
+        ProviderAway, ProviderRefused.
+    """
     if invoice.get("payment_intent") or invoice.get("status") != "paid" or not invoice.get("amount_paid"):
         return invoice
     intents = payment_intents(app, invoice["id"])
@@ -77,8 +81,12 @@ def with_payment(app: App, invoice: Object) -> Object:
 
 
 def payment_intents(app: App, invoice_id: str) -> list[str]:
-    """The payments that paid an invoice, the first one that counts first."""
-    wanted: Any = {"invoice": invoice_id, "status": "paid"}
-    paid, _ = client.page(app, lambda v1: v1.invoice_payments.list(wanted), quick=True)
+    """The ids of the payment intents that paid an invoice, in Stripe's order.
+
+    Raises:
+        ProviderAway, ProviderRefused.
+    """
+    query: Any = {"invoice": invoice_id, "status": "paid"}
+    paid, _ = client.page(app, lambda v1: v1.invoice_payments.list(query), quick=True)
     found = [(payment.get("payment") or {}).get("payment_intent") for payment in paid]
     return [intent["id"] if isinstance(intent, dict) else intent for intent in found if intent]

@@ -14,14 +14,14 @@ STATES: dict[str, State] = {"succeeded": "succeeded", "failed": "failed", "cance
 
 
 def refund(app: App, payment: RefundablePayment, request: RefundRequest) -> tuple[str, State, int | None]:
-    """Ask for the refund: its id, its state, its minor units. The same request again is the same one.
+    """Request a refund. Returns its id, its state and its amount in minor units. Repeating the request is safe.
 
     Raises:
         ProviderAway, ProviderRefused.
     """
     key = client.idempotency_key("refund", app.slug, payment.id, request.external_id)
     params: dict[str, Any] = {
-        **_what(app, payment),
+        **_target(app, payment),
         "reason": "requested_by_customer",
         "metadata": {
             "app": app.slug,
@@ -36,8 +36,8 @@ def refund(app: App, payment: RefundablePayment, request: RefundRequest) -> tupl
     return made["id"], STATES.get(str(made.get("status")), "pending"), made.get("amount")
 
 
-def _what(app: App, payment: RefundablePayment) -> dict[str, str]:
-    """What Stripe can refund, among the ids that the payment goes by."""
+def _target(app: App, payment: RefundablePayment) -> dict[str, str]:
+    """The charge or payment intent to refund, from the ids of the payment."""
     for start, name in (("pi_", "payment_intent"), ("ch_", "charge"), ("py_", "charge")):
         for known in payment.ids:
             if known.startswith(start):
@@ -46,4 +46,7 @@ def _what(app: App, payment: RefundablePayment) -> dict[str, str]:
         if known.startswith("in_"):
             for intent in refetch.payment_intents(app, known):
                 return {"payment_intent": intent}
-    raise ProviderRefused(f"Stripe knows no money of {payment.reference}: nothing was paid", status=404)
+    raise ProviderRefused(
+        f"Stripe has no charge or payment intent of {payment.reference}, so it cannot be refunded: nothing was paid",
+        status=404,
+    )

@@ -1,8 +1,8 @@
-"""Stripe's events of money that goes back, as facts: refunds, charges that were refunded, disputes.
+"""Translates Stripe's events of payment reversals into facts: refunds, refunded charges, disputes.
 
-`charge.refunded` tells the sum of all refunds, `refund.*` each of them by its id: both are told on, and whoever applies
-them counts the larger. Of a dispute the balance transactions are the truth; where an event carries none, its type says
-whether money moved. Sources: Stripe's API reference on Charge, Refund and Dispute.
+`charge.refunded` reports the total of all refunds, `refund.*` each refund by its id. The facts contain both, and the
+larger one counts when they are applied. The balance transactions of a dispute are authoritative; without them, the
+event's type says whether money moved. Sources: Stripe's API reference on Charge, Refund and Dispute.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from models.catalog.apps import App
 from models.errors import NotOurs
 from models.inbox.events import Event
 
-# A refund in one of these states returned nothing, or took back what it returned.
+# A refund in one of these states returned no money, or its money was recovered.
 FAILED = ("failed", "canceled")
 INQUIRIES = {"warning_needs_response": "inquiry", "warning_under_review": "inquiry", "warning_closed": "inquiry_closed"}
 DECIDED = ("won", "lost", "prevented")
@@ -25,32 +25,32 @@ Stage = Literal["inquiry", "inquiry_closed", "open", "closed"]
 
 
 def charge_refunded(app: App, event: Event, charge: Object) -> Iterator[PaymentReversed]:
-    """The charge with the sum of its refunds, and with those that it carries."""
-    charge_id, carried = own_id(charge), objects(charge, "refunds", "data")
+    """The total of the charge's refunds, and the refunds that the charge contains."""
+    charge_id, refunds = own_id(charge), objects(charge, "refunds", "data")
     yield PaymentReversed(
-        **_told_by(app, event),
+        **_source(app, event),
         payment=_ids(charge_id, charge),
-        refunds=tuple(_refund(refund) for refund in carried),
+        refunds=tuple(_refund(refund) for refund in refunds),
         refunded_minor=whole(charge["amount_refunded"]),
     )
 
 
 def refund_changed(app: App, event: Event, refund: Object) -> Iterator[PaymentReversed]:
-    """One refund; a failed one undoes itself."""
+    """One refund. The failure of a refund cancels its effect."""
     yield PaymentReversed(
-        **_told_by(app, event), payment=_ids(id_of(refund.get("charge")), refund), refunds=(_refund(refund),)
+        **_source(app, event), payment=_ids(id_of(refund.get("charge")), refund), refunds=(_refund(refund),)
     )
 
 
 def dispute_changed(app: App, event: Event, dispute: Object) -> Iterator[PaymentReversed]:
-    """A dispute as far as this event knows of it."""
+    """The state of a dispute in the event."""
     reference = own_id(dispute)
     amount = whole(dispute["amount"]) or 0
     moves, in_its_currency = _moves(dispute)
     withdrawn = event.type.endswith(".funds_withdrawn") or any(move.amount_minor > 0 for move in moves)
     reinstated = event.type.endswith(".funds_reinstated") or any(move.amount_minor < 0 for move in moves)
     yield PaymentReversed(
-        **_told_by(app, event),
+        **_source(app, event),
         payment=_ids(id_of(dispute.get("charge")), dispute),
         dispute=Dispute(
             reference=reference,
@@ -63,7 +63,7 @@ def dispute_changed(app: App, event: Event, dispute: Object) -> Iterator[Payment
 
 
 def invoice_payment(app: App, event: Event, paid: Object) -> Iterator[PaymentKnownAs]:
-    """Since basil neither an invoice nor a charge names the other; this names both."""
+    """The ids of an invoice and its payment. Since basil, invoices and charges do not name each other."""
     names = (
         id_of(paid.get("invoice")),
         id_of(get(paid, "payment", "payment_intent")),
@@ -71,20 +71,20 @@ def invoice_payment(app: App, event: Event, paid: Object) -> Iterator[PaymentKno
     )
     known = tuple(name for name in names if name)
     if len(known) < 2:
-        raise NotOurs("it names no payment of an invoice")
-    yield PaymentKnownAs(**_told_by(app, event), payment=known)
+        raise NotOurs("the invoice payment does not name both an invoice and its payment")
+    yield PaymentKnownAs(**_source(app, event), payment=known)
 
 
-def _told_by(app: App, event: Event) -> dict[str, Any]:
+def _source(app: App, event: Event) -> dict[str, Any]:
     return {"app": app.slug, "provider": event.provider, "event_id": event.event_id}
 
 
 def _ids(charge: str | None, thing: Object) -> tuple[str, ...]:
-    """All names that the object has for its payment, the charge first."""
+    """All ids that the object has for its payment, the charge first."""
     names = (charge, id_of(thing.get("payment_intent")), id_of(thing.get("invoice")))
     known = tuple(name for name in names if name)
     if not known:
-        raise ValueError("it names neither a charge nor a payment intent")
+        raise ValueError("the object names neither a charge nor a payment intent")
     return known
 
 
@@ -95,11 +95,14 @@ def _refund(refund: Object) -> Refund:
 
 
 def _moves(dispute: Object) -> tuple[tuple[DisputeMove, ...], bool]:
-    """What the dispute moved, and whether that is in the payment's currency: an account may settle in another one."""
+    """The dispute's moves, and whether they are in the payment's currency: an account may settle in another one."""
     transactions = objects(dispute, "balance_transactions")
-    moves = tuple(DisputeMove(reference=text(it["id"]), amount_minor=-_signed(it["amount"])) for it in transactions)
+    moves = tuple(
+        DisputeMove(reference=text(transaction["id"]), amount_minor=-_signed(transaction["amount"]))
+        for transaction in transactions
+    )
     currency = dispute.get("currency")
-    return moves, all(it.get("currency", currency) == currency for it in transactions)
+    return moves, all(transaction.get("currency", currency) == currency for transaction in transactions)
 
 
 def _signed(value: Any) -> int:
