@@ -8,7 +8,7 @@ from urllib.parse import parse_qs
 
 from sandbox import formatting
 from sandbox.control.actions import offered
-from sandbox.paypal.payments import CAPTURE, DISPUTE, REFUND
+from sandbox.paypal.objects import CAPTURE, DISPUTE, REFUND
 from sandbox.store.account import Account
 from sandbox.store.store import Thing
 from sandbox.stripe import disputes, prices

@@ -61,22 +61,7 @@ def new_customer(account: Account, params: Thing) -> Thing:
 
 
 def _new(account: Account, session: Thing, customer: str, anchor: int, trial: bool) -> Thing:
-    line = session["_lines"][0]
     id_ = new_id("sub")
-    first = (account.now, anchor) if trial else (account.now, _start(anchor, line["price"], 1))
-    item = {
-        "id": new_id("si"),
-        "object": "subscription_item",
-        "created": account.now,
-        "current_period_start": first[0],
-        "current_period_end": first[1],
-        "discounts": [],
-        "metadata": {},
-        "price": line["price"],
-        "quantity": line["quantity"],
-        "subscription": id_,
-        "tax_rates": [],
-    }
     return {
         "id": id_,
         "object": "subscription",
@@ -95,12 +80,7 @@ def _new(account: Account, session: Thing, customer: str, anchor: int, trial: bo
         "description": None,
         "discounts": [],
         "ended_at": None,
-        "items": {
-            "object": "list",
-            "data": [item],
-            "has_more": False,
-            "url": f"/v1/subscription_items?subscription={id_}",
-        },
+        "items": _items(account, id_, session["_lines"][0], anchor, trial),
         "latest_invoice": None,
         "livemode": False,
         "metadata": session["_subscription_metadata"],
@@ -112,6 +92,25 @@ def _new(account: Account, session: Thing, customer: str, anchor: int, trial: bo
         "trial_start": account.now if trial else None,
         "_next": 0 if trial else 1,
     }
+
+
+def _items(account: Account, id_: str, line: Thing, anchor: int, trial: bool) -> Thing:
+    """The list of the subscription's one item, in its first period: the trial, or an interval of the price."""
+    item = {
+        "id": new_id("si"),
+        "object": "subscription_item",
+        "created": account.now,
+        "current_period_start": account.now,
+        "current_period_end": anchor if trial else _start(anchor, line["price"], 1),
+        "discounts": [],
+        "metadata": {},
+        "price": line["price"],
+        "quantity": line["quantity"],
+        "subscription": id_,
+        "tax_rates": [],
+    }
+    url = f"/v1/subscription_items?subscription={id_}"
+    return {"object": "list", "data": [item], "has_more": False, "url": url}
 
 
 def _start(anchor: int, price: Thing, number: int) -> int:
