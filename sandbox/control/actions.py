@@ -98,21 +98,23 @@ def _paypal_refund(reversal: bool) -> Deed:
     return do
 
 
-def _change_price(account: Account, it: Thing, said: Said) -> Thing:
+def _change_price(account: Account, subscription: Thing, said: Said) -> Thing:
     if "price" not in said:
         raise Refused("price names the price that the subscription has from now on.", param="price")
     price, proration = prices.known(account, said["price"], "price"), said.get("proration")
-    quantity = item_of(it)["quantity"]
-    return plan_changes.change_price(account, it, price, quantity, proration or plan_changes.USUAL)
+    quantity = item_of(subscription)["quantity"]
+    return plan_changes.change_price(account, subscription, price, quantity, proration or plan_changes.USUAL)
 
 
-def _change_plan(account: Account, it: Thing, said: Said) -> Thing:
+def _change_plan(account: Account, subscription: Thing, said: Said) -> Thing:
     if "plan" not in said:
         raise Refused("plan names the plan of the catalog that the subscription has from now on.", param="plan")
     price = prices.of_plan(account, said["plan"])
     proration = said.get("proration") or plan_changes.USUAL
     # The metadata is changed too, as by an app whose prices are not the catalog's: then only it tells of the plan.
-    return plan_changes.change_price(*(account, it, price, item_of(it)["quantity"], proration), plan=said["plan"])
+    return plan_changes.change_price(
+        *(account, subscription, price, item_of(subscription)["quantity"], proration), plan=said["plan"]
+    )
 
 
 def _plainly(do: Callable[[Account, Thing], Any]) -> Deed:
@@ -128,7 +130,7 @@ def _settle_paypal(arrived: bool) -> Deed:
 
 
 def _resolve(for_buyer: bool) -> Deed:
-    return lambda account, it, said: paypal_disputes.resolve(account, it, for_buyer=for_buyer)
+    return lambda account, dispute, said: paypal_disputes.resolve(account, dispute, for_buyer=for_buyer)
 
 
 def _is(*states: str) -> Callable[[Thing], bool]:
@@ -148,12 +150,12 @@ def _waits_for_transfer(session: Thing) -> bool:
     return "_settles_at" in session
 
 
-def _runs(it: Thing) -> bool:
-    return it["status"] in subscriptions.RUNNING
+def _runs(subscription: Thing) -> bool:
+    return subscription["status"] in subscriptions.RUNNING
 
 
-def _runs_on(it: Thing) -> bool:
-    return _runs(it) and not it["cancel_at_period_end"]
+def _runs_on(subscription: Thing) -> bool:
+    return _runs(subscription) and not subscription["cancel_at_period_end"]
 
 
 PAID = ("COMPLETED", "PARTIALLY_REFUNDED")
@@ -183,25 +185,25 @@ ACTIONS: dict[str, Action] = {
     "keep": Action(
         "Do not cancel after all",
         "subscription",
-        lambda it: _runs(it) and it["cancel_at_period_end"],
-        lambda account, it, said: subscriptions.cancel_at_period_end(account, it, False),
+        lambda subscription: _runs(subscription) and subscription["cancel_at_period_end"],
+        lambda account, subscription, said: subscriptions.cancel_at_period_end(account, subscription, False),
     ),
     "pause": Action(
         "Pause",
         "subscription",
-        lambda it: _runs(it) and not it["pause_collection"],
+        lambda subscription: _runs(subscription) and not subscription["pause_collection"],
         _plainly(subscriptions.pause),
     ),
     "resume": Action(
         "Go on",
         "subscription",
-        lambda it: _runs(it) and bool(it["pause_collection"]),
-        lambda account, it, said: subscriptions.pause(account, it, None),
+        lambda subscription: _runs(subscription) and bool(subscription["pause_collection"]),
+        lambda account, subscription, said: subscriptions.pause(account, subscription, None),
     ),
     "fail-next": Action(
         "Decline the card at the next payment",
         "subscription",
-        lambda it: _runs(it) and not it.get("_fail_next"),
+        lambda subscription: _runs(subscription) and not subscription.get("_fail_next"),
         _plainly(subscriptions.fail_next),
     ),
     "change-plan": Action("Change the plan", "subscription", _runs, _change_plan, takes=PLAN),

@@ -126,7 +126,7 @@ def _payments(account: Account, start: int, size: int) -> list[Thing]:
         found = account.store.payments(account.name, CAPTURE, start, size)
     else:
         found = _payments_of_customer(account)[start : start + size]
-    return [cards.of(account, kind, it) for kind, it in found]
+    return [cards.of(account, kind, thing) for kind, thing in found]
 
 
 def _count_of_payments(account: Account) -> int:
@@ -138,17 +138,21 @@ def _count_of_payments(account: Account) -> int:
 def _payments_of_customer(account: Account) -> list[tuple[str, Thing]]:
     """All of them are read: whose a payment is stands at different places of each kind."""
     found = account.store.payments(account.name, CAPTURE, 0, ALL)
-    return [(kind, it) for kind, it in found if cards.customer_of(account, kind, it) == _customer()]
+    return [(kind, thing) for kind, thing in found if cards.customer_of(account, kind, thing) == _customer()]
 
 
 def _subscriptions(account: Account, start: int, size: int) -> list[Thing]:
     found = _subscriptions_of_customer(account)[start : start + size]
-    return [cards.of(account, "subscription", it) for it in found]
+    return [cards.of(account, "subscription", subscription) for subscription in found]
 
 
 def _subscriptions_of_customer(account: Account) -> list[Thing]:
     wanted, found = _customer(), account.each("subscription")
-    return [it for it in found if wanted in (None, cards.customer_of(account, "subscription", it))]
+    return [
+        subscription
+        for subscription in found
+        if wanted in (None, cards.customer_of(account, "subscription", subscription))
+    ]
 
 
 def _events(account: Account, start: int, size: int) -> list[Thing]:

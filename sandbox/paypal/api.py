@@ -151,17 +151,18 @@ def _list_events(account: Account) -> Thing:
     rows = account.store.events.created_between(account.name, "paypal", since, until + 1)
     found = [json.loads(body) for body, _ in rows]
     wanted = request.args.get("event_type")
-    return _page([it for it in found if wanted in (None, it["event_type"])], "events", 10)
+    return _page([event for event in found if wanted in (None, event["event_type"])], "events", 10)
 
 
 def _list_disputes(account: Account) -> Thing:
     since = _time("update_time_after", 0)
-    found = [it for it in account.each(DISPUTE) if _seconds(it["update_time"]) >= since]
+    found = [dispute for dispute in account.each(DISPUTE) if _seconds(dispute["update_time"]) >= since]
     wanted = request.args.get("disputed_transaction_id")
-    chosen = [it for it in found if wanted in (None, it["_capture"])]
+    chosen = [dispute for dispute in found if wanted in (None, dispute["_capture"])]
     # As PayPal's list: without the transactions.
     short = [
-        {name: value for name, value in it.items() if name not in ("disputed_transactions", "id")} for it in chosen
+        {name: value for name, value in dispute.items() if name not in ("disputed_transactions", "id")}
+        for dispute in chosen
     ]
     return _page(short, "items", 10)
 

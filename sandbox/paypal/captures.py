@@ -70,8 +70,14 @@ def _save(account: Account, capture: Thing) -> None:
 
 def left_of(account: Account, capture: Thing) -> Decimal:
     """What has not been refunded of the capture."""
-    gone = [it for it in account.each(REFUND) if it["_capture"] == capture["id"] and it["status"] == "COMPLETED"]
-    return Decimal(capture["amount"]["value"]) - sum((Decimal(it["amount"]["value"]) for it in gone), Decimal(0))
+    gone = [
+        refund
+        for refund in account.each(REFUND)
+        if refund["_capture"] == capture["id"] and refund["status"] == "COMPLETED"
+    ]
+    return Decimal(capture["amount"]["value"]) - sum(
+        (Decimal(refund["amount"]["value"]) for refund in gone), Decimal(0)
+    )
 
 
 def refund(
@@ -92,18 +98,18 @@ def refund(
     if Decimal(wanted["value"]) < left and not reversal and capture.get("_dispute"):
         message = "Partial refunds cannot be offered at this time because there is an open case on this transaction."
         raise Unprocessable("TRANSACTION_DISPUTED", message)
-    it = account.save(_refund(account, capture, wanted, note), REFUND)
+    refund = account.save(_refund(account, capture, wanted, note), REFUND)
     capture["status"] = "REFUNDED" if Decimal(wanted["value"]) == left else "PARTIALLY_REFUNDED"
     _save(account, capture)
     type_ = "REVERSED" if reversal else "REFUNDED"
     summary = f"A {wanted['value']} {currency} capture payment was {type_.lower()}"
-    account.emit_paypal(f"PAYMENT.CAPTURE.{type_}", "refund", it, summary)
-    return it
+    account.emit_paypal(f"PAYMENT.CAPTURE.{type_}", "refund", refund, summary)
+    return refund
 
 
 def _refund(account: Account, capture: Thing, amount: Thing, note: str) -> Thing:
     id_, url = word(), capture["_url"]
-    it = {
+    refund = {
         "id": id_,
         "status": "COMPLETED",
         "amount": amount,
@@ -115,4 +121,4 @@ def _refund(account: Account, capture: Thing, amount: Thing, note: str) -> Thing
         ],
         "_capture": capture["id"],
     }
-    return {**it, "note_to_payer": note} if note else it
+    return {**refund, "note_to_payer": note} if note else refund

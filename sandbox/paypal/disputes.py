@@ -21,7 +21,7 @@ def create(account: Account, capture: Thing) -> Thing:
     if capture["status"] not in ("COMPLETED", "PARTIALLY_REFUNDED"):
         raise Refused(f"This payment cannot be disputed: it is {formatting.state(capture['status'])}.")
     left = {**capture["amount"], "value": str(captures.left_of(account, capture))}
-    it = {
+    dispute = {
         "dispute_id": f"PP-D-{secrets.randbelow(90000) + 10000}-{word()[:5]}",
         "create_time": written(account.moment),
         "update_time": written(account.moment),
@@ -42,33 +42,35 @@ def create(account: Account, capture: Thing) -> Thing:
         "links": [],
         "_capture": capture["id"],
     }
-    it["id"] = it["dispute_id"]
-    account.save(it, DISPUTE)
-    capture["_dispute"] = it["id"]
+    dispute["id"] = dispute["dispute_id"]
+    account.save(dispute, DISPUTE)
+    capture["_dispute"] = dispute["id"]
     account.save(capture, CAPTURE)
-    _emit(account, it, "CREATED", "A new dispute opened")
-    return it
+    _emit(account, dispute, "CREATED", "A new dispute opened")
+    return dispute
 
 
-def resolve(account: Account, it: Thing, *, for_buyer: bool) -> Thing:
+def resolve(account: Account, dispute: Thing, *, for_buyer: bool) -> Thing:
     """The dispute ends. In the buyer's favour the money goes back: a reversal of the capture."""
-    if it["status"] == "RESOLVED":
+    if dispute["status"] == "RESOLVED":
         raise Refused("This dispute is resolved.")
     outcome = "RESOLVED_BUYER_FAVOUR" if for_buyer else "RESOLVED_SELLER_FAVOUR"
-    it.update(status="RESOLVED", dispute_outcome={"outcome_code": outcome, "amount_refunded": it["dispute_amount"]})
-    it["update_time"] = written(account.moment)
+    dispute.update(
+        status="RESOLVED", dispute_outcome={"outcome_code": outcome, "amount_refunded": dispute["dispute_amount"]}
+    )
+    dispute["update_time"] = written(account.moment)
     if not for_buyer:
-        del it["dispute_outcome"]["amount_refunded"]
-    account.save(it, DISPUTE)
-    capture = need(account, CAPTURE, it["_capture"])
+        del dispute["dispute_outcome"]["amount_refunded"]
+    account.save(dispute, DISPUTE)
+    capture = need(account, CAPTURE, dispute["_capture"])
     capture.pop("_dispute", None)
     account.save(capture, CAPTURE)
     if for_buyer and capture["status"] in ("COMPLETED", "PARTIALLY_REFUNDED"):
         captures.refund(account, capture, reversal=True)
-    _emit(account, it, "RESOLVED", "A dispute was resolved")
-    return it
+    _emit(account, dispute, "RESOLVED", "A dispute was resolved")
+    return dispute
 
 
-def _emit(account: Account, it: Thing, type_: str, summary: str) -> None:
-    shown = {name: value for name, value in it.items() if name != "id"}
+def _emit(account: Account, dispute: Thing, type_: str, summary: str) -> None:
+    shown = {name: value for name, value in dispute.items() if name != "id"}
     account.emit_paypal(f"CUSTOMER.DISPUTE.{type_}", "dispute", shown, summary)

@@ -67,25 +67,25 @@ def _create_refund(account: Account, params: Thing) -> Thing:
 
 
 def _update_subscription(account: Account, params: Thing, id_: str) -> Thing:
-    it = account.need("subscription", id_)
+    subscription = account.need("subscription", id_)
     if metadata(params):
-        subscriptions.change(account, it, metadata={**it["metadata"], **metadata(params)})
+        subscriptions.change(account, subscription, metadata={**subscription["metadata"], **metadata(params)})
     if "cancel_at_period_end" in params:
-        subscriptions.cancel_at_period_end(account, it, flag(params, "cancel_at_period_end"))
+        subscriptions.cancel_at_period_end(account, subscription, flag(params, "cancel_at_period_end"))
     if "pause_collection" in params:
         paused = params["pause_collection"]
-        subscriptions.pause(account, it, paused["behavior"] if isinstance(paused, dict) else None)
+        subscriptions.pause(account, subscription, paused["behavior"] if isinstance(paused, dict) else None)
     for item in params.get("items", []):
-        _change_price(account, it, item, params.get("proration_behavior", plan_changes.USUAL))
-    return it
+        _change_price(account, subscription, item, params.get("proration_behavior", plan_changes.USUAL))
+    return subscription
 
 
-def _change_price(account: Account, it: Thing, given: Thing, proration: str) -> None:
-    present = lines.item_of(it)
+def _change_price(account: Account, subscription: Thing, given: Thing, proration: str) -> None:
+    present = lines.item_of(subscription)
     is_named = "price" in given or "price_data" in given
     price = prices.chosen(account, given, "items[0]") if is_named else present["price"]
     quantity = whole(given, "quantity", present["quantity"], 1)
-    plan_changes.change_price(account, it, price, quantity, proration)
+    plan_changes.change_price(account, subscription, price, quantity, proration)
 
 
 def _cancel_subscription(account: Account, params: Thing, id_: str) -> Thing:
@@ -117,7 +117,7 @@ def _list_prices(account: Account, params: Thing) -> Thing:
 def _list_products(account: Account, params: Thing) -> Thing:
     wanted = _with_flags(params, "active")
     ids = params.get("ids")
-    found = [it for it in prices.products(account) if not ids or it["id"] in ids]
+    found = [product for product in prices.products(account) if not ids or product["id"] in ids]
     if not wanted.get("active", True):
         found = []  # nothing is ever withdrawn
     return lists.page(found, params, request.path)

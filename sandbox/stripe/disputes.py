@@ -97,25 +97,25 @@ def _why_not_disputed(charge: Thing) -> str:
     return "refunded already, nothing is left of it" if is_refunded else str(_state_of(charge) or charge["status"])
 
 
-def escalate(account: Account, it: Thing) -> Thing:
+def escalate(account: Account, dispute: Thing) -> Thing:
     """The inquiry becomes a dispute: the money goes, as far as it has not been refunded meanwhile."""
-    _expect(it, INQUIRY)
-    charge = account.need("charge", it["charge"])
+    _expect(dispute, INQUIRY)
+    charge = account.need("charge", dispute["charge"])
     left = charge["amount"] - charge["amount_refunded"]
-    it.update(status=OPEN, is_charge_refundable=False, amount=min(it["amount"], left))
-    _save(account, it)
-    _move(account, it, -it["amount"])
-    account.emit("charge.dispute.updated", it)
-    account.emit("charge.dispute.funds_withdrawn", it)
-    return it
+    dispute.update(status=OPEN, is_charge_refundable=False, amount=min(dispute["amount"], left))
+    _save(account, dispute)
+    _move(account, dispute, -dispute["amount"])
+    account.emit("charge.dispute.updated", dispute)
+    account.emit("charge.dispute.funds_withdrawn", dispute)
+    return dispute
 
 
-def close_inquiry(account: Account, it: Thing) -> Thing:
+def close_inquiry(account: Account, dispute: Thing) -> Thing:
     """The bank is content, and no money has moved."""
-    _expect(it, INQUIRY)
-    it["status"] = INQUIRY_CLOSED
-    account.emit("charge.dispute.closed", _save(account, it))
-    return it
+    _expect(dispute, INQUIRY)
+    dispute["status"] = INQUIRY_CLOSED
+    account.emit("charge.dispute.closed", _save(account, dispute))
+    return dispute
 
 
 def close_inquiry_of(account: Account, charge: Thing) -> None:
@@ -124,39 +124,39 @@ def close_inquiry_of(account: Account, charge: Thing) -> None:
         close_inquiry(account, account.need("dispute", charge["_dispute"]["id"]))
 
 
-def win(account: Account, it: Thing) -> Thing:
+def win(account: Account, dispute: Thing) -> Thing:
     """The seller is in the right: the money comes back."""
-    _expect(it, OPEN)
-    it.update(status=WON, is_charge_refundable=True)
-    _save(account, it)
-    _move(account, it, it["amount"])
-    account.emit("charge.dispute.closed", it)
-    account.emit("charge.dispute.funds_reinstated", it)
-    return it
+    _expect(dispute, OPEN)
+    dispute.update(status=WON, is_charge_refundable=True)
+    _save(account, dispute)
+    _move(account, dispute, dispute["amount"])
+    account.emit("charge.dispute.closed", dispute)
+    account.emit("charge.dispute.funds_reinstated", dispute)
+    return dispute
 
 
-def lose(account: Account, it: Thing) -> Thing:
+def lose(account: Account, dispute: Thing) -> Thing:
     """The buyer is in the right: the money stays away."""
-    _expect(it, OPEN)
-    it["status"] = LOST
-    account.emit("charge.dispute.closed", _save(account, it))
-    return it
+    _expect(dispute, OPEN)
+    dispute["status"] = LOST
+    account.emit("charge.dispute.closed", _save(account, dispute))
+    return dispute
 
 
-def _expect(it: Thing, status: str) -> None:
-    if it["status"] != status:
-        raise Refused(f"This dispute is {it['status']}.")
+def _expect(dispute: Thing, status: str) -> None:
+    if dispute["status"] != status:
+        raise Refused(f"This dispute is {dispute['status']}.")
 
 
-def _save(account: Account, it: Thing, charge: Thing | None = None) -> Thing:
+def _save(account: Account, dispute: Thing, charge: Thing | None = None) -> Thing:
     """The dispute, and a note of it on its charge."""
-    charge = charge or account.need("charge", it["charge"])
-    charge["_dispute"] = {"id": it["id"], "status": it["status"]}
+    charge = charge or account.need("charge", dispute["charge"])
+    charge["_dispute"] = {"id": dispute["id"], "status": dispute["status"]}
     account.save(charge)
-    return account.save(it)
+    return account.save(dispute)
 
 
-def _move(account: Account, it: Thing, amount_minor: int) -> None:
+def _move(account: Account, dispute: Thing, amount_minor: int) -> None:
     fee = DISPUTE_FEE_MINOR if amount_minor < 0 else 0
     moved = {
         "id": new_id("txn"),
@@ -164,16 +164,16 @@ def _move(account: Account, it: Thing, amount_minor: int) -> None:
         "amount": amount_minor,
         "available_on": account.now,
         "created": account.now,
-        "currency": it["currency"],
-        "description": f"Chargeback {'withdrawal' if amount_minor < 0 else 'reversal'} for {it['charge']}",
+        "currency": dispute["currency"],
+        "description": f"Chargeback {'withdrawal' if amount_minor < 0 else 'reversal'} for {dispute['charge']}",
         "exchange_rate": None,
         "fee": fee,
         "fee_details": [],
         "net": amount_minor - fee,
         "reporting_category": "dispute" if amount_minor < 0 else "dispute_reversal",
-        "source": it["id"],
+        "source": dispute["id"],
         "status": "available",
         "type": "adjustment",
     }
-    it["balance_transactions"].append(moved)
-    account.save(it)
+    dispute["balance_transactions"].append(moved)
+    account.save(dispute)

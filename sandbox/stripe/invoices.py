@@ -76,12 +76,12 @@ def _totals(total: int, credit: int, left: int) -> Thing:
     }
 
 
-def _use_credit(account: Account, it: Thing, total: int) -> tuple[int, int]:
+def _use_credit(account: Account, subscription: Thing, total: int) -> tuple[int, int]:
     """The customer's balance before an invoice of `total`, and after it. What they have to their credit is negative."""
-    customer = account.need("customer", it["customer"])
+    customer = account.need("customer", subscription["customer"])
     before: int = customer["balance"]
     after = min(0, before + total)
-    _set_balance(account, customer, after, it["currency"])
+    _set_balance(account, customer, after, subscription["currency"])
     return before, after
 
 

@@ -54,7 +54,7 @@ def events(account: Account, params: Thing, url: str) -> Thing:
     found = [
         _with_state(body, state) for body, state in rows if delivered is None or delivered == (state == "delivered")
     ]
-    return page([it for it in found if not types or it["type"] in types], params, url)
+    return page([event for event in found if not types or event["type"] in types], params, url)
 
 
 def event(account: Account, id_: str) -> Thing:
@@ -66,8 +66,8 @@ def event(account: Account, id_: str) -> Thing:
 
 
 def _with_state(body: str, state: str) -> Thing:
-    it: Thing = json.loads(body)
-    return {**it, "pending_webhooks": 0 if state == "delivered" else 1}
+    event: Thing = json.loads(body)
+    return {**event, "pending_webhooks": 0 if state == "delivered" else 1}
 
 
 def page(found: list[Thing], params: Thing, url: str) -> Thing:

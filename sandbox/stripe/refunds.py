@@ -74,28 +74,28 @@ def _refund(account: Account, charge: Thing, amount: int, **more: Any) -> Thing:
     }
 
 
-def fail(account: Account, it: Thing) -> Thing:
+def fail(account: Account, refund: Thing) -> Thing:
     """The bank does not take the refund: the money is the seller's again."""
-    if it["status"] in ("failed", "canceled"):
+    if refund["status"] in ("failed", "canceled"):
         raise Refused("This refund has failed already.")
-    charge = account.need("charge", it["charge"])
-    it.update(status="failed", failure_reason="expired_or_canceled_card", failure_balance_transaction=new_id("txn"))
-    account.save(it)
-    _add_refunded(account, charge, -it["amount"])
-    account.emit("refund.updated", it)
-    account.emit("refund.failed", it)
-    account.emit("charge.refund.updated", it)
-    return it
+    charge = account.need("charge", refund["charge"])
+    refund.update(status="failed", failure_reason="expired_or_canceled_card", failure_balance_transaction=new_id("txn"))
+    account.save(refund)
+    _add_refunded(account, charge, -refund["amount"])
+    account.emit("refund.updated", refund)
+    account.emit("refund.failed", refund)
+    account.emit("charge.refund.updated", refund)
+    return refund
 
 
-def settle(account: Account, it: Thing) -> Thing:
+def settle(account: Account, refund: Thing) -> Thing:
     """A pending refund has arrived."""
-    if it["status"] != "pending":
-        raise Refused(f"This refund is {it['status']}.")
-    it["status"] = "succeeded"
-    account.save(it)
-    account.emit("refund.updated", it)
-    return it
+    if refund["status"] != "pending":
+        raise Refused(f"This refund is {refund['status']}.")
+    refund["status"] = "succeeded"
+    account.save(refund)
+    account.emit("refund.updated", refund)
+    return refund
 
 
 def _add_refunded(account: Account, charge: Thing, amount_minor: int) -> None:
