@@ -9,6 +9,7 @@ import urllib.request
 from collections.abc import Callable
 
 from sandbox import signing
+from sandbox.store.events import DueEvent
 from sandbox.store.store import Store
 from settings import SANDBOX_WEBHOOK_SECRET
 
@@ -53,22 +54,19 @@ class Sender:
                 self._wake.wait(self._seconds_to_the_next())
 
     def _seconds_to_the_next(self) -> float:
-        ((due_at,),) = self.store.rows("SELECT min(due_at) FROM event WHERE state = 'waiting'")
+        due_at = self.store.events.next_due_at()
         return IDLE_SECONDS if due_at is None else min(IDLE_SECONDS, max(0.01, due_at - time.time()))
 
     def send_due(self) -> int:
         """Send what is due, in the order it is due in; returns how many were tried."""
-        rows = self.store.rows(
-            "SELECT number, account, provider, body, tries, copies FROM event"
-            " WHERE state = 'waiting' AND due_at <= ? ORDER BY due_at, number LIMIT ?",
-            *(time.time(), BATCH),
-        )
-        for number, account, provider, body, tries, copies in rows:
+        events = self.store.events.due(time.time(), BATCH)
+        for event in events:
             if self._stopped:
                 break
-            taken, answer = self._send(f"{self.receiver}/webhooks/{provider}/{account}", provider, body.encode())
-            self._note(number, taken, answer, tries + 1, copies)
-        return len(rows)
+            url = f"{self.receiver}/webhooks/{event.provider}/{event.account}"
+            accepted, answer = self._send(url, event.provider, event.body.encode())
+            self._record(event, accepted, answer)
+        return len(events)
 
     def _send(self, url: str, provider: str, body: bytes) -> tuple[bool, str]:
         try:
@@ -81,17 +79,16 @@ class Sender:
         except (OSError, ValueError) as error:
             return False, str(error)
 
-    def _note(self, number: int, taken: bool, answer: str, tries: int, copies: int) -> None:
-        due_at = time.time()
-        if taken:
+    def _record(self, event: DueEvent, accepted: bool, answer: str) -> None:
+        due_at, tries, copies = time.time(), event.tries + 1, event.copies
+        if accepted:
             state = "delivered" if copies <= 1 else "waiting"
             copies -= 1
         else:
             state = "waiting" if tries < MOST_TRIES else "failed"
             due_at += min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2 ** min(tries - 1, 10))
-        self.store.rows(
-            "UPDATE event SET state = ?, due_at = ?, tries = ?, copies = ?, answer = ? WHERE number = ?",
-            *(state, due_at, tries, copies, answer[:200], number),
+        self.store.events.record_attempt(
+            event.number, state=state, due_at=due_at, tries=tries, copies=copies, answer=answer[:200]
         )
 
 

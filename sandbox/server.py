@@ -19,15 +19,11 @@ from urllib.parse import urlsplit
 from flask import Flask
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
-from models import clock
-from models.catalog import catalog
-from sandbox import address, formatting
+from sandbox import address, context, formatting
+from sandbox.context import Sandbox
 from sandbox.control import api
-from sandbox.delivery import Headers, Sender
 from sandbox.pages import errors, payment_pages, portal, shop
 from sandbox.paypal import api as paypal_api
-from sandbox.store.account import Account
-from sandbox.store.store import Store
 from sandbox.stripe import api as stripe_api
 from sandbox.ticking import Ticker
 from settings import Settings, settings
@@ -35,51 +31,10 @@ from settings import Settings, settings
 LARGEST_BODY_BYTES = 1024 * 1024
 
 
-class Sandbox:
-    """Both providers: their memory, their clock, and the threads that send events and let time pass."""
-
-    def __init__(self, settings: Settings, url: str, receiver: str) -> None:
-        self.settings, self.url, self.receiver = settings, url, receiver
-        settings.data_dir.mkdir(parents=True, exist_ok=True)
-        self.store = Store(settings.data_dir / "sandbox.db")
-        self.sender = Sender(self.store, receiver, self._sign_paypal)
-        self.ticker = Ticker(self)
-
-    @contextmanager
-    def account(self, name: str) -> Iterator[Account]:
-        """An account at the current time of the sandbox, in one transaction."""
-        with self.store.transaction():
-            yield Account(self.store, name, clock.now())
-
-    def apps(self) -> list[str]:
-        """The apps of the catalog, by their files, and what else has an account."""
-        declared = {path.stem for path in self.settings.catalog_dir.glob("*.toml")}
-        return sorted(declared | set(self.store.accounts()))
-
-    def has_app(self, app: str) -> bool:
-        """Whether the app is one of `apps`."""
-        return (app in catalog.current() or app in self.apps()) if app else False
-
-    def name_of(self, app: str) -> str:
-        """What people call the app; its slug if the catalog does not know it."""
-        known = catalog.current()
-        return known[app].name if app in known else app
-
-    def _sign_paypal(self, body: bytes) -> Headers:
-        # Cryptography needs some megabytes: not before an event of PayPal is sent.
-        from sandbox.paypal import ca
-
-        return ca.paypal_headers(
-            body,
-            data_dir=self.settings.data_dir,
-            base_url=f"{self.url}/paypal",
-        )
-
-
 def create_app(sandbox: Sandbox) -> Flask:
     """The web application over a sandbox."""
     app = Flask(__name__)
-    app.config["SANDBOX"] = sandbox
+    app.config[context.KEY] = sandbox
     app.config["MAX_CONTENT_LENGTH"] = LARGEST_BODY_BYTES
     app.jinja_env.filters.update(formatting.FILTERS)
     app.jinja_env.globals.update(formatting.GLOBALS)
@@ -107,20 +62,21 @@ def _server(sandbox: Sandbox) -> BaseWSGIServer:
 
 
 @contextmanager
-def serving(sandbox: Sandbox) -> Iterator[None]:
-    """It answers, sends and lets time pass, for the time of the block."""
+def serving(sandbox: Sandbox, ticker: Ticker | None = None) -> Iterator[None]:
+    """Serve, send events and process what is due, for the time of the block. `ticker` replaces the usual one."""
+    ticker = ticker or Ticker(sandbox)
     server = _server(sandbox)
     thread = threading.Thread(target=partial(server.serve_forever, poll_interval=0.2), name="server", daemon=True)
     thread.start()
     sandbox.sender.start()
-    sandbox.ticker.start()
+    ticker.start()
     try:
         yield
     finally:
         server.shutdown()
         thread.join()
         server.server_close()
-        sandbox.ticker.stop()
+        ticker.stop()
         sandbox.sender.stop()
         sandbox.store.close()
 

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import logging
 import threading
-from typing import TYPE_CHECKING
 
-from sandbox.paypal import payments
+from sandbox.context import Sandbox
+from sandbox.paypal import captures
+from sandbox.paypal.objects import CAPTURE
 from sandbox.store.store import Thing
 from sandbox.stripe import billing, checkout
 
-if TYPE_CHECKING:
-    from sandbox.server import Sandbox
-
 LOOK_SECONDS = 1.0
-SETTLE = {"checkout.session": checkout.settle, payments.CAPTURE: payments.settle}
+SETTLE = {"checkout.session": checkout.settle, CAPTURE: captures.settle}
 # A daily plan and a clock moved by decades: the rest is done at the next look.
 MOST_PERIODS = 500
 

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from models import money
-from sandbox.paypal import payments
+from sandbox.paypal import captures
+from sandbox.paypal import disputes as paypal_disputes
+from sandbox.paypal.objects import CAPTURE, DISPUTE
 from sandbox.store.account import Account, Refused
 from sandbox.store.store import Thing
-from sandbox.stripe import billing, checkout, disputes, invoices, plan_changes, prices
-from sandbox.stripe import payments as stripe_payments
-from sandbox.stripe import subscriptions as stripe_subscriptions
+from sandbox.stripe import billing, checkout, disputes, invoices, plan_changes, prices, refunds, subscriptions
 from sandbox.stripe.lines import item_of
 
 Said = Mapping[str, str]
@@ -75,7 +75,7 @@ def _minor(said: Said, currency: str) -> int | None:
 
 def _refund(status: str) -> Deed:
     def do(account: Account, charge: Thing, said: Said) -> Thing:
-        return stripe_payments.refund(account, charge, _minor(said, charge["currency"]), status=status)
+        return refunds.create(account, charge, _minor(said, charge["currency"]), status=status)
 
     return do
 
@@ -83,7 +83,7 @@ def _refund(status: str) -> Deed:
 def _dispute(inquiry: bool) -> Deed:
     def do(account: Account, charge: Thing, said: Said) -> Thing:
         minor = _minor(said, charge["currency"])
-        return disputes.dispute(account, charge, inquiry=inquiry, amount_minor=minor)
+        return disputes.create(account, charge, inquiry=inquiry, amount_minor=minor)
 
     return do
 
@@ -93,26 +93,28 @@ def _paypal_refund(reversal: bool) -> Deed:
         currency = capture["amount"]["currency_code"]
         _minor(said, currency)  # said as people say it, before PayPal says it
         wanted = {"value": said["amount"], "currency_code": currency} if "amount" in said else None
-        return payments.refund(account, capture, wanted, reversal=reversal)
+        return captures.refund(account, capture, wanted, reversal=reversal)
 
     return do
 
 
-def _change_price(account: Account, it: Thing, said: Said) -> Thing:
+def _change_price(account: Account, subscription: Thing, said: Said) -> Thing:
     if "price" not in said:
         raise Refused("price names the price that the subscription has from now on.", param="price")
     price, proration = prices.known(account, said["price"], "price"), said.get("proration")
-    quantity = item_of(it)["quantity"]
-    return plan_changes.change_price(account, it, price, quantity, proration or plan_changes.USUAL)
+    quantity = item_of(subscription)["quantity"]
+    return plan_changes.change_price(account, subscription, price, quantity, proration or plan_changes.USUAL)
 
 
-def _change_plan(account: Account, it: Thing, said: Said) -> Thing:
+def _change_plan(account: Account, subscription: Thing, said: Said) -> Thing:
     if "plan" not in said:
         raise Refused("plan names the plan of the catalog that the subscription has from now on.", param="plan")
     price = prices.of_plan(account, said["plan"])
     proration = said.get("proration") or plan_changes.USUAL
     # The metadata is changed too, as by an app whose prices are not the catalog's: then only it tells of the plan.
-    return plan_changes.change_price(*(account, it, price, item_of(it)["quantity"], proration), plan=said["plan"])
+    return plan_changes.change_price(
+        *(account, subscription, price, item_of(subscription)["quantity"], proration), plan=said["plan"]
+    )
 
 
 def _plainly(do: Callable[[Account, Thing], Any]) -> Deed:
@@ -124,11 +126,11 @@ def _settle(arrived: bool) -> Deed:
 
 
 def _settle_paypal(arrived: bool) -> Deed:
-    return lambda account, capture, said: payments.settle(account, capture, arrived=arrived)
+    return lambda account, capture, said: captures.settle(account, capture, arrived=arrived)
 
 
 def _resolve(for_buyer: bool) -> Deed:
-    return lambda account, it, said: payments.resolve(account, it, for_buyer=for_buyer)
+    return lambda account, dispute, said: paypal_disputes.resolve(account, dispute, for_buyer=for_buyer)
 
 
 def _is(*states: str) -> Callable[[Thing], bool]:
@@ -148,16 +150,14 @@ def _waits_for_transfer(session: Thing) -> bool:
     return "_settles_at" in session
 
 
-def _runs(it: Thing) -> bool:
-    return it["status"] in stripe_subscriptions.RUNNING
+def _runs(subscription: Thing) -> bool:
+    return subscription["status"] in subscriptions.RUNNING
 
 
-def _runs_on(it: Thing) -> bool:
-    return _runs(it) and not it["cancel_at_period_end"]
+def _runs_on(subscription: Thing) -> bool:
+    return _runs(subscription) and not subscription["cancel_at_period_end"]
 
 
-subscriptions = stripe_subscriptions
-CAPTURE, DISPUTE = payments.CAPTURE, payments.DISPUTE
 PAID = ("COMPLETED", "PARTIALLY_REFUNDED")
 
 ACTIONS: dict[str, Action] = {
@@ -168,10 +168,8 @@ ACTIONS: dict[str, Action] = {
     "refund-that-fails": Action("Refund that fails", "charge", _has_money, _refund("failed"), takes=AMOUNT),
     "inquiry": Action("The bank asks (inquiry)", "charge", disputes.may_be_disputed, _dispute(True)),
     "dispute": Action("Dispute: money withdrawn", "charge", disputes.may_be_disputed, _dispute(False), takes=AMOUNT),
-    "refund-arrives": Action("The refund arrives", "refund", _is("pending"), _plainly(stripe_payments.settle_refund)),
-    "refund-fails": Action(
-        "The refund fails", "refund", _is("pending", "succeeded"), _plainly(stripe_payments.fail_refund)
-    ),
+    "refund-arrives": Action("The refund arrives", "refund", _is("pending"), _plainly(refunds.settle)),
+    "refund-fails": Action("The refund fails", "refund", _is("pending", "succeeded"), _plainly(refunds.fail)),
     "escalate": Action(
         "The inquiry becomes a dispute",
         *("dispute", _is(disputes.INQUIRY), _plainly(disputes.escalate)),
@@ -187,25 +185,25 @@ ACTIONS: dict[str, Action] = {
     "keep": Action(
         "Do not cancel after all",
         "subscription",
-        lambda it: _runs(it) and it["cancel_at_period_end"],
-        lambda account, it, said: subscriptions.cancel_at_period_end(account, it, False),
+        lambda subscription: _runs(subscription) and subscription["cancel_at_period_end"],
+        lambda account, subscription, said: subscriptions.cancel_at_period_end(account, subscription, False),
     ),
     "pause": Action(
         "Pause",
         "subscription",
-        lambda it: _runs(it) and not it["pause_collection"],
+        lambda subscription: _runs(subscription) and not subscription["pause_collection"],
         _plainly(subscriptions.pause),
     ),
     "resume": Action(
         "Go on",
         "subscription",
-        lambda it: _runs(it) and bool(it["pause_collection"]),
-        lambda account, it, said: subscriptions.pause(account, it, None),
+        lambda subscription: _runs(subscription) and bool(subscription["pause_collection"]),
+        lambda account, subscription, said: subscriptions.pause(account, subscription, None),
     ),
     "fail-next": Action(
         "Decline the card at the next payment",
         "subscription",
-        lambda it: _runs(it) and not it.get("_fail_next"),
+        lambda subscription: _runs(subscription) and not subscription.get("_fail_next"),
         _plainly(subscriptions.fail_next),
     ),
     "change-plan": Action("Change the plan", "subscription", _runs, _change_plan, takes=PLAN),
@@ -219,7 +217,7 @@ ACTIONS: dict[str, Action] = {
     "echeck-bounces": Action("The eCheck bounces", CAPTURE, _is("PENDING"), _settle_paypal(False)),
     "paypal-refund": Action("Refund", CAPTURE, _is(*PAID), _paypal_refund(False), takes=AMOUNT),
     "paypal-reverse": Action("Reverse", CAPTURE, _is(*PAID), _paypal_refund(True), takes=AMOUNT),
-    "paypal-dispute": Action("Open a dispute", CAPTURE, _may_be_disputed_at_paypal, _plainly(payments.dispute)),
+    "paypal-dispute": Action("Open a dispute", CAPTURE, _may_be_disputed_at_paypal, _plainly(paypal_disputes.create)),
     "paypal-lose": Action("The buyer is right", DISPUTE, _is("OPEN"), _resolve(True)),
     "paypal-win": Action("The seller is right", DISPUTE, _is("OPEN"), _resolve(False)),
 }

@@ -4,26 +4,18 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
-from flask import Blueprint, Response, current_app, request
+from flask import Blueprint, Response, request
 
+from sandbox.context import current
 from sandbox.control.actions import SAID, act
 from sandbox.store.account import DELIVERIES, Account, Refused
 from sandbox.store.shapes import rendered
 from sandbox.store.store import Thing
 
-if TYPE_CHECKING:
-    from sandbox.server import Sandbox
-
 blueprint = Blueprint("control", __name__)
 SHAPES = ("new", "old")
 FIELDS = ("app", "deliver", "late_seconds", "shape", "action", "id", *SAID, "send")
-
-
-def _sandbox() -> Sandbox:
-    sandbox: Sandbox = current_app.config["SANDBOX"]
-    return sandbox
 
 
 @blueprint.get("/healthz")
@@ -67,14 +59,14 @@ def _named(asked: Thing, name: str, what: str) -> str:
 
 def _control(asked: Thing) -> Thing:
     app = _named(asked, "app", "the account")
-    if not _sandbox().has_app(app):
-        message = f"There is no app {app[:50]!r}. There are {', '.join(_sandbox().apps())}."
+    if not current().has_app(app):
+        message = f"There is no app {app[:50]!r}. There are {', '.join(current().apps())}."
         raise Refused(message, status=404, param="app")
     action = _named(asked, "action", "what is to happen") if "action" in asked else None
     id_ = _named(asked, "id", "what it happens to") if action else ""
     sent = _named(asked, "send", "the event that is sent again") if "send" in asked else ""
     set_ways(app, asked)
-    with _sandbox().account(app) as account:
+    with current().account(app) as account:
         done = act(account, action, id_, asked) if action else None
         if sent:
             send_event_again(account, sent)
@@ -87,17 +79,13 @@ def _json(status: int, body: Thing) -> Response:
 
 def send_event_again(account: Account, id_: str) -> None:
     """Have an event sent again, or one that was swallowed for the first time. Raises Refused for an unknown one."""
-    if not account.store.rows("SELECT 1 FROM event WHERE id = ? AND account = ?", id_, account.name):
+    if not account.store.events.resend(account.name, id_):
         raise Refused(f"No such event: '{id_}'", status=404, param="send")
-    account.store.rows(
-        "UPDATE event SET state = 'waiting', due_at = 0, tries = 0, copies = 1 WHERE id = ? AND account = ?",
-        *(id_, account.name),
-    )
 
 
 def set_ways(app: str, asked: Thing) -> None:
     """How the events of an account go out from now on. Raises Refused."""
-    with _sandbox().account(app) as account:
+    with current().account(app) as account:
         ways = account.ways
         mode, shape = asked.get("deliver", ways.deliver), asked.get("shape", ways.shape)
         late = asked.get("late_seconds", ways.late_seconds)

@@ -8,7 +8,7 @@ from urllib.parse import parse_qs
 
 from sandbox import formatting
 from sandbox.control.actions import offered
-from sandbox.paypal.payments import CAPTURE, DISPUTE, REFUND
+from sandbox.paypal.objects import CAPTURE, DISPUTE, REFUND
 from sandbox.store.account import Account
 from sandbox.store.store import Thing
 from sandbox.stripe import disputes, prices
@@ -107,20 +107,20 @@ def _state_of_charge(charge: Thing) -> str:
     return "paid"
 
 
-def _refund(account: Account, it: Thing) -> Thing:
+def _refund(account: Account, refund: Thing) -> Thing:
     return {
-        "title": f"Refund of {formatting.price(it['amount'], it['currency'])}",
-        "state": it["status"],
-        "notes": [_when(it)],
+        "title": f"Refund of {formatting.price(refund['amount'], refund['currency'])}",
+        "state": refund["status"],
+        "notes": [_when(refund)],
     }
 
 
-def _dispute(account: Account, it: Thing) -> Thing:
-    is_inquiry = it["status"].startswith("warning")
+def _dispute(account: Account, dispute: Thing) -> Thing:
+    kind = "Inquiry" if dispute["status"].startswith("warning") else "Dispute"
     return {
-        "title": f"{'Inquiry' if is_inquiry else 'Dispute'} about {formatting.price(it['amount'], it['currency'])}",
-        "state": DISPUTES.get(it["status"], it["status"]),
-        "notes": [_when(it)],
+        "title": f"{kind} about {formatting.price(dispute['amount'], dispute['currency'])}",
+        "state": DISPUTES.get(dispute["status"], dispute["status"]),
+        "notes": [_when(dispute)],
     }
 
 
@@ -131,15 +131,17 @@ DISPUTES = {
 }
 
 
-def _subscription(account: Account, it: Thing) -> Thing:
-    item = item_of(it)
-    invoices = account.store.parts(account.name, "invoice", SUBSCRIPTION_OF_INVOICE, it["id"])
+def _subscription(account: Account, subscription: Thing) -> Thing:
+    item = item_of(subscription)
+    invoices = account.store.parts(account.name, "invoice", SUBSCRIPTION_OF_INVOICE, subscription["id"])
     return {
         "title": _how_much(item["price"], item["quantity"]),
-        "customer": _subscriber(account, it),
+        "customer": _subscriber(account, subscription),
         "sold": item["price"]["_name"],
-        "state": "paused" if it["pause_collection"] and it["status"] != "canceled" else formatting.state(it["status"]),
-        "notes": ["Stripe", *_future(it)],
+        "state": "paused"
+        if subscription["pause_collection"] and subscription["status"] != "canceled"
+        else formatting.state(subscription["status"]),
+        "notes": ["Stripe", *_future(subscription)],
         "parts": [of(account, "invoice", invoice) for invoice in invoices if _is_unpaid(invoice)],
         "prices": [
             (price["id"], f"{price['_name']}: {_how_much(price, item['quantity'])}")
@@ -147,13 +149,13 @@ def _subscription(account: Account, it: Thing) -> Thing:
         ],
         "plans": [
             (key, f"{key}, {price['_name']}: {_how_much(price, item['quantity'])}")
-            for key, price in prices.other_plans(account, it)
+            for key, price in prices.other_plans(account, subscription)
         ],
     }
 
 
-def _subscriber(account: Account, it: Thing) -> str | None:
-    customer: str | None = it["metadata"].get("customer")
+def _subscriber(account: Account, subscription: Thing) -> str | None:
+    customer: str | None = subscription["metadata"].get("customer")
     return customer
 
 
@@ -167,60 +169,63 @@ def _how_much(price: Thing, quantity: int) -> str:
     return f"{each} {formatting.every(recurring['interval'], recurring['interval_count'])}"
 
 
-def _future(it: Thing) -> list[str]:
+def _future(subscription: Thing) -> list[str]:
     """What comes next of a subscription."""
-    ends_at = formatting.moment(item_of(it)["current_period_end"])
-    if it["status"] == "canceled":
-        return [f"ended on {formatting.moment(it['ended_at'])}"]
-    if it["cancel_at_period_end"]:
+    ends_at = formatting.moment(item_of(subscription)["current_period_end"])
+    if subscription["status"] == "canceled":
+        return [f"ended on {formatting.moment(subscription['ended_at'])}"]
+    if subscription["cancel_at_period_end"]:
         return [f"ends on {ends_at}"]
-    declined = ["the next card payment will be declined"] if it.get("_fail_next") else []
+    declined = ["the next card payment will be declined"] if subscription.get("_fail_next") else []
     return [f"renews on {ends_at}", *declined]
 
 
-def _invoice(account: Account, it: Thing) -> Thing:
+def _invoice(account: Account, invoice: Thing) -> Thing:
     return {
-        "title": f"Unpaid invoice of {formatting.price(it['amount_due'], it['currency'])}",
-        "state": it["status"],
-        "notes": [_when(it), _period(it)],
+        "title": f"Unpaid invoice of {formatting.price(invoice['amount_due'], invoice['currency'])}",
+        "state": invoice["status"],
+        "notes": [_when(invoice), _period(invoice)],
     }
 
 
 # --- PayPal
 
 
-def _capture(account: Account, it: Thing) -> Thing:
+def _capture(account: Account, capture: Thing) -> Thing:
     return {
-        "title": _amount(it["amount"]),
-        "customer": _paypal_buyer(account, it),
-        "sold": it.get("_sold"),
-        "state": {"COMPLETED": "paid"}.get(it["status"], formatting.state(it["status"])),
-        "notes": ["PayPal", formatting.iso_moment(it["create_time"]), *_settling(it)],
-        "parts": [*_parts(account, REFUND, "_capture", it["id"]), *_parts(account, DISPUTE, "_capture", it["id"])],
+        "title": _amount(capture["amount"]),
+        "customer": _paypal_buyer(account, capture),
+        "sold": capture.get("_sold"),
+        "state": {"COMPLETED": "paid"}.get(capture["status"], formatting.state(capture["status"])),
+        "notes": ["PayPal", formatting.iso_moment(capture["create_time"]), *_settling(capture)],
+        "parts": [
+            *_parts(account, REFUND, "_capture", capture["id"]),
+            *_parts(account, DISPUTE, "_capture", capture["id"]),
+        ],
     }
 
 
-def _paypal_buyer(account: Account, it: Thing) -> str | None:
-    named = parse_qs(it.get("custom_id") or "").get("customer")
+def _paypal_buyer(account: Account, capture: Thing) -> str | None:
+    named = parse_qs(capture.get("custom_id") or "").get("customer")
     return named[0] if named else None
 
 
-def _settling(it: Thing) -> list[str]:
-    return [f"the eCheck arrives on {formatting.moment(it['_settles_at'])}"] if it.get("_settles_at") else []
+def _settling(capture: Thing) -> list[str]:
+    return [f"the eCheck arrives on {formatting.moment(capture['_settles_at'])}"] if capture.get("_settles_at") else []
 
 
 def _amount(amount: dict[str, Any]) -> str:
     return formatting.decimal_price(amount["value"], amount["currency_code"])
 
 
-def _paypal_refund(account: Account, it: Thing) -> Thing:
-    return {"title": f"Refund of {_amount(it['amount'])}", "state": formatting.state(it["status"])}
+def _paypal_refund(account: Account, refund: Thing) -> Thing:
+    return {"title": f"Refund of {_amount(refund['amount'])}", "state": formatting.state(refund["status"])}
 
 
-def _paypal_dispute(account: Account, it: Thing) -> Thing:
-    outcome = (it.get("dispute_outcome") or {}).get("outcome_code")
+def _paypal_dispute(account: Account, dispute: Thing) -> Thing:
+    outcome = (dispute.get("dispute_outcome") or {}).get("outcome_code")
     return {
-        "title": f"Dispute about {_amount(it['dispute_amount'])}",
+        "title": f"Dispute about {_amount(dispute['dispute_amount'])}",
         "state": {"RESOLVED_BUYER_FAVOUR": "lost", "RESOLVED_SELLER_FAVOUR": "won"}.get(outcome or "", "open"),
     }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sandbox import formatting
-from sandbox.paypal.payments import CAPTURE, ORDER
+from sandbox.paypal.objects import CAPTURE, ORDER
 from sandbox.store.account import Account
 from sandbox.store.store import Thing
 

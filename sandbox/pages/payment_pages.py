@@ -6,44 +6,37 @@ Plain forms: they work without JavaScript. Every page says that no money moves.
 from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlencode, urlsplit
 
-from flask import Blueprint, Response, abort, current_app, redirect, render_template, request
+from flask import Blueprint, Response, abort, redirect, render_template, request
 from werkzeug.wrappers import Response as AnyResponse
 
 from models import clock, durations
 from sandbox import formatting
+from sandbox.context import current
 from sandbox.pages import errors
-from sandbox.paypal import payments
-from sandbox.paypal.payments import ORDER
+from sandbox.paypal import orders
+from sandbox.paypal.objects import ORDER
 from sandbox.store.account import Refused
 from sandbox.store.store import Thing
 from sandbox.stripe import checkout as stripe_checkout
-
-if TYPE_CHECKING:
-    from sandbox.server import Sandbox
 
 blueprint = Blueprint("pages", __name__)
 LATEST = datetime(2200, 1, 1, tzinfo=timezone.utc)
 
 
-def _sandbox() -> Sandbox:
-    sandbox: Sandbox = current_app.config["SANDBOX"]
-    return sandbox
-
-
 @blueprint.app_context_processor
 def common() -> dict[str, Any]:
     """What every page shows."""
-    sandbox = _sandbox()
+    sandbox = current()
     return {"sandbox_time": clock.now().timestamp(), "scrip": sandbox.receiver, "app_name": sandbox.name_of}
 
 
 @blueprint.get("/")
 def index() -> str:
     """Where to begin."""
-    return render_template("index.html", apps=_sandbox().apps())
+    return render_template("index.html", apps=current().apps())
 
 
 # --- Stripe's checkout page
@@ -110,10 +103,10 @@ def _leave(address: str | None, session_id: str) -> AnyResponse:
 
 
 def _account_of(kind: str, id_: str) -> Any:
-    name = _sandbox().store.owner(kind, id_)
+    name = current().store.owner(kind, id_)
     if name is None:
         abort(404)
-    return _sandbox().account(name)
+    return current().account(name)
 
 
 # --- PayPal's approval page
@@ -138,7 +131,7 @@ def approve(id_: str) -> AnyResponse:
             return _leave_paypal(order["_cancel_url"], {"token": id_})
         if how not in ("COMPLETED", "PENDING", "DECLINED", "INSTRUMENT"):
             raise Refused(f"There is no way to pay called {how}.")
-        payments.approve(account, order, how)
+        orders.approve(account, order, how)
         return _leave_paypal(order["_return_url"], {"token": id_, "PayerID": order["payer"]["payer_id"]})
 
 

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode
 
-from flask import Blueprint, current_app, redirect, render_template, request
+from flask import Blueprint, redirect, render_template, request
 from werkzeug.wrappers import Response as AnyResponse
 
 from sandbox import scrip
+from sandbox.context import current
 from sandbox.control.actions import act
 from sandbox.control.api import SHAPES, send_event_again, set_ways
 from sandbox.pages import cards, errors
-from sandbox.paypal.payments import CAPTURE
+from sandbox.paypal.objects import CAPTURE
 from sandbox.store.account import DELIVERIES, Account, Refused
 from sandbox.store.store import Thing
 from sandbox.stripe.plan_changes import PRORATIONS
-
-if TYPE_CHECKING:
-    from sandbox.server import Sandbox
 
 blueprint = Blueprint("portal", __name__)
 # The sections that are shown page by page, and how many of each a page has.
@@ -33,15 +30,10 @@ WORDED = {
 }
 
 
-def _sandbox() -> Sandbox:
-    sandbox: Sandbox = current_app.config["SANDBOX"]
-    return sandbox
-
-
 @blueprint.get("/portal")
 def portals() -> str:
     """The accounts."""
-    return render_template("portals.html", apps=_sandbox().apps())
+    return render_template("portals.html", apps=current().apps())
 
 
 @blueprint.get("/portal/<app>")
@@ -53,7 +45,7 @@ def portal(app: str) -> str:
 def _render(app: str, refusal: Refused | None = None) -> str:
     """The portal; after a refusal with what it said at the card that it was about, and with what had been typed."""
     expect_app(app)
-    with _sandbox().account(app) as account:
+    with current().account(app) as account:
         pages = {name: _page(account, name) for name in SECTIONS}
         ways = account.ways
     shown = [card for name in ("payments", "subscriptions") for card in pages[name]["found"]]
@@ -62,7 +54,7 @@ def _render(app: str, refusal: Refused | None = None) -> str:
         "portal.html",
         app=app,
         pages=pages,
-        balances=scrip.balances(_sandbox().receiver, app, customers),
+        balances=scrip.balances(current().receiver, app, customers),
         ways=ways,
         deliveries=DELIVERIES,
         shapes=SHAPES,
@@ -93,7 +85,7 @@ def _kept(*without: str) -> dict[str, str]:
 
 def expect_app(app: str) -> None:
     """Raises Refused unless the catalog or an account has the app."""
-    apps = _sandbox().apps()
+    apps = current().apps()
     if app not in apps:
         raise Refused(f"There is no app called “{app}”.", status=404, hint=f"There are {', '.join(apps)}.")
 
@@ -134,7 +126,7 @@ def _payments(account: Account, start: int, size: int) -> list[Thing]:
         found = account.store.payments(account.name, CAPTURE, start, size)
     else:
         found = _payments_of_customer(account)[start : start + size]
-    return [cards.of(account, kind, it) for kind, it in found]
+    return [cards.of(account, kind, thing) for kind, thing in found]
 
 
 def _count_of_payments(account: Account) -> int:
@@ -146,31 +138,29 @@ def _count_of_payments(account: Account) -> int:
 def _payments_of_customer(account: Account) -> list[tuple[str, Thing]]:
     """All of them are read: whose a payment is stands at different places of each kind."""
     found = account.store.payments(account.name, CAPTURE, 0, ALL)
-    return [(kind, it) for kind, it in found if cards.customer_of(account, kind, it) == _customer()]
+    return [(kind, thing) for kind, thing in found if cards.customer_of(account, kind, thing) == _customer()]
 
 
 def _subscriptions(account: Account, start: int, size: int) -> list[Thing]:
     found = _subscriptions_of_customer(account)[start : start + size]
-    return [cards.of(account, "subscription", it) for it in found]
+    return [cards.of(account, "subscription", subscription) for subscription in found]
 
 
 def _subscriptions_of_customer(account: Account) -> list[Thing]:
     wanted, found = _customer(), account.each("subscription")
-    return [it for it in found if wanted in (None, cards.customer_of(account, "subscription", it))]
+    return [
+        subscription
+        for subscription in found
+        if wanted in (None, cards.customer_of(account, "subscription", subscription))
+    ]
 
 
 def _events(account: Account, start: int, size: int) -> list[Thing]:
-    columns = ("number", "provider", "id", "type", "created", "state", "tries", "answer")
-    rows = account.store.rows(
-        f"SELECT {', '.join(columns)} FROM event WHERE account = ? ORDER BY number DESC LIMIT ? OFFSET ?",
-        *(account.name, size, start),
-    )
-    return [dict(zip(columns, row, strict=True)) for row in rows]
+    return account.store.events.page(account.name, start, size)
 
 
 def _count_of_events(account: Account) -> int:
-    ((number,),) = account.store.rows("SELECT count(*) FROM event WHERE account = ?", account.name)
-    return int(number)
+    return account.store.events.count(account.name)
 
 
 COUNTS = {
@@ -190,7 +180,7 @@ def do(app: str) -> AnyResponse | tuple[str, int]:
     expect_app(app)
     said = {name: value.strip() for name, value in request.form.items()}
     try:
-        with _sandbox().account(app) as account:
+        with current().account(app) as account:
             act(account, said.get("action", ""), said.get("id", ""), said)
     except Refused as error:
         return _render(app, error), error.status
@@ -209,7 +199,7 @@ def deliver(app: str) -> AnyResponse:
 def send_again(app: str) -> AnyResponse:
     """Send an event again, or one that was swallowed."""
     expect_app(app)
-    with _sandbox().account(app) as account:
+    with current().account(app) as account:
         send_event_again(account, request.form.get("id", ""))
     return _back(app, "events")
 

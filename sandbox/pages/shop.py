@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import secrets
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote, urlencode
 
-from flask import Blueprint, current_app, redirect, render_template, request
+from flask import Blueprint, redirect, render_template, request
 from werkzeug.wrappers import Response as AnyResponse
 
 from models import money
 from models.catalog import catalog
 from sandbox import formatting, scrip
+from sandbox.context import current
 from sandbox.pages import outcomes
 from sandbox.pages.portal import expect_app
 from sandbox.store.account import Refused
 from sandbox.store.store import Thing
-
-if TYPE_CHECKING:
-    from sandbox.server import Sandbox
 
 blueprint = Blueprint("shop", __name__)
 DEMO = "demo"
@@ -28,13 +26,8 @@ MOST_PACKS = 10_000
 START_SCRIP = "Start Scrip with: make run. Then try again."
 
 
-def _sandbox() -> Sandbox:
-    sandbox: Sandbox = current_app.config["SANDBOX"]
-    return sandbox
-
-
 def _ask(app: str, method: str, path: str, body: Thing | None = None) -> tuple[int, Any]:
-    return scrip.ask(_sandbox().receiver, app, method, path, body)
+    return scrip.ask(current().receiver, app, method, path, body)
 
 
 def _asked(app: str, path: str, what: str) -> Any:
@@ -140,7 +133,7 @@ def _chosen(item: str) -> tuple[str, str, str]:
 
 def _pages(app: str, customer: str, checkout: str) -> dict[str, str]:
     """The customer, and where they come back to."""
-    url, named = _sandbox().url, {"customer": customer}
+    url, named = current().url, {"customer": customer}
     # The payment page puts the session's id there; PayPal gives an order's as `token`.
     thanks = f"{urlencode({**named, 'checkout': checkout})}&session={{CHECKOUT_SESSION_ID}}"
     left = urlencode({**named, "left": checkout})
@@ -171,7 +164,7 @@ def thanks(app: str) -> str:
     expect_app(app)
     customer = request.args.get("customer", DEMO)
     balance = _asked(app, scrip.of_customer(customer, "balance"), "the balance")
-    with _sandbox().account(app) as account:
+    with current().account(app) as account:
         paid_at = request.args.get("token") or request.args.get("session", "")
         outcome, details = outcomes.of(account, paid_at)
         deliver = account.ways.deliver

@@ -10,10 +10,11 @@ from datetime import datetime, timezone
 from typing import Any
 from urllib.parse import urlencode
 
-from flask import Blueprint, Response, current_app, request
+from flask import Blueprint, Response, request
 
-from sandbox.paypal import payments
-from sandbox.paypal.payments import CAPTURE, DISPUTE, ORDER, REFUND, need
+from sandbox.context import current
+from sandbox.paypal import captures, orders
+from sandbox.paypal.objects import CAPTURE, DISPUTE, ORDER, REFUND, need
 from sandbox.store.account import Account, Refused
 from sandbox.store.shapes import rendered
 from sandbox.store.store import Thing
@@ -28,7 +29,7 @@ Handler = Callable[..., Any]
 
 
 def _answer(handler: Handler, **ids: str) -> Response:
-    sandbox = current_app.config["SANDBOX"]
+    sandbox = current()
     try:
         with sandbox.account(_account_name()) as account:
             return _kept_answer(account, lambda: handler(account, **ids))
@@ -47,7 +48,7 @@ def _account_name() -> str:
 
 
 def _has_app(name: str) -> bool:
-    is_known: bool = current_app.config["SANDBOX"].has_app(name)
+    is_known: bool = current().has_app(name)
     return is_known
 
 
@@ -105,23 +106,23 @@ def certificate(name: str) -> Response:
     """The certificate that the sandbox's PayPal signs with; anybody may read it."""
     from sandbox.paypal import ca
 
-    settings = current_app.config["SANDBOX"].settings
+    settings = current().settings
     pem = ca.certificate_pem(settings.data_dir, name)
     return Response(pem, 200 if pem else 404, content_type="application/x-pem-file")
 
 
 def _create_order(account: Account) -> Thing:
-    return payments.create_order(account, _body(), current_app.config["SANDBOX"].url)
+    return orders.create(account, _body(), current().url)
 
 
 def _capture_order(account: Account, id_: str) -> Thing:
-    return payments.capture_order(account, need(account, ORDER, id_))
+    return orders.capture(account, need(account, ORDER, id_))
 
 
 def _refund(account: Account, id_: str) -> Thing:
     body = _body()
     note = str(body.get("note_to_payer") or "")
-    return payments.refund(account, need(account, CAPTURE, id_), body.get("amount"), note=note)
+    return captures.refund(account, need(account, CAPTURE, id_), body.get("amount"), note=note)
 
 
 def _verify(account: Account) -> Thing:
@@ -139,32 +140,29 @@ TOLD = ("transmission_id", "transmission_time", "transmission_sig", "cert_url", 
 def _signed_by_us(headers: dict[str, str], raw: bytes, webhook_id: str) -> bool:
     from sandbox.paypal import ca as paypal_ca
 
-    return paypal_ca.is_genuine(current_app.config["SANDBOX"].settings.data_dir, headers, raw, webhook_id=webhook_id)
+    return paypal_ca.is_genuine(current().settings.data_dir, headers, raw, webhook_id=webhook_id)
 
 
 # --- lists
 
 
 def _list_events(account: Account) -> Thing:
-    since, before = _time("start_time", 0), _time("end_time", 2**53)
-    rows = account.store.rows(
-        "SELECT body FROM event WHERE account = ? AND provider = 'paypal' AND created >= ? AND created <= ?"
-        " ORDER BY number DESC",
-        *(account.name, since, before),
-    )
-    found = [json.loads(body) for (body,) in rows]
+    since, until = _time("start_time", 0), _time("end_time", 2**53)
+    rows = account.store.events.created_between(account.name, "paypal", since, until + 1)
+    found = [json.loads(body) for body, _ in rows]
     wanted = request.args.get("event_type")
-    return _page([it for it in found if wanted in (None, it["event_type"])], "events", 10)
+    return _page([event for event in found if wanted in (None, event["event_type"])], "events", 10)
 
 
 def _list_disputes(account: Account) -> Thing:
     since = _time("update_time_after", 0)
-    found = [it for it in account.each(DISPUTE) if _seconds(it["update_time"]) >= since]
+    found = [dispute for dispute in account.each(DISPUTE) if _seconds(dispute["update_time"]) >= since]
     wanted = request.args.get("disputed_transaction_id")
-    chosen = [it for it in found if wanted in (None, it["_capture"])]
+    chosen = [dispute for dispute in found if wanted in (None, dispute["_capture"])]
     # As PayPal's list: without the transactions.
     short = [
-        {name: value for name, value in it.items() if name not in ("disputed_transactions", "id")} for it in chosen
+        {name: value for name, value in dispute.items() if name not in ("disputed_transactions", "id")}
+        for dispute in chosen
     ]
     return _page(short, "items", 10)
 

@@ -101,10 +101,13 @@ class Account:
         delay = {"late": self.ways.late_seconds, "shuffled": random.uniform(0, SHUFFLED_SECONDS)}.get(deliver, 0.0)
         state = "swallowed" if deliver == "swallow" else "waiting"
         copies = 2 if deliver == "twice" else 1
-        self.store.rows(
-            "INSERT INTO event (account, provider, id, type, created, body, state, due_at, copies)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            *(self.name, provider, event["id"], type_, self.now, json.dumps(event), state, wall + delay, copies),
+        self.store.events.add(
+            *(self.name, provider, event["id"], type_),
+            created=self.now,
+            body=json.dumps(event),
+            state=state,
+            due_at=wall + delay,
+            copies=copies,
         )
 
 

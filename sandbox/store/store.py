@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sandbox.store.events import Events
+
 Thing = dict[str, Any]
 
 SCHEMA = """
@@ -70,6 +72,7 @@ class Store:
         self.connection.executescript(SCHEMA)
         self.lock = threading.RLock()
         self.after_commit: Callable[[], None] = lambda: None
+        self.events = Events(self.rows)
         self._depth = 0
 
     def close(self) -> None:

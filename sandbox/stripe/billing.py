@@ -9,44 +9,44 @@ from sandbox.stripe import lines as stripe_lines
 from sandbox.stripe.lines import item_of
 
 
-def is_due(it: Thing, now: int) -> bool:
+def is_due(subscription: Thing, now: int) -> bool:
     """Whether a period of a running subscription has ended by `now`."""
-    return it["status"] in subscriptions.RUNNING and item_of(it)["current_period_end"] <= now
+    return subscription["status"] in subscriptions.RUNNING and item_of(subscription)["current_period_end"] <= now
 
 
-def renew(account: Account, it: Thing) -> None:
+def renew(account: Account, subscription: Thing) -> None:
     """One period has ended: end the subscription, or bill the next period."""
-    if it["cancel_at_period_end"]:
-        subscriptions.end(account, it)
+    if subscription["cancel_at_period_end"]:
+        subscriptions.end(account, subscription)
         return
-    previous = {"status": it["status"], "latest_invoice": it["latest_invoice"]}
-    subscriptions.enter_next_period(it)
-    if it["status"] == "trialing":
-        it["status"] = "active"
-    bill(account, it, "subscription_cycle", [stripe_lines.of_period(it)], previous)
+    previous = {"status": subscription["status"], "latest_invoice": subscription["latest_invoice"]}
+    subscriptions.enter_next_period(subscription)
+    if subscription["status"] == "trialing":
+        subscription["status"] = "active"
+    bill(account, subscription, "subscription_cycle", [stripe_lines.of_period(subscription)], previous)
 
 
-def bill(account: Account, it: Thing, reason: str, lines: list[Thing], previous: Thing) -> None:
+def bill(account: Account, subscription: Thing, reason: str, lines: list[Thing], previous: Thing) -> None:
     """Invoice the lines, after the prorations that wait, and collect the money. `previous` is how the subscription was
     before that: the event has what is another now.
     """
-    invoice = invoices.create(account, it, reason, [*it.pop("_prorations", []), *lines])
-    if it["pause_collection"]:
-        _do_not_collect(account, invoice, it["pause_collection"]["behavior"])
-        _tell_changed(account, it, previous)
-    elif invoice["amount_due"] and it.pop("_fail_next", False):
-        it["status"] = "past_due"
+    invoice = invoices.create(account, subscription, reason, [*subscription.pop("_prorations", []), *lines])
+    if subscription["pause_collection"]:
+        _do_not_collect(account, invoice, subscription["pause_collection"]["behavior"])
+        _tell_changed(account, subscription, previous)
+    elif invoice["amount_due"] and subscription.pop("_fail_next", False):
+        subscription["status"] = "past_due"
         invoices.fail(account, invoice)
-        _tell_changed(account, it, previous)
+        _tell_changed(account, subscription, previous)
     else:
-        it["status"] = "active"
-        _tell_changed(account, it, previous)
+        subscription["status"] = "active"
+        _tell_changed(account, subscription, previous)
         invoices.pay(account, invoice)
 
 
-def _tell_changed(account: Account, it: Thing, previous: Thing) -> None:
-    others = {name: value for name, value in previous.items() if it[name] != value}
-    account.emit("customer.subscription.updated", account.save(it), others)
+def _tell_changed(account: Account, subscription: Thing, previous: Thing) -> None:
+    others = {name: value for name, value in previous.items() if subscription[name] != value}
+    account.emit("customer.subscription.updated", account.save(subscription), others)
 
 
 def _do_not_collect(account: Account, invoice: Thing, behavior: str) -> None:
@@ -81,9 +81,9 @@ def mark_uncollectible(account: Account, invoice: Thing) -> Thing:
 
 
 def _give_up(account: Account, invoice: Thing) -> Thing:
-    it = _subscription_of(account, invoice)
-    if it["latest_invoice"] == invoice["id"]:
-        _owes_nothing(account, it)
+    subscription = _subscription_of(account, invoice)
+    if subscription["latest_invoice"] == invoice["id"]:
+        _owes_nothing(account, subscription)
     return invoice
 
 
@@ -91,6 +91,6 @@ def _subscription_of(account: Account, invoice: Thing) -> Thing:
     return account.need("subscription", invoice["parent"]["subscription_details"]["subscription"])
 
 
-def _owes_nothing(account: Account, it: Thing) -> None:
-    if it["status"] == "past_due":
-        subscriptions.change(account, it, status="active")
+def _owes_nothing(account: Account, subscription: Thing) -> None:
+    if subscription["status"] == "past_due":
+        subscriptions.change(account, subscription, status="active")

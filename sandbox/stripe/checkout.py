@@ -21,32 +21,37 @@ def create(account: Account, params: Thing, url: str) -> Thing:
     mode = params.get("mode")
     if mode not in ("payment", "subscription"):
         raise Refused(f"Invalid mode: must be payment or subscription, not {mode}", param="mode")
-    id_ = new_id("cs_test")
     lines = [_line(account, given, mode, number) for number, given in enumerate(_lines(params))]
-    customer = params.get("customer")
-    if customer:
-        account.need("customer", customer, "customer")
+    if params.get("customer"):
+        account.need("customer", params["customer"], "customer")
+    id_ = new_id("cs_test")
+    return account.save(
+        {
+            **_session(account, id_, lines),
+            **_chosen(params),
+            "mode": mode,
+            "url": f"{url}/checkout/{id_}",
+            "_lines": lines,
+        }
+    )
+
+
+def _session(account: Account, id_: str, lines: list[Thing]) -> Thing:
+    """An open session for the lines."""
     amount = sum(line["amount_total"] for line in lines)
-    session = {
+    return {
         "id": id_,
         "object": "checkout.session",
-        "allow_promotion_codes": flag(params, "allow_promotion_codes"),
         "amount_subtotal": amount,
         "amount_total": amount,
         "automatic_tax": {"enabled": False, "liability": None, "status": None},
-        "cancel_url": _address(params, "cancel_url"),
-        "client_reference_id": params.get("client_reference_id"),
         "created": account.now,
         "currency": lines[0]["currency"],
-        "customer": customer,
         "customer_details": None,
-        "customer_email": params.get("customer_email"),
         "expires_at": account.now + LIFE_SECONDS,
         "invoice": None,
         "livemode": False,
         "locale": None,
-        "metadata": metadata(params),
-        "mode": mode,
         "payment_intent": None,
         "payment_link": None,
         "payment_method_types": ["card"],
@@ -54,16 +59,25 @@ def create(account: Account, params: Thing, url: str) -> Thing:
         "setup_intent": None,
         "status": "open",
         "subscription": None,
-        "success_url": _address(params, "success_url"),
         "total_details": {"amount_discount": 0, "amount_shipping": 0, "amount_tax": 0},
         "ui_mode": "hosted_page",
-        "url": f"{url}/checkout/{id_}",
-        "_lines": lines,
+    }
+
+
+def _chosen(params: Thing) -> Thing:
+    """The fields of a session that the API's parameters set. Raises Refused."""
+    return {
+        "allow_promotion_codes": flag(params, "allow_promotion_codes"),
+        "cancel_url": _address(params, "cancel_url"),
+        "client_reference_id": params.get("client_reference_id"),
+        "customer": params.get("customer"),
+        "customer_email": params.get("customer_email"),
+        "metadata": metadata(params),
+        "success_url": _address(params, "success_url"),
         "_payment_metadata": metadata(params, "payment_intent_data"),
         "_subscription_metadata": metadata(params, "subscription_data"),
         "_trial_days": whole(params.get("subscription_data") or {}, "trial_period_days", 0),
     }
-    return account.save(session)
 
 
 def _lines(params: Thing) -> list[Thing]:

@@ -39,21 +39,40 @@ def _state_of(charge: Thing) -> str | None:
     return state
 
 
-def dispute(account: Account, charge: Thing, *, inquiry: bool = False, amount_minor: int | None = None) -> Thing:
-    """The buyer's bank asks (an inquiry), or takes the money away (a dispute): of a part, or of what is left.
+def create(account: Account, charge: Thing, *, inquiry: bool = False, amount_minor: int | None = None) -> Thing:
+    """Open a dispute, or an inquiry that withdraws nothing, about an amount or about all that is left of the charge.
 
-    Raises Refused: nothing is left to dispute, more than is left, or the bank has the charge in hand already.
+    Raises Refused if nothing is left, the amount exceeds what is left, or the charge has an open dispute or inquiry.
     """
+    amount = _disputable(charge, amount_minor)
+    dispute = _dispute(account, charge, amount, inquiry)
+    charge["disputed"] = True
+    _save(account, dispute, charge)
+    if inquiry:
+        account.emit("charge.dispute.created", dispute)
+        return dispute
+    _move(account, dispute, -amount)
+    account.emit("charge.dispute.created", dispute)
+    account.emit("charge.dispute.funds_withdrawn", dispute)
+    return dispute
+
+
+def _disputable(charge: Thing, amount_minor: int | None) -> int:
+    """The amount to dispute. Raises Refused."""
     if not may_be_disputed(charge):
         raise Refused(f"Charge {charge['id']} cannot be disputed: it is {_why_not_disputed(charge)}.")
     left = charge["amount"] - charge["amount_refunded"]
-    amount = left if amount_minor is None else amount_minor
+    amount: int = left if amount_minor is None else amount_minor
     if not 0 < amount <= left:
         most = formatting.price(left, charge["currency"])
         raise Refused(
             f"The amount must be more than nothing, and at most what is left of the charge ({most}).", param="amount"
         )
-    it = {
+    return amount
+
+
+def _dispute(account: Account, charge: Thing, amount: int, inquiry: bool) -> Thing:
+    return {
         "id": new_id("du"),
         "object": "dispute",
         "amount": amount,
@@ -71,15 +90,6 @@ def dispute(account: Account, charge: Thing, *, inquiry: bool = False, amount_mi
         "reason": "fraudulent",
         "status": INQUIRY if inquiry else OPEN,
     }
-    charge["disputed"] = True
-    _keep(account, it, charge)
-    if inquiry:
-        account.emit("charge.dispute.created", it)
-        return it
-    _move(account, it, -it["amount"])
-    account.emit("charge.dispute.created", it)
-    account.emit("charge.dispute.funds_withdrawn", it)
-    return it
 
 
 def _why_not_disputed(charge: Thing) -> str:
@@ -87,25 +97,25 @@ def _why_not_disputed(charge: Thing) -> str:
     return "refunded already, nothing is left of it" if is_refunded else str(_state_of(charge) or charge["status"])
 
 
-def escalate(account: Account, it: Thing) -> Thing:
+def escalate(account: Account, dispute: Thing) -> Thing:
     """The inquiry becomes a dispute: the money goes, as far as it has not been refunded meanwhile."""
-    _expect(it, INQUIRY)
-    charge = account.need("charge", it["charge"])
+    _expect(dispute, INQUIRY)
+    charge = account.need("charge", dispute["charge"])
     left = charge["amount"] - charge["amount_refunded"]
-    it.update(status=OPEN, is_charge_refundable=False, amount=min(it["amount"], left))
-    _keep(account, it)
-    _move(account, it, -it["amount"])
-    account.emit("charge.dispute.updated", it)
-    account.emit("charge.dispute.funds_withdrawn", it)
-    return it
+    dispute.update(status=OPEN, is_charge_refundable=False, amount=min(dispute["amount"], left))
+    _save(account, dispute)
+    _move(account, dispute, -dispute["amount"])
+    account.emit("charge.dispute.updated", dispute)
+    account.emit("charge.dispute.funds_withdrawn", dispute)
+    return dispute
 
 
-def close_inquiry(account: Account, it: Thing) -> Thing:
+def close_inquiry(account: Account, dispute: Thing) -> Thing:
     """The bank is content, and no money has moved."""
-    _expect(it, INQUIRY)
-    it["status"] = INQUIRY_CLOSED
-    account.emit("charge.dispute.closed", _keep(account, it))
-    return it
+    _expect(dispute, INQUIRY)
+    dispute["status"] = INQUIRY_CLOSED
+    account.emit("charge.dispute.closed", _save(account, dispute))
+    return dispute
 
 
 def close_inquiry_of(account: Account, charge: Thing) -> None:
@@ -114,39 +124,39 @@ def close_inquiry_of(account: Account, charge: Thing) -> None:
         close_inquiry(account, account.need("dispute", charge["_dispute"]["id"]))
 
 
-def win(account: Account, it: Thing) -> Thing:
+def win(account: Account, dispute: Thing) -> Thing:
     """The seller is in the right: the money comes back."""
-    _expect(it, OPEN)
-    it.update(status=WON, is_charge_refundable=True)
-    _keep(account, it)
-    _move(account, it, it["amount"])
-    account.emit("charge.dispute.closed", it)
-    account.emit("charge.dispute.funds_reinstated", it)
-    return it
+    _expect(dispute, OPEN)
+    dispute.update(status=WON, is_charge_refundable=True)
+    _save(account, dispute)
+    _move(account, dispute, dispute["amount"])
+    account.emit("charge.dispute.closed", dispute)
+    account.emit("charge.dispute.funds_reinstated", dispute)
+    return dispute
 
 
-def lose(account: Account, it: Thing) -> Thing:
+def lose(account: Account, dispute: Thing) -> Thing:
     """The buyer is in the right: the money stays away."""
-    _expect(it, OPEN)
-    it["status"] = LOST
-    account.emit("charge.dispute.closed", _keep(account, it))
-    return it
+    _expect(dispute, OPEN)
+    dispute["status"] = LOST
+    account.emit("charge.dispute.closed", _save(account, dispute))
+    return dispute
 
 
-def _expect(it: Thing, status: str) -> None:
-    if it["status"] != status:
-        raise Refused(f"This dispute is {it['status']}.")
+def _expect(dispute: Thing, status: str) -> None:
+    if dispute["status"] != status:
+        raise Refused(f"This dispute is {dispute['status']}.")
 
 
-def _keep(account: Account, it: Thing, charge: Thing | None = None) -> Thing:
+def _save(account: Account, dispute: Thing, charge: Thing | None = None) -> Thing:
     """The dispute, and a note of it on its charge."""
-    charge = charge or account.need("charge", it["charge"])
-    charge["_dispute"] = {"id": it["id"], "status": it["status"]}
+    charge = charge or account.need("charge", dispute["charge"])
+    charge["_dispute"] = {"id": dispute["id"], "status": dispute["status"]}
     account.save(charge)
-    return account.save(it)
+    return account.save(dispute)
 
 
-def _move(account: Account, it: Thing, amount_minor: int) -> None:
+def _move(account: Account, dispute: Thing, amount_minor: int) -> None:
     fee = DISPUTE_FEE_MINOR if amount_minor < 0 else 0
     moved = {
         "id": new_id("txn"),
@@ -154,16 +164,16 @@ def _move(account: Account, it: Thing, amount_minor: int) -> None:
         "amount": amount_minor,
         "available_on": account.now,
         "created": account.now,
-        "currency": it["currency"],
-        "description": f"Chargeback {'withdrawal' if amount_minor < 0 else 'reversal'} for {it['charge']}",
+        "currency": dispute["currency"],
+        "description": f"Chargeback {'withdrawal' if amount_minor < 0 else 'reversal'} for {dispute['charge']}",
         "exchange_rate": None,
         "fee": fee,
         "fee_details": [],
         "net": amount_minor - fee,
         "reporting_category": "dispute" if amount_minor < 0 else "dispute_reversal",
-        "source": it["id"],
+        "source": dispute["id"],
         "status": "available",
         "type": "adjustment",
     }
-    it["balance_transactions"].append(moved)
-    account.save(it)
+    dispute["balance_transactions"].append(moved)
+    account.save(dispute)

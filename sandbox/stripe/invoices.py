@@ -7,34 +7,43 @@ from sandbox.store.store import Thing
 from sandbox.stripe import payments
 
 UNPAID = ("open", "uncollectible")
+TRANSITIONS = ("finalized_at", "marked_uncollectible_at", "paid_at", "voided_at")
 
 
-def create(account: Account, it: Thing, reason: str, lines: list[Thing]) -> Thing:
-    """An open invoice of the subscription, from which the customer's credit is taken."""
-    id_, now = new_id("in"), account.now
+def create(account: Account, subscription: Thing, reason: str, lines: list[Thing]) -> Thing:
+    """Create an open invoice of the subscription and apply the customer's credit balance to it."""
     total = sum(line["amount"] for line in lines)
-    credit, left = _use_credit(account, it, total)
-    due = max(0, total + credit)
-    details = {"metadata": dict(it["metadata"]), "subscription": it["id"]}
+    credit, left = _use_credit(account, subscription, total)
     invoice = {
+        **_invoice(account, subscription, reason, lines),
+        **_totals(total, credit, left),
+        "_intent": None,
+        "_charge": None,
+    }
+    # A proration of a later price change credits this line.
+    billed = {"invoice": invoice["id"], "invoice_line_items": [lines[-1]["id"]]}
+    subscription.update(latest_invoice=invoice["id"], _billed=billed)
+    account.save(subscription)
+    return account.save(invoice)
+
+
+def _invoice(account: Account, subscription: Thing, reason: str, lines: list[Thing]) -> Thing:
+    id_, now = new_id("in"), account.now
+    details = {"metadata": dict(subscription["metadata"]), "subscription": subscription["id"]}
+    return {
         "id": id_,
         "object": "invoice",
-        "amount_due": due,
-        "amount_overpaid": 0,
-        "amount_paid": 0,
-        "amount_remaining": due,
         "attempt_count": 0,
         "attempted": False,
         "auto_advance": True,
         "billing_reason": reason,
         "collection_method": "charge_automatically",
         "created": now,
-        "currency": it["currency"],
-        "customer": it["customer"],
+        "currency": subscription["currency"],
+        "customer": subscription["customer"],
         "default_payment_method": None,
         "description": None,
         "due_date": None,
-        "ending_balance": left,
         "lines": {
             "object": "list",
             "data": [{**line, "invoice": id_} for line in lines],
@@ -47,31 +56,32 @@ def create(account: Account, it: Thing, reason: str, lines: list[Thing]) -> Thin
         "parent": {"quote_details": None, "subscription_details": details, "type": "subscription_details"},
         "period_end": now,
         "period_start": now,
-        "starting_balance": credit,
         "status": "open",
-        "status_transitions": {
-            "finalized_at": now,
-            "marked_uncollectible_at": None,
-            "paid_at": None,
-            "voided_at": None,
-        },
+        "status_transitions": {**dict.fromkeys(TRANSITIONS), "finalized_at": now},
+    }
+
+
+def _totals(total: int, credit: int, left: int) -> Thing:
+    """The amounts of an open invoice; `credit` and `left` are the customer's balance before and after it."""
+    due = max(0, total + credit)
+    return {
+        "amount_due": due,
+        "amount_overpaid": 0,
+        "amount_paid": 0,
+        "amount_remaining": due,
+        "ending_balance": left,
+        "starting_balance": credit,
         "subtotal": total,
         "total": total,
-        "_intent": None,
-        "_charge": None,
     }
-    # What a later change of the price gives back was charged by this line.
-    it.update(latest_invoice=id_, _billed={"invoice": id_, "invoice_line_items": [lines[-1]["id"]]})
-    account.save(it)
-    return account.save(invoice)
 
 
-def _use_credit(account: Account, it: Thing, total: int) -> tuple[int, int]:
+def _use_credit(account: Account, subscription: Thing, total: int) -> tuple[int, int]:
     """The customer's balance before an invoice of `total`, and after it. What they have to their credit is negative."""
-    customer = account.need("customer", it["customer"])
+    customer = account.need("customer", subscription["customer"])
     before: int = customer["balance"]
     after = min(0, before + total)
-    _set_balance(account, customer, after, it["currency"])
+    _set_balance(account, customer, after, subscription["currency"])
     return before, after
 
 

@@ -6,30 +6,32 @@ from sandbox.store.account import Account, new_id
 from sandbox.store.store import Thing
 
 
-def item_of(it: Thing) -> Thing:
+def item_of(subscription: Thing) -> Thing:
     """The subscription's one item."""
-    found: Thing = it["items"]["data"][0]
+    found: Thing = subscription["items"]["data"][0]
     return found
 
 
-def of_period(it: Thing, amount: int | None = None) -> Thing:
+def of_period(subscription: Thing, amount: int | None = None) -> Thing:
     """The plan for the subscription's current period, at its price or for another amount."""
-    item = item_of(it)
+    item = item_of(subscription)
     minor = _each_period(item) if amount is None else amount
-    return _line(it, item, minor, item["current_period_start"], f"{item['quantity']} × {item['price']['_name']}")
+    return _line(
+        subscription, item, minor, item["current_period_start"], f"{item['quantity']} × {item['price']['_name']}"
+    )
 
 
-def for_unused(account: Account, it: Thing, item: Thing) -> Thing:
+def for_unused(account: Account, subscription: Thing, item: Thing) -> Thing:
     """What is given back of an item for the rest of its period."""
-    credited = it.get("_billed")
+    credited = subscription.get("_billed")
     amount = -_share_left(account, item)
-    return _proration(account, it, item, amount, "Unused time on", credited)
+    return _proration(account, subscription, item, amount, "Unused time on", credited)
 
 
-def for_rest(account: Account, it: Thing) -> Thing:
+def for_rest(account: Account, subscription: Thing) -> Thing:
     """What the subscription's item costs for the rest of its period."""
-    item = item_of(it)
-    return _proration(account, it, item, _share_left(account, item), "Remaining time on", None)
+    item = item_of(subscription)
+    return _proration(account, subscription, item, _share_left(account, item), "Remaining time on", None)
 
 
 def _each_period(item: Thing) -> int:
@@ -43,8 +45,10 @@ def _share_left(account: Account, item: Thing) -> int:
     return (2 * _each_period(item) * left + whole) // (2 * whole)
 
 
-def _proration(account: Account, it: Thing, item: Thing, amount: int, wording: str, credited: Thing | None) -> Thing:
-    line = _line(it, item, amount, account.now, f"{wording} {item['quantity']} × {item['price']['_name']}")
+def _proration(
+    account: Account, subscription: Thing, item: Thing, amount: int, wording: str, credited: Thing | None
+) -> Thing:
+    line = _line(subscription, item, amount, account.now, f"{wording} {item['quantity']} × {item['price']['_name']}")
     line["discountable"] = False
     line["parent"]["subscription_item_details"].update(
         invoice_item=new_id("ii"), proration=True, proration_details={"credited_items": credited}
@@ -52,27 +56,27 @@ def _proration(account: Account, it: Thing, item: Thing, amount: int, wording: s
     return line
 
 
-def _line(it: Thing, item: Thing, amount: int, start: int, description: str) -> Thing:
+def _line(subscription: Thing, item: Thing, amount: int, start: int, description: str) -> Thing:
     price = item["price"]
     return {
         "id": new_id("il"),
         "object": "line_item",
         "amount": amount,
-        "currency": it["currency"],
+        "currency": subscription["currency"],
         "description": description,
         "discount_amounts": [],
         "discountable": True,
         "discounts": [],
         "invoice": None,
         "livemode": False,
-        "metadata": dict(it["metadata"]),
+        "metadata": dict(subscription["metadata"]),
         "parent": {
             "invoice_item_details": None,
             "subscription_item_details": {
                 "invoice_item": None,
                 "proration": False,
                 "proration_details": {"credited_items": None},
-                "subscription": it["id"],
+                "subscription": subscription["id"],
                 "subscription_item": item["id"],
             },
             "type": "subscription_item_details",

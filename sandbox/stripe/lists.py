@@ -48,30 +48,26 @@ FITS = {"status": _fits_status, "subscription": _fits_subscription, "payment": _
 def events(account: Account, params: Thing, url: str) -> Thing:
     """A page of Stripe's events; `types`, `type` and `delivery_success` choose."""
     since, before = _window(params)
-    rows = account.store.rows(
-        "SELECT body, state FROM event WHERE account = ? AND provider = 'stripe' AND created >= ? AND created < ?"
-        " ORDER BY number DESC",
-        *(account.name, since, before),
-    )
+    rows = account.store.events.created_between(account.name, "stripe", since, before)
     types = set(params.get("types") or ([params["type"]] if "type" in params else []))
     delivered = {"true": True, "false": False}.get(params.get("delivery_success", ""))
     found = [
         _with_state(body, state) for body, state in rows if delivered is None or delivered == (state == "delivered")
     ]
-    return page([it for it in found if not types or it["type"] in types], params, url)
+    return page([event for event in found if not types or event["type"] in types], params, url)
 
 
 def event(account: Account, id_: str) -> Thing:
     """One event. Raises Refused."""
-    found = account.store.rows("SELECT body, state FROM event WHERE id = ? AND account = ?", id_, account.name)
-    if not found:
+    found = account.store.events.find(account.name, id_)
+    if found is None:
         raise Refused(f"No such event: '{id_}'", status=404, code="resource_missing", param="id")
-    return _with_state(*found[0])
+    return _with_state(*found)
 
 
 def _with_state(body: str, state: str) -> Thing:
-    it: Thing = json.loads(body)
-    return {**it, "pending_webhooks": 0 if state == "delivered" else 1}
+    event: Thing = json.loads(body)
+    return {**event, "pending_webhooks": 0 if state == "delivered" else 1}
 
 
 def page(found: list[Thing], params: Thing, url: str) -> Thing:

@@ -7,10 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from sandbox import formatting
 from sandbox.store.account import Account, Refused, new_id
 from sandbox.store.store import Thing
-from sandbox.stripe import disputes
 
 
 def new_intent(account: Account, amount_minor: int, currency: str, metadata: Thing, **more: Any) -> Thing:
@@ -109,88 +107,3 @@ def charge_of(account: Account, payment: str) -> Thing:
             raise Refused(message, code="payment_intent_unexpected_state")
         payment = intent["latest_charge"]
     return account.need("charge", payment, "charge")
-
-
-# --- refunds
-
-
-def refund(
-    account: Account,
-    charge: Thing,
-    amount_minor: int | None = None,
-    *,
-    reason: str | None = None,
-    metadata: Thing | None = None,
-    status: str = "succeeded",
-) -> Thing:
-    """Give back a part, or what is left. `status` may also be pending or failed: then it comes back later, or now.
-
-    Raises Refused: more than what is left, or a dispute has the money.
-    """
-    if disputes.is_charged_back(charge):
-        message = f"Charge {charge['id']} has been charged back; cannot issue a refund."
-        raise Refused(message, code="charge_disputed")
-    left = charge["amount_captured"] - charge["amount_refunded"]
-    if left <= 0:
-        raise Refused(f"Charge {charge['id']} has already been refunded.", code="charge_already_refunded")
-    amount = left if amount_minor is None else amount_minor
-    if not 0 < amount <= left:
-        wanted, most = (formatting.price(minor, charge["currency"]) for minor in (amount, left))
-        raise Refused(f"Refund amount ({wanted}) is greater than unrefunded amount on charge ({most})", param="amount")
-    it = {
-        "id": new_id("re"),
-        "object": "refund",
-        "amount": amount,
-        "balance_transaction": new_id("txn"),
-        "charge": charge["id"],
-        "created": account.now,
-        "currency": charge["currency"],
-        "destination_details": {"type": "card", "card": {"type": "refund", "reference_status": "pending"}},
-        "metadata": metadata or {},
-        "payment_intent": charge["payment_intent"],
-        "reason": reason,
-        "receipt_number": None,
-        "source_transfer_reversal": None,
-        "status": "succeeded" if status == "failed" else status,
-        "transfer_reversal": None,
-    }
-    account.save(it)
-    _give_back(account, charge, amount)
-    account.emit("refund.created", it)
-    account.emit("charge.refunded", charge)
-    account.emit("refund.updated", it)
-    if status == "failed":
-        return fail_refund(account, it)
-    if charge["refunded"]:
-        disputes.close_inquiry_of(account, charge)
-    return it
-
-
-def fail_refund(account: Account, it: Thing) -> Thing:
-    """The bank does not take the refund: the money is the seller's again."""
-    if it["status"] in ("failed", "canceled"):
-        raise Refused("This refund has failed already.")
-    charge = account.need("charge", it["charge"])
-    it.update(status="failed", failure_reason="expired_or_canceled_card", failure_balance_transaction=new_id("txn"))
-    account.save(it)
-    _give_back(account, charge, -it["amount"])
-    account.emit("refund.updated", it)
-    account.emit("refund.failed", it)
-    account.emit("charge.refund.updated", it)
-    return it
-
-
-def settle_refund(account: Account, it: Thing) -> Thing:
-    """A pending refund has arrived."""
-    if it["status"] != "pending":
-        raise Refused(f"This refund is {it['status']}.")
-    it["status"] = "succeeded"
-    account.save(it)
-    account.emit("refund.updated", it)
-    return it
-
-
-def _give_back(account: Account, charge: Thing, amount_minor: int) -> None:
-    charge["amount_refunded"] += amount_minor
-    charge["refunded"] = charge["amount_refunded"] >= charge["amount"]
-    account.save(charge)

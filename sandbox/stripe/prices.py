@@ -31,20 +31,22 @@ def others(account: Account, price: Thing) -> list[Thing]:
     Each checkout without a price's id makes one of its own: of those that are alike there is one.
     """
     plans = {_looks(_plan_price(account, plan)) for plan in _plans(account)}
-    found = {_looks(it): it for it in reversed(account.each("price", currency=price["currency"]))}
-    return [it for looks, it in reversed(found.items()) if it["recurring"] and looks not in (_looks(price), *plans)]
+    found = {_looks(other): other for other in reversed(account.each("price", currency=price["currency"]))}
+    return [
+        other for looks, other in reversed(found.items()) if other["recurring"] and looks not in (_looks(price), *plans)
+    ]
 
 
-def other_plans(account: Account, it: Thing) -> list[tuple[str, Thing]]:
+def other_plans(account: Account, subscription: Thing) -> list[tuple[str, Thing]]:
     """The catalog's plans that the subscription may have instead: (key, price)."""
-    present = it["items"]["data"][0]["price"]
+    present = subscription["items"]["data"][0]["price"]
     found = [(plan.key, _plan_price(account, plan)) for plan in _plans(account)]
     return [
         (key, price)
         for key, price in found
-        if price["currency"] == it["currency"]
+        if price["currency"] == subscription["currency"]
         and price["id"] != present["id"]
-        and (key != it["metadata"].get("plan") or _looks(price)[1:] != _looks(present)[1:])
+        and (key != subscription["metadata"].get("plan") or _looks(price)[1:] != _looks(present)[1:])
     ]
 
 

@@ -20,15 +20,15 @@ def begin(account: Account, session: Thing) -> Thing:
     customer = _customer(account, session)
     trial_seconds = session["_trial_days"] * 86400
     anchor = account.now + trial_seconds
-    it = _new(account, session, customer["id"], anchor, bool(trial_seconds))
-    account.save(it)
-    account.emit("customer.subscription.created", it)
-    session.update(customer=customer["id"], subscription=it["id"])
-    line = lines.of_period(it, 0 if trial_seconds else session["amount_total"])
-    invoice = invoices.create(account, it, "subscription_create", [line])
+    subscription = _new(account, session, customer["id"], anchor, bool(trial_seconds))
+    account.save(subscription)
+    account.emit("customer.subscription.created", subscription)
+    session.update(customer=customer["id"], subscription=subscription["id"])
+    line = lines.of_period(subscription, 0 if trial_seconds else session["amount_total"])
+    invoice = invoices.create(account, subscription, "subscription_create", [line])
     invoices.pay(account, invoice)
     session["invoice"] = invoice["id"]
-    return it
+    return subscription
 
 
 def _customer(account: Account, session: Thing) -> Thing:
@@ -61,22 +61,7 @@ def new_customer(account: Account, params: Thing) -> Thing:
 
 
 def _new(account: Account, session: Thing, customer: str, anchor: int, trial: bool) -> Thing:
-    line = session["_lines"][0]
     id_ = new_id("sub")
-    first = (account.now, anchor) if trial else (account.now, _start(anchor, line["price"], 1))
-    item = {
-        "id": new_id("si"),
-        "object": "subscription_item",
-        "created": account.now,
-        "current_period_start": first[0],
-        "current_period_end": first[1],
-        "discounts": [],
-        "metadata": {},
-        "price": line["price"],
-        "quantity": line["quantity"],
-        "subscription": id_,
-        "tax_rates": [],
-    }
     return {
         "id": id_,
         "object": "subscription",
@@ -95,12 +80,7 @@ def _new(account: Account, session: Thing, customer: str, anchor: int, trial: bo
         "description": None,
         "discounts": [],
         "ended_at": None,
-        "items": {
-            "object": "list",
-            "data": [item],
-            "has_more": False,
-            "url": f"/v1/subscription_items?subscription={id_}",
-        },
+        "items": _items(account, id_, session["_lines"][0], anchor, trial),
         "latest_invoice": None,
         "livemode": False,
         "metadata": session["_subscription_metadata"],
@@ -112,6 +92,25 @@ def _new(account: Account, session: Thing, customer: str, anchor: int, trial: bo
         "trial_start": account.now if trial else None,
         "_next": 0 if trial else 1,
     }
+
+
+def _items(account: Account, id_: str, line: Thing, anchor: int, trial: bool) -> Thing:
+    """The list of the subscription's one item, in its first period: the trial, or an interval of the price."""
+    item = {
+        "id": new_id("si"),
+        "object": "subscription_item",
+        "created": account.now,
+        "current_period_start": account.now,
+        "current_period_end": anchor if trial else _start(anchor, line["price"], 1),
+        "discounts": [],
+        "metadata": {},
+        "price": line["price"],
+        "quantity": line["quantity"],
+        "subscription": id_,
+        "tax_rates": [],
+    }
+    url = f"/v1/subscription_items?subscription={id_}"
+    return {"object": "list", "data": [item], "has_more": False, "url": url}
 
 
 def _start(anchor: int, price: Thing, number: int) -> int:
@@ -126,57 +125,59 @@ def _start(anchor: int, price: Thing, number: int) -> int:
 # --- the life of a subscription
 
 
-def enter_next_period(it: Thing) -> None:
+def enter_next_period(subscription: Thing) -> None:
     """The period that follows, counted from the anchor."""
-    item, anchor, number = item_of(it), it["billing_cycle_anchor"], it["_next"]
+    item, anchor, number = item_of(subscription), subscription["billing_cycle_anchor"], subscription["_next"]
     item["current_period_start"] = _start(anchor, item["price"], number)
     item["current_period_end"] = _start(anchor, item["price"], number + 1)
-    it["_next"] = number + 1
+    subscription["_next"] = number + 1
 
 
-def end(account: Account, it: Thing) -> Thing:
+def end(account: Account, subscription: Thing) -> Thing:
     """The subscription is over, now."""
-    if it["status"] == "canceled":
-        raise Refused(f"No such subscription: '{it['id']}'", status=404, code="resource_missing", param="id")
-    at = item_of(it)["current_period_end"] if it["cancel_at_period_end"] else account.now
-    it.update(status="canceled", ended_at=min(at, account.now), canceled_at=it["canceled_at"] or account.now)
-    it["cancellation_details"]["reason"] = "cancellation_requested"
-    account.emit("customer.subscription.deleted", account.save(it))
-    return it
+    if subscription["status"] == "canceled":
+        raise Refused(f"No such subscription: '{subscription['id']}'", status=404, code="resource_missing", param="id")
+    at = item_of(subscription)["current_period_end"] if subscription["cancel_at_period_end"] else account.now
+    subscription.update(
+        status="canceled", ended_at=min(at, account.now), canceled_at=subscription["canceled_at"] or account.now
+    )
+    subscription["cancellation_details"]["reason"] = "cancellation_requested"
+    account.emit("customer.subscription.deleted", account.save(subscription))
+    return subscription
 
 
-def cancel_at_period_end(account: Account, it: Thing, wanted: bool = True) -> Thing:
+def cancel_at_period_end(account: Account, subscription: Thing, wanted: bool = True) -> Thing:
     """End it with the period, or change one's mind."""
-    ends_at = item_of(it)["current_period_end"] if wanted else None
+    ends_at = item_of(subscription)["current_period_end"] if wanted else None
     canceled_at = account.now if wanted else None
-    return change(account, it, cancel_at_period_end=wanted, cancel_at=ends_at, canceled_at=canceled_at)
+    return change(account, subscription, cancel_at_period_end=wanted, cancel_at=ends_at, canceled_at=canceled_at)
 
 
-def pause(account: Account, it: Thing, behavior: str | None = "void") -> Thing:
+def pause(account: Account, subscription: Thing, behavior: str | None = "void") -> Thing:
     """Bill nothing for a while: what becomes of the invoices is one of PAUSES. None bills again."""
     if behavior is not None and behavior not in PAUSES:
         raise Refused(f"Invalid behavior: must be one of {', '.join(PAUSES)}", param="pause_collection[behavior]")
-    return change(account, it, pause_collection=behavior and {"behavior": behavior, "resumes_at": None})
+    return change(account, subscription, pause_collection=behavior and {"behavior": behavior, "resumes_at": None})
 
 
-def fail_next(account: Account, it: Thing) -> Thing:
+def fail_next(account: Account, subscription: Thing) -> Thing:
     """The next invoice's card will be declined."""
-    it["_fail_next"] = True
-    return account.save(it)
+    subscription["_fail_next"] = True
+    return account.save(subscription)
 
 
-def change(account: Account, it: Thing, **changes: object) -> Thing:
+def change(account: Account, subscription: Thing, **changes: object) -> Thing:
     """Set fields of a subscription that goes on, and tell so if any of them was another. Raises Refused."""
-    expect_not_ended(it)
-    previous = {name: it[name] for name in changes if it[name] != changes[name]}
-    it.update(changes)
-    account.save(it)
+    expect_not_ended(subscription)
+    previous = {name: subscription[name] for name in changes if subscription[name] != changes[name]}
+    subscription.update(changes)
+    account.save(subscription)
     if previous:
-        account.emit("customer.subscription.updated", it, previous)
-    return it
+        account.emit("customer.subscription.updated", subscription, previous)
+    return subscription
 
 
-def expect_not_ended(it: Thing) -> None:
+def expect_not_ended(subscription: Thing) -> None:
     """Raises Refused if the subscription is over."""
-    if it["status"] == "canceled":
+    if subscription["status"] == "canceled":
         raise Refused("A canceled subscription can only update its cancellation_details.")

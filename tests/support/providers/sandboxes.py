@@ -11,7 +11,8 @@ from typing import Any
 import requests
 
 from sandbox import address
-from sandbox.server import Sandbox, serving
+from sandbox.context import Sandbox
+from sandbox.server import serving
 from settings import settings
 
 NOWHERE = "http://127.0.0.1:9"

@@ -20,8 +20,9 @@ from models import clock
 from models.catalog import catalog
 from models.operations import schedule as recorded
 from sandbox import address, ticking
+from sandbox.context import Sandbox
 from sandbox.delivery import Sender
-from sandbox.server import Sandbox, serving
+from sandbox.server import serving
 from scheduler.schedule import SCHEDULE
 from settings import settings
 from tests.support import emptied
@@ -125,10 +126,12 @@ def running_inside(app: Flask, catalog_dir: Path) -> Iterator[Inside]:
     with data_folder() as folder:
         mine = replace(settings, data_dir=folder, catalog_dir=catalog_dir, sandbox_port=None)
         sandbox = Sandbox(mine, address.choose_url(mine), RECEIVER)
-        sandbox.sender = _Sender(sandbox.store, RECEIVER, sandbox._sign_paypal)
+        sandbox.sender = _Sender(sandbox.store, RECEIVER, sandbox.paypal_headers)
         sandbox.sender.app = app
-        sandbox.ticker = _Ticker(sandbox)
-        with _settings(data_dir=folder, catalog_dir=catalog_dir, sandbox_url=sandbox.url), serving(sandbox):
+        with (
+            _settings(data_dir=folder, catalog_dir=catalog_dir, sandbox_url=sandbox.url),
+            serving(sandbox, _Ticker(sandbox)),
+        ):
             emptied.empty()
             catalog.use(None)
             yield Inside(app, sandbox, folder)

@@ -1,0 +1,74 @@
+"""PayPal's orders: created by the API, approved on the page, captured by the API, with their events."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from sandbox.paypal import captures
+from sandbox.paypal.objects import CAPTURE, ORDER, Unprocessable, amount_of, link, word
+from sandbox.store.account import Account, Refused, written
+from sandbox.store.store import Thing
+
+
+def create(account: Account, body: Thing, url: str) -> Thing:
+    """An order from the API's body; the buyer approves it on a page below `url`. Raises Refused."""
+    units = body.get("purchase_units")
+    if body.get("intent") != "CAPTURE" or not isinstance(units, list) or len(units) != 1:
+        raise Refused("The sandbox takes orders of one purchase unit, to be captured.", code="INVALID_REQUEST")
+    amount = amount_of(units[0].get("amount"))
+    id_ = word()
+    source = body.get("payment_source") or {}
+    context = (source.get("paypal") or {}).get("experience_context") or body.get("application_context") or {}
+    order: Thing = {
+        "id": id_,
+        "intent": "CAPTURE",
+        "status": "PAYER_ACTION_REQUIRED" if source else "CREATED",
+        "payment_source": {"paypal": {}},
+        "purchase_units": [{"reference_id": "default", **units[0], "amount": amount}],
+        "create_time": written(account.moment),
+        "links": [
+            link(f"{url}/paypal/v2/checkout/orders/{id_}", "self", "GET"),
+            link(f"{url}/paypal/approve/{id_}", "payer-action" if source else "approve", "GET"),
+            link(f"{url}/paypal/v2/checkout/orders/{id_}/capture", "capture", "POST"),
+        ],
+        "_return_url": _address(context.get("return_url")),
+        "_cancel_url": _address(context.get("cancel_url")),
+        "_outcome": "COMPLETED",
+        "_url": url,
+    }
+    return account.save(order, ORDER)
+
+
+def _address(given: object) -> str | None:
+    if given is None:
+        return None
+    if not isinstance(given, str) or urlsplit(given).scheme not in ("http", "https") or not urlsplit(given).netloc:
+        raise Refused("return_url and cancel_url are addresses.", code="INVALID_PARAMETER_SYNTAX")
+    return given
+
+
+def approve(account: Account, order: Thing, outcome: str = "COMPLETED") -> Thing:
+    """The buyer agrees. `outcome` of the capture: COMPLETED, PENDING (an eCheck) or DECLINED."""
+    if order["status"] not in ("CREATED", "PAYER_ACTION_REQUIRED"):
+        raise Refused(f"This order is {order['status']}.")
+    order.update(status="APPROVED", payer={"payer_id": word()[:13], "email_address": "buyer@sandbox.test"})
+    order["_outcome"] = outcome
+    account.save(order, ORDER)
+    account.emit_paypal("CHECKOUT.ORDER.APPROVED", "checkout-order", order, "An order has been approved by buyer")
+    return order
+
+
+def capture(account: Account, order: Thing) -> Thing:
+    """Take the money of an approved order. Raises Unprocessable."""
+    if order["status"] == "COMPLETED":
+        raise Unprocessable("ORDER_ALREADY_CAPTURED", "Order already captured.")
+    if order["status"] != "APPROVED":
+        raise Unprocessable("ORDER_NOT_APPROVED", "Payer has not yet approved the Order for payment.")
+    if order["_outcome"] == "INSTRUMENT":
+        raise Unprocessable("INSTRUMENT_DECLINED", "The instrument presented was declined.")
+    taken = account.save(captures.new(account, order), CAPTURE)
+    order["purchase_units"][0]["payments"] = {"captures": [taken]}
+    order["status"] = "COMPLETED"
+    account.save(order, ORDER)
+    captures.emit(account, taken)
+    return order
