@@ -25,7 +25,7 @@ def charge(conn: Connection, app: App, owner: Owner, session: Session, units: in
     """Deduct the price of a session that is paid at its start. Returns the available balance.
 
     Raises:
-        SerializationFailure: another customer's session took the id meanwhile; the repeated transaction finds it.
+        RunAgain: another customer's session took the id meanwhile; the repeated transaction finds it.
     """
     take = Take(
         **_common(app, owner, session),
