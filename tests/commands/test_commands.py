@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.running import ROOT, Running
-from tests.support.waiting import until
+from tests.support.waiting import wait_until
 
 
 def test_help_names_every_command() -> None:
@@ -35,7 +35,7 @@ def test_a_key_that_is_made_works_until_it_is_revoked(system: Running) -> None:
     (key,) = [key for key in listed if made["key"].startswith(key["prefix"])]
     assert made["key"] not in json.dumps(listed)
     assert system.manage("keys", "revoke", str(key["id"])).returncode == 0
-    until(lambda: system.call("GET", "/v1/catalog", **bearer).status_code == 401)
+    wait_until(lambda: system.call("GET", "/v1/catalog", **bearer).status_code == 401)
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_the_readmes_example_is_true_word_for_word(system: Running) -> None:
     report = '{"id": "readme-1", "customer": "readme", "rate": "call", "quantity": 123}'
     use = ("call", "POST", "/v1/usage", report, "--app", "clash-ai")
     assert json.loads(system.manage(*use).stdout) == {"accepted": 1, "duplicates": 0}
-    until(lambda: system.balance("readme", app="clash-ai") == 27)
+    wait_until(lambda: system.balance("readme", app="clash-ai") == 27)
     assert json.loads(system.manage(*use).stdout) == {"accepted": 0, "duplicates": 1}
     read = system.manage("call", "GET", "/v1/customers/readme/balance", "--app", "clash-ai")
     assert json.loads(read.stdout)["balance"] == 27
@@ -126,9 +126,9 @@ def test_a_dead_event_is_replayed_from_the_command_line(system: Running) -> None
         "data": {"object": {"id": "cs_dead", "mode": "payment", "payment_status": "paid"}},
     }
     assert system.webhook(bad, app="echomind") == 200
-    until(lambda: system.get("/v1/events?state=dead", app="echomind")["events"])
+    wait_until(lambda: system.get("/v1/events?state=dead", app="echomind")["events"])
     assert json.loads(system.manage("replay", "echomind", "--dead", "--json").stdout) == {"events": 1, "usage": 0}
-    (event,) = until(lambda: system.get("/v1/events?state=dead", app="echomind")["events"])
+    (event,) = wait_until(lambda: system.get("/v1/events?state=dead", app="echomind")["events"])
     assert "no customer" in event["error"]
 
 

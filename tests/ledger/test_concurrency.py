@@ -36,7 +36,7 @@ from tests.support.kernel import (
     slug,
     take,
 )
-from tests.support.waiting import until
+from tests.support.waiting import wait_until
 
 __all__ = ["kernel"]
 pytestmark = pytest.mark.usefixtures("kernel")
@@ -310,4 +310,4 @@ def test_accounts_are_locked_before_they_are_read(kernel: str) -> None:
 
 def wait_for_a_lock(watch: psycopg.Connection[tuple[object, ...]]) -> None:
     waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
-    until(lambda: watch.execute(waiting).fetchone() != (0,))
+    wait_until(lambda: watch.execute(waiting).fetchone() != (0,))

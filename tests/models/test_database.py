@@ -20,7 +20,7 @@ import jobs
 import models
 from models import database
 from models.errors import Unavailable
-from tests.support.waiting import until
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.usefixtures("db")
 APP = "ai-services"
@@ -119,7 +119,7 @@ def test_a_peewee_query_that_ends_a_deadlock_is_run_again(other: psycopg.Connect
         promote("ada", "max")
         if tries == 1:
             promoted.set()
-            until(lambda: conn.execute(WAITING, [other.info.backend_pid]).fetchone())
+            wait_until(lambda: conn.execute(WAITING, [other.info.backend_pid]).fetchone())
         promote("bo", "max")
 
     database.transaction(work)
@@ -159,7 +159,7 @@ def test_a_transaction_that_idled_for_too_long_is_run_again() -> None:
             conn.execute("SET LOCAL idle_in_transaction_session_timeout = '1ms'")
             pid = conn.info.backend_pid
             with psycopg.connect(conn.info.dsn) as watch:
-                until(lambda: not watch.execute("SELECT 1 FROM pg_stat_activity WHERE pid = %s", [pid]).fetchone())
+                wait_until(lambda: not watch.execute("SELECT 1 FROM pg_stat_activity WHERE pid = %s", [pid]).fetchone())
         promote("ada", "max")
 
     database.transaction(work)

@@ -28,7 +28,7 @@ from settings import ROOT
 from tests.support.cast import ADA, BO, CY, app, deliver, event_states
 from tests.support.providers.stripe_events import event, invoice, paid_session
 from tests.support.receivers import Receiver, hang, receiving
-from tests.support.waiting import until
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.usefixtures("db")
 
@@ -412,7 +412,7 @@ def test_one_endpoint_that_hangs_does_not_hold_up_the_others(now: datetime, rece
                 database.release()
 
         sending = pool.submit(work)
-        until(lambda: len(receiver.came) == 100, 9)
+        wait_until(lambda: len(receiver.came) == 100, 9)
         assert not sending.done()
         assert len(slow.came) <= sender.AT_ONCE_EACH
         assert len(shown(endpoint="quick", state="delivered", limit=200)) >= 100 - sender.AT_ONCE_EACH
@@ -435,11 +435,11 @@ def test_many_endpoints_that_hang_leave_places_for_one_that_works(now: datetime,
                 database.release()
 
         sending = pool.submit(work)
-        until(lambda: len(receiver.came) == 20, 9)
-        until(lambda: len(slow.came) == sender.THREADS_FOR_FAILING, 9)
+        wait_until(lambda: len(receiver.came) == 20, 9)
+        wait_until(lambda: len(slow.came) == sender.THREADS_FOR_FAILING, 9)
         database.write("UPDATE endpoint SET events = '{balance.low}' WHERE external_id <> 'quick'")
         say(Message("ai-services", "lot.expired", ADA, {}), now=now)
-        until(lambda: len(receiver.came) == 21, 5)
+        wait_until(lambda: len(receiver.came) == 21, 5)
         slow.free.set()
         assert sending.result(30) == 21 + 20 * sender.THREADS * 2
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.support.receivers import receiving
 from tests.support.running import Running
-from tests.support.waiting import until
+from tests.support.waiting import wait_until
 
 
 def test_a_balance_that_falls_is_told_to_a_receiver_by_itself(system: Running) -> None:
@@ -14,13 +14,13 @@ def test_a_balance_that_falls_is_told_to_a_receiver_by_itself(system: Running) -
         try:
             system.post("/v1/adjustments", {"id": "heard", "customer": "heard", "units": 25, "reason": "gift"})
             system.post("/v1/charges", {"id": "heard", "customer": "heard", "units": 25})
-            until(lambda: len(receiver.came) == 3)
+            wait_until(lambda: len(receiver.came) == 3)
             told = [receiver.verified(secret, index) for index in range(3)]
             assert {(it["type"], it["data"]["threshold"]) for it in told if it["data"]["customer"] == "heard"} == {
                 ("balance.low", 20),
                 ("balance.low", 5),
                 ("balance.exhausted", 0),
             }
-            until(lambda: len(system.get("/v1/deliveries?customer=heard&state=delivered")["deliveries"]) == 3)
+            wait_until(lambda: len(system.get("/v1/deliveries?customer=heard&state=delivered")["deliveries"]) == 3)
         finally:
             assert system.call("DELETE", "/v1/endpoints/heard").status_code == 200

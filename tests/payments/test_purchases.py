@@ -16,7 +16,7 @@ from models import database
 from models.errors import ProviderAway
 from tests.support.cast import ADA, BO, balance, deliver, entries, event_states
 from tests.support.providers.stripe_events import event, paid_session
-from tests.support.waiting import until
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.usefixtures("db")
 
@@ -215,7 +215,7 @@ def test_a_provider_that_hangs_holds_up_no_other_app_and_is_asked_once_a_round(
             events.receive(slug, "stripe", told["id"], told["type"], orjson.dumps(told).decode(), now=now)
     drain = threading.Thread(target=lambda: (events.apply_pending(now=now), database.release()))
     drain.start()
-    until(lambda: balance(ADA) == 2000)
+    wait_until(lambda: balance(ADA) == 2000)
     assert events.apply_pending(now=now) == 0, "another drain leaves alone what this one asks about"
     others_done.set()
     drain.join()

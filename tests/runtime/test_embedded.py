@@ -27,7 +27,7 @@ from runtime.embedded.postgres import programs_folder
 from runtime.processes import Account, Process, ProcessError
 from settings import ROOT, Settings, load
 from tests.support.folders import data_folder
-from tests.support.waiting import until
+from tests.support.waiting import wait_until
 
 # Owns the servers of the folder in its argument until its stdin closes.
 OWNER = """
@@ -193,7 +193,7 @@ def test_the_owner_waits_for_those_who_joined(settings):
         with embedded.ensure(settings) as joined:
             assert joined.database_url == url
             owner.stdin.close()
-            until(lambda: "urls" not in (settings.data_dir / "run" / "servers.json").read_text())
+            wait_until(lambda: "urls" not in (settings.data_dir / "run" / "servers.json").read_text())
             with pytest.raises(subprocess.TimeoutExpired):
                 owner.wait(1)
             assert ask(url, "SELECT 1") == 1

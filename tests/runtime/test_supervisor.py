@@ -24,7 +24,7 @@ from runtime.processes.child import FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, 
 from runtime.processes.console import LAST_LINES, ROTATE_BYTES, Console, Output
 from settings import ROOT, load
 from tests.support.folders import data_folder
-from tests.support.waiting import until
+from tests.support.waiting import wait_until
 
 # Writes "NAME up PID" and "NAME down" into a common file; the supervisor is told what else it shall do.
 DUMMY = """
@@ -155,7 +155,7 @@ def is_gone(number: int) -> bool:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_rows_start_in_order_and_stop_in_the_reverse_one(scrip, number):
     scrip.start(scrip.row("first"), scrip.row("second"), scrip.row("third"))
-    until(lambda: scrip.is_up() and len(scrip.numbers()) == 3)
+    wait_until(lambda: scrip.is_up() and len(scrip.numbers()) == 3)
     scrip.process.send_signal(number)
     assert scrip.ends() == 0
     assert [line for line in scrip.diary() if line.endswith("down")] == [
@@ -167,16 +167,16 @@ def test_rows_start_in_order_and_stop_in_the_reverse_one(scrip, number):
 
 def test_a_child_that_is_killed_is_started_again(scrip):
     scrip.start(scrip.row("one"), scrip.row("other"))
-    first = until(lambda: scrip.is_up() and scrip.numbers("one"))[0]
+    first = wait_until(lambda: scrip.is_up() and scrip.numbers("one"))[0]
     os.kill(first, signal.SIGKILL)
-    until(lambda: len(scrip.numbers("one")) == 2)
+    wait_until(lambda: len(scrip.numbers("one")) == 2)
     assert len(scrip.numbers("other")) == 1
     assert "one was ended by SIGKILL; restarting" in scrip.terminal()
 
 
 def test_a_child_that_ends_by_itself_is_started_again_and_again(scrip):
     scrip.start(scrip.row("short", "ends"))
-    until(lambda: len(scrip.numbers("short")) >= 3)
+    wait_until(lambda: len(scrip.numbers("short")) >= 3)
 
 
 def test_the_pause_before_a_restart_grows_up_to_the_longest(tmp_path):
@@ -196,15 +196,15 @@ def test_a_child_that_was_well_for_long_gets_the_first_pause_again(tmp_path):
 
 def test_what_a_killed_child_had_started_is_killed_with_it(scrip):
     scrip.start(scrip.row("master", "parent"))
-    grandchild = until(lambda: scrip.numbers("master child"))[0]
+    grandchild = wait_until(lambda: scrip.numbers("master child"))[0]
     os.kill(scrip.numbers("master up")[0], signal.SIGKILL)
-    until(lambda: is_gone(grandchild))
-    until(lambda: len(scrip.numbers("master up")) == 2)
+    wait_until(lambda: is_gone(grandchild))
+    wait_until(lambda: len(scrip.numbers("master up")) == 2)
 
 
 def test_what_a_child_started_and_left_is_gone_after_the_stop(scrip):
     scrip.start(scrip.row("master", "parent"))
-    grandchild = until(lambda: scrip.is_up() and scrip.numbers("master child"))[0]
+    grandchild = wait_until(lambda: scrip.is_up() and scrip.numbers("master child"))[0]
     scrip.process.terminate()
     assert scrip.ends() == 0
     assert is_gone(grandchild)
@@ -212,15 +212,15 @@ def test_what_a_child_started_and_left_is_gone_after_the_stop(scrip):
 
 def test_children_stop_by_themselves_when_the_supervisor_is_killed(scrip):
     scrip.start(scrip.row("one"), scrip.row("two"))
-    until(lambda: scrip.is_up() and len(scrip.numbers()) == 2)
+    wait_until(lambda: scrip.is_up() and len(scrip.numbers()) == 2)
     scrip.process.kill()
-    until(lambda: all(is_gone(number) for number in scrip.numbers()))
+    wait_until(lambda: all(is_gone(number) for number in scrip.numbers()))
     assert {"one down", "two down"} <= set(scrip.diary())
 
 
 def test_a_child_that_does_not_stop_in_its_time_is_killed(scrip):
     scrip.start(scrip.row("rock", "stubborn", stop_seconds=0.1))
-    number = until(lambda: scrip.is_up() and scrip.numbers("rock"))[0]
+    number = wait_until(lambda: scrip.is_up() and scrip.numbers("rock"))[0]
     scrip.process.terminate()
     assert scrip.ends() == 0
     assert is_gone(number)
@@ -228,9 +228,9 @@ def test_a_child_that_does_not_stop_in_its_time_is_killed(scrip):
 
 def test_a_second_signal_leaves_no_time(scrip):
     scrip.start(scrip.row("rock", "stubborn", stop_seconds=3600))
-    number = until(lambda: scrip.is_up() and scrip.numbers("rock"))[0]
+    number = wait_until(lambda: scrip.is_up() and scrip.numbers("rock"))[0]
     scrip.process.send_signal(signal.SIGINT)
-    until(lambda: "stopping" in scrip.terminal())
+    wait_until(lambda: "stopping" in scrip.terminal())
     scrip.process.send_signal(signal.SIGINT)
     assert scrip.ends() == 0
     assert is_gone(number)
@@ -238,7 +238,7 @@ def test_a_second_signal_leaves_no_time(scrip):
 
 def test_it_can_be_stopped_while_a_child_is_not_ready_yet(scrip):
     scrip.start(scrip.row("slow", ready_file="/never"))
-    number = until(lambda: scrip.numbers("slow"))[0]
+    number = wait_until(lambda: scrip.numbers("slow"))[0]
     scrip.process.terminate()
     assert scrip.ends() == 0
     assert is_gone(number)
@@ -247,7 +247,7 @@ def test_it_can_be_stopped_while_a_child_is_not_ready_yet(scrip):
 
 def test_it_can_be_stopped_during_the_setup(scrip):
     scrip.start(scrip.row("web"), setup=[scrip.dummy("migrate")])
-    number = until(lambda: scrip.numbers("migrate"))[0]
+    number = wait_until(lambda: scrip.numbers("migrate"))[0]
     scrip.process.terminate()
     assert scrip.ends() == 0
     assert is_gone(number)
@@ -256,10 +256,10 @@ def test_it_can_be_stopped_during_the_setup(scrip):
 
 def test_it_waits_until_each_row_is_ready(scrip, tmp_path):
     scrip.start(scrip.row("slow", ready_file=str(tmp_path / "ready")), scrip.row("fast"))
-    until(lambda: len(scrip.numbers()) == 2)
+    wait_until(lambda: len(scrip.numbers()) == 2)
     assert not scrip.is_up()
     (tmp_path / "ready").touch()
-    until(scrip.is_up)
+    wait_until(scrip.is_up)
 
 
 @pytest.mark.parametrize("phase", ["checks", "setup"])
@@ -282,7 +282,7 @@ def test_a_port_in_use_is_named_with_a_way_out(scrip):
 
 def test_a_second_one_in_the_same_folder_is_told_where_the_first_runs(scrip, tmp_path):
     scrip.start(scrip.row("web"))
-    until(scrip.is_up)
+    wait_until(scrip.is_up)
     (tmp_path / "second").mkdir()
     second = Scrip(tmp_path / "second")
     second.data_dir = scrip.data_dir
@@ -293,9 +293,9 @@ def test_a_second_one_in_the_same_folder_is_told_where_the_first_runs(scrip, tmp
 def test_it_waits_for_a_command_that_uses_the_folder(scrip):
     command = DataFolder(scrip.data_dir).claim("command", 0)
     scrip.start(scrip.row("web"))
-    until(lambda: f"waiting for process {os.getpid()}" in scrip.terminal())
+    wait_until(lambda: f"waiting for process {os.getpid()}" in scrip.terminal())
     command.__exit__()
-    until(scrip.is_up)
+    wait_until(scrip.is_up)
 
 
 def test_a_folder_that_cannot_be_written_is_named(scrip, tmp_path):
@@ -308,20 +308,20 @@ def test_a_folder_that_cannot_be_written_is_named(scrip, tmp_path):
 
 def test_children_are_handed_the_resolved_settings(scrip):
     scrip.start(scrip.row("web", "environment"))
-    until(lambda: f"web postgresql://db/scrip redis://redis 1 {scrip.data_dir}" in scrip.diary())
+    wait_until(lambda: f"web postgresql://db/scrip redis://redis 1 {scrip.data_dir}" in scrip.diary())
 
 
 def test_embedded_servers_come_back_at_the_same_url(scrip):
     scrip.start(scrip.row("web", "environment"), env={})
-    until(scrip.is_up)
-    url = until(lambda: [line.split()[1] for line in scrip.diary() if "postgresql://" in line])[0]
+    wait_until(scrip.is_up)
+    url = wait_until(lambda: [line.split()[1] for line in scrip.diary() if "postgresql://" in line])[0]
     for server in [child for child in psutil.Process(scrip.process.pid).children() if "python" not in child.name()]:
         server.kill()
-    until(lambda: scrip.terminal().count("was ended by SIGKILL") == 2)
-    until(lambda: can_connect(url))
+    wait_until(lambda: scrip.terminal().count("was ended by SIGKILL") == 2)
+    wait_until(lambda: can_connect(url))
     scrip.process.terminate()
     assert scrip.ends() == 0
-    until(lambda: not can_connect(url))
+    wait_until(lambda: not can_connect(url))
 
 
 def can_connect(url: str) -> bool:
@@ -334,15 +334,15 @@ def can_connect(url: str) -> bool:
 
 def test_the_terminal_shows_what_is_alarming_and_the_log_everything(scrip):
     scrip.start(scrip.row("web", "chatty"))
-    until(lambda: "web       | WARNING a loud line" in scrip.terminal())
+    wait_until(lambda: "web       | WARNING a loud line" in scrip.terminal())
     assert "quiet" not in scrip.terminal()
     log = scrip.data_dir / "log" / "web.log"
-    until(lambda: log.read_text() == "a quiet line\nWARNING a loud line\n")
+    wait_until(lambda: log.read_text() == "a quiet line\nWARNING a loud line\n")
 
 
 def test_verbose_shows_everything(scrip):
     scrip.start(scrip.row("web", "chatty"), verbose=True)
-    until(lambda: "web       | a quiet line" in scrip.terminal())
+    wait_until(lambda: "web       | a quiet line" in scrip.terminal())
 
 
 def test_ready_is_told_once_with_the_resolved_settings(monkeypatch, tmp_path):
@@ -457,7 +457,7 @@ def test_a_forked_process_can_be_bound_to_its_parent(tmp_path):
         assert parent.stdout
         forked = int(parent.stdout.readline())
         parent.kill()
-        until(lambda: is_gone(forked))
+        wait_until(lambda: is_gone(forked))
 
 
 def test_a_crash_point_kills_only_where_it_is_armed():

@@ -12,7 +12,7 @@ from runtime import supervisor
 from sandbox import address
 from settings import load, settings
 from tests.support.running import Running
-from tests.support.waiting import until
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture
@@ -68,8 +68,8 @@ def test_a_killed_sandbox_comes_back_where_it_was_with_what_it_knew(system: Runn
     url = system.sandbox_url()
     (process,) = system.processes("sandbox.server")
     process.kill()
-    until(lambda: [it for it in system.processes("sandbox.server") if it.pid != process.pid])
-    until(system.is_ready)
+    wait_until(lambda: [it for it in system.processes("sandbox.server") if it.pid != process.pid])
+    wait_until(system.is_ready)
     assert system.sandbox_url() == url
     assert address.answers(url)
 
@@ -88,7 +88,7 @@ def test_the_demo_is_a_purchase_at_the_sandbox():
     instance = Running(SCRIP_DEMO="1")
     try:
         instance.start()
-        until(lambda: "Buy something in a browser" in (instance.folder / "up.log").read_text())
+        wait_until(lambda: "Buy something in a browser" in (instance.folder / "up.log").read_text())
         assert instance.balance("demo", app="clash-ai") == 27
         shown = (instance.folder / "up.log").read_text()
         assert instance.sandbox_url() in shown

@@ -12,7 +12,7 @@ import pytest
 import requests
 
 from tests.support.running import ROOT, Running
-from tests.support.waiting import until
+from tests.support.waiting import wait_until
 
 
 def manage(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -119,14 +119,14 @@ def of_stripe(system: Running, path: str, app: str = "clash-ai") -> list[dict[st
 
 def test_a_refund_and_a_dispute_are_done_from_the_command_line(system: Running) -> None:
     (charge,) = bought(system, "cli-refund")
-    until(lambda: system.balance("cli-refund", app="clash-ai") == 30)
+    wait_until(lambda: system.balance("cli-refund", app="clash-ai") == 30)
     done = json.loads(system.manage("sandbox", "do", "refund", charge, "--app", "clash-ai", "--amount", "1.00").stdout)
     assert (done["done"]["object"], done["done"]["amount"]) == ("refund", 100)
     assert system.manage("sandbox", "do", "dispute", charge, "--app", "clash-ai").returncode == 0
     refused = system.manage("sandbox", "do", "refund", charge, "--app", "clash-ai")
     assert refused.returncode == 1
     assert "has been charged back; cannot issue a refund" in refused.stderr
-    until(lambda: system.balance("cli-refund", app="clash-ai") == 0)
+    wait_until(lambda: system.balance("cli-refund", app="clash-ai") == 0)
 
 
 def test_a_price_is_changed_and_an_invoice_given_up_from_the_command_line(system: Running) -> None:

@@ -18,7 +18,7 @@ from jobs.providers.stripe import signature
 from tests.sandbox.test_stripe import APP, asked
 from tests.support.folders import data_folder
 from tests.support.providers.sandboxes import Provider, running_provider
-from tests.support.waiting import until
+from tests.support.waiting import wait_until
 
 PURCHASE = ["payment_intent.succeeded", "charge.succeeded", "checkout.session.completed"]
 
@@ -80,7 +80,7 @@ def states(provider: Provider) -> list[str]:
 
 def test_events_come_in_order_and_genuine(provider, scrip):
     buy(provider)
-    until(lambda: states(provider) == ["delivered"] * 3)
+    wait_until(lambda: states(provider) == ["delivered"] * 3)
     assert scrip.types() == PURCHASE
     path, headers, body = scrip.got[-1]
     event = signature.verify(body, headers["Stripe-Signature"], ["whsec_sandbox"], datetime.now(timezone.utc))
@@ -91,9 +91,9 @@ def test_events_come_in_order_and_genuine(provider, scrip):
 def test_what_is_not_taken_is_sent_again(provider, scrip):
     scrip.status = 503
     buy(provider)
-    until(lambda: len(scrip.got) >= 3)
+    wait_until(lambda: len(scrip.got) >= 3)
     scrip.status = 200
-    until(lambda: states(provider) == ["delivered"] * 3)
+    wait_until(lambda: states(provider) == ["delivered"] * 3)
     assert set(PURCHASE) == set(scrip.types())
 
 
@@ -102,14 +102,14 @@ def test_what_waits_is_sent_after_a_restart(db, folder, scrip):
         buy(nowhere)
         nowhere.sandbox.store.rows("UPDATE event SET due_at = 0, tries = 0")
     with running_provider(folder, scrip.url):
-        until(lambda: set(scrip.types()) == set(PURCHASE))
+        wait_until(lambda: set(scrip.types()) == set(PURCHASE))
 
 
 def test_twice_is_two_times_the_same(provider, scrip):
     provider.control(APP, deliver="twice")
     buy(provider)
-    until(lambda: len(scrip.got) == 6)
-    until(lambda: states(provider) == ["delivered"] * 3)
+    wait_until(lambda: len(scrip.got) == 6)
+    wait_until(lambda: states(provider) == ["delivered"] * 3)
     assert sorted(scrip.types()) == sorted(PURCHASE * 2)
 
 
@@ -117,14 +117,14 @@ def test_late_is_late(provider, scrip):
     provider.control(APP, deliver="late", late_seconds=0.4)
     began_at = time.monotonic()
     buy(provider)
-    until(lambda: len(scrip.got) == 3)
+    wait_until(lambda: len(scrip.got) == 3)
     assert time.monotonic() - began_at >= 0.4
 
 
 def test_shuffled_all_come_in_any_order(provider, scrip):
     provider.control(APP, deliver="shuffled")
     buy(provider)
-    until(lambda: sorted(scrip.types()) == sorted(PURCHASE))
+    wait_until(lambda: sorted(scrip.types()) == sorted(PURCHASE))
 
 
 def test_what_is_swallowed_is_listed_and_can_be_sent_by_hand(provider, scrip):
@@ -133,13 +133,13 @@ def test_what_is_swallowed_is_listed_and_can_be_sent_by_hand(provider, scrip):
     assert states(provider) == ["swallowed"] * 3
     lost = provider.stripe(APP).v1.events.list({"delivery_success": False, "type": "checkout.session.completed"}).data
     provider.control(APP, send=lost[0].id)
-    until(lambda: scrip.types() == ["checkout.session.completed"])
+    wait_until(lambda: scrip.types() == ["checkout.session.completed"])
 
 
 def test_one_accounts_mode_is_not_anothers(provider, scrip):
     provider.control("clash-ai", deliver="swallow")
     buy(provider)
-    until(lambda: len(scrip.got) == 3)
+    wait_until(lambda: len(scrip.got) == 3)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 import requests
 
 from tests.support.running import ROOT, Running
-from tests.support.waiting import until
+from tests.support.waiting import wait_until
 
 OPTIONS: dict[str, Any] = {"allow_redirects": False, "timeout": 30}
 
@@ -42,7 +42,7 @@ def comes_to_say(page: str, title: str) -> str:
         text = requests.get(page, timeout=30).text
         return text if f"<h1>{title}</h1>" in text else None
 
-    return str(until(looked))
+    return str(wait_until(looked))
 
 
 def session_of(page: str) -> str:
@@ -189,13 +189,13 @@ def test_the_documented_plan_by_the_year_with_a_trial_grants_its_first_month(sys
     page = scope["page"].url
     assert "Free for 7 days" in requests.get(page, timeout=30).text
     pay(page, "pay")
-    until(lambda: system.balance("shop-year", app="songs") == 1000)
+    wait_until(lambda: system.balance("shop-year", app="songs") == 1000)
     assert system.get("/v1/customers/shop-year", app="songs")["subscription"]["status"] == "trialing"
     # What is left running would begin to pay in the midst of another test, once that moves the clock.
     listed = scope["v1"].subscriptions.list({"limit": 100}).auto_paging_iter()
     [bought] = [it.id for it in listed if it.to_dict()["metadata"].get("customer") == "shop-year"]
     scope["v1"].subscriptions.cancel(bought)
-    until(lambda: system.get("/v1/customers/shop-year", app="songs")["subscription"]["status"] == "canceled")
+    wait_until(lambda: system.get("/v1/customers/shop-year", app="songs")["subscription"]["status"] == "canceled")
 
 
 # --- before it
@@ -239,7 +239,7 @@ def test_what_the_shop_does_not_sell_is_refused(system, item):
 
 def test_the_portal_and_the_customers_page_show_the_balance(system):
     comes_to_say(pay(begin(system, "shop-has", "stripe:pack:starter", "ai-services"), "pay"), "Thank you, shop-has")
-    until(lambda: system.balance("shop-has") == 100)
+    wait_until(lambda: system.balance("shop-has") == 100)
     portal = requests.get(f"{system.sandbox_url()}/portal/ai-services", timeout=30).text
     assert "has 100 credits now" in portal
     page = requests.get(f"{system.sandbox_url()}/customer/ai-services?customer=shop-has", timeout=30).text

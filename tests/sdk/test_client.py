@@ -25,9 +25,9 @@ from scrip_client import (
     Unauthorized,
     Unavailable,
 )
-from tests.support.proxy import Middleman, middleman
+from tests.support.proxy import Proxy, proxy
 from tests.support.running import ROOT, Running
-from tests.support.waiting import until
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture
@@ -44,8 +44,8 @@ def ada(scrip: Scrip) -> str:
 
 
 @pytest.fixture
-def man(system: Running) -> Iterator[Middleman]:
-    with middleman(system.url) as found:
+def man(system: Running) -> Iterator[Proxy]:
+    with proxy(system.url) as found:
         yield found
 
 
@@ -89,7 +89,7 @@ def test_a_hold_is_captured_or_released(scrip: Scrip, ada: str) -> None:
 def test_use_is_reported_one_by_one_and_by_the_thousand(scrip: Scrip, ada: str) -> None:
     one = scrip.report_usage(ada, "lyrics_analysis", 1, occurred_at=datetime.now(timezone.utc), metadata={"a": 1})
     scrip.report_usage(ada, "lyrics_analysis", 1, id=one)
-    until(lambda: scrip.usage_report(one)["state"] == "settled")
+    wait_until(lambda: scrip.usage_report(one)["state"] == "settled")
     reports = [{"id": f"{ada}-{n}", "customer": ada, "rate": "lyrics_analysis", "quantity": 0} for n in range(1001)]
     assert scrip.report_usages(iter(reports)) == {"accepted": 1001, "duplicates": 0}
     assert scrip.report_usages(reports[:2]) == {"accepted": 0, "duplicates": 2}
@@ -170,7 +170,7 @@ def test_customers_with_odd_names_are_reached(scrip: Scrip) -> None:
 
 
 @pytest.mark.parametrize("misdeed", ["drop", "busy", "html"])
-def test_an_answer_that_is_lost_is_asked_for_again_and_taken_once(man: Middleman, misdeed: str, ada: str) -> None:
+def test_an_answer_that_is_lost_is_asked_for_again_and_taken_once(man: Proxy, misdeed: str, ada: str) -> None:
     scrip = Scrip(man.url, "sk_sandbox_songs")
     man.will(misdeed, misdeed, on="/v1/charges")
     assert scrip.charge(ada, 3)["balance"] == 7
@@ -179,7 +179,7 @@ def test_an_answer_that_is_lost_is_asked_for_again_and_taken_once(man: Middleman
     assert taken(scrip, ada) == [-3]
 
 
-def test_patience_ends(man: Middleman, ada: str) -> None:
+def test_patience_ends(man: Proxy, ada: str) -> None:
     scrip = Scrip(man.url, "sk_sandbox_songs", patience=0.3)
     man.will(*["html"] * 99)
     with pytest.raises(Unavailable) as away:
@@ -205,7 +205,7 @@ def test_a_key_with_a_limit_waits_if_it_may(system: Running) -> None:
     assert Scrip(system.url, key, patience=5).catalog()["app"] == "songs"
 
 
-def test_what_answers_is_not_scrip(man: Middleman, system: Running) -> None:
+def test_what_answers_is_not_scrip(man: Proxy, system: Running) -> None:
     man.upstream = system.url + "/docs?"
     with pytest.raises(ScripError, match="check base_url"):
         Scrip(man.url, "key").catalog()

@@ -14,7 +14,7 @@ from flask.testing import FlaskClient
 from flask.views import MethodView
 
 from scrip_client import InsufficientCredits, NotCaptured, Scrip, Unavailable, current_hold, require_credits
-from tests.support.proxy import Middleman, middleman
+from tests.support.proxy import Proxy, proxy
 from tests.support.running import Running
 
 
@@ -32,8 +32,8 @@ def ada(scrip: Scrip) -> str:
 
 
 @pytest.fixture
-def man(system: Running) -> Iterator[Middleman]:
-    with middleman(system.url) as found:
+def man(system: Running) -> Iterator[Proxy]:
+    with proxy(system.url) as found:
         yield found
 
 
@@ -156,7 +156,7 @@ def test_work_that_cost_more_than_there_is_takes_what_there_is(scrip: Scrip, ada
     assert taken(scrip, ada) == [-9, -1]
 
 
-def test_a_hold_that_expired_under_the_work_is_charged_after_it(scrip: Scrip, ada: str, man: Middleman) -> None:
+def test_a_hold_that_expired_under_the_work_is_charged_after_it(scrip: Scrip, ada: str, man: Proxy) -> None:
     with Scrip(man.url, "sk_sandbox_songs").reserve(ada, 4, reason="Song") as hold:
         scrip.release(hold.id)
         man.answer("/capture", 409, {"title": "Closed", "status": 409, "state": "expired"})
@@ -168,7 +168,7 @@ def test_a_hold_that_expired_under_the_work_is_charged_after_it(scrip: Scrip, ad
 
 
 @pytest.mark.parametrize("on", ["/v1/holds", "/capture"])
-def test_answers_that_are_lost_take_once(scrip: Scrip, man: Middleman, ada: str, on: str) -> None:
+def test_answers_that_are_lost_take_once(scrip: Scrip, man: Proxy, ada: str, on: str) -> None:
     @require_credits(Scrip(man.url, "sk_sandbox_songs"), units=4, customer=ada)
     def sing() -> str:
         return "la"
@@ -181,7 +181,7 @@ def test_answers_that_are_lost_take_once(scrip: Scrip, man: Middleman, ada: str,
 
 
 def test_a_capture_that_went_through_though_its_answers_were_lost_is_recognised(
-    scrip: Scrip, man: Middleman, ada: str
+    scrip: Scrip, man: Proxy, ada: str
 ) -> None:
     hold = Scrip(man.url, "sk_sandbox_songs").reserve(ada, 4)
     hold.open()
@@ -191,9 +191,7 @@ def test_a_capture_that_went_through_though_its_answers_were_lost_is_recognised(
     assert (hold.taken, hold.shortfall) == (10, 5)
 
 
-def test_work_whose_units_cannot_be_taken_now_is_not_lost(
-    scrip: Scrip, man: Middleman, ada: str, monkeypatch: Any
-) -> None:
+def test_work_whose_units_cannot_be_taken_now_is_not_lost(scrip: Scrip, man: Proxy, ada: str, monkeypatch: Any) -> None:
     monkeypatch.setattr("scrip_client.reservation.CAPTURE_PATIENCE_SECONDS", 0.0)
 
     @require_credits(Scrip(man.url, "sk_sandbox_songs"), units=4, customer=ada)
@@ -208,7 +206,7 @@ def test_work_whose_units_cannot_be_taken_now_is_not_lost(
     assert state(scrip, ada) == (6, 0)
 
 
-def test_a_release_that_fails_hides_no_error_and_takes_nothing(scrip: Scrip, man: Middleman, ada: str) -> None:
+def test_a_release_that_fails_hides_no_error_and_takes_nothing(scrip: Scrip, man: Proxy, ada: str) -> None:
     man.will("html", on="/release")
     with pytest.raises(ZeroDivisionError), Scrip(man.url, "sk_sandbox_songs", patience=0).reserve(ada, 4):
         raise ZeroDivisionError

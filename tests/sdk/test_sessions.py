@@ -8,7 +8,7 @@ import pytest
 
 from scrip_client import Conflict, CooldownActive, Forbidden, InsufficientCredits, Invalid, NotFound, Scrip
 from tests.support.running import Running
-from tests.support.waiting import until
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture
@@ -86,7 +86,7 @@ def test_a_customer_of_an_older_system_has_had_the_free_session(system: Running,
 def test_what_was_bought(system: Running, ada: str) -> None:
     scrip = Scrip(system.url, "sk_sandbox_songs")
     system.manage("sandbox", "send", "stripe", "--app", "songs", "--customer", ada, "--pack", "starter")
-    (payment,) = until(lambda: list(scrip.payments(ada)))
+    (payment,) = wait_until(lambda: list(scrip.payments(ada)))
     assert (payment["pack"], payment["units"], payment["credit"]) == ("starter", 100, "unredeemed")
     assert payment["money"] == {"amount": "4.99", "currency": "usd"}
     assert scrip.payment(payment["id"])["reference"] == payment["reference"]

@@ -9,7 +9,7 @@ import sys
 
 from models import database
 from settings import ROOT
-from tests.support.waiting import until
+from tests.support.waiting import wait_until
 
 OF_OTHERS = """
 SELECT 1 FROM pg_stat_activity
@@ -25,4 +25,4 @@ def killed_at(point: str, *arguments: str) -> None:
     env = {**os.environ, "SCRIP_CRASH_AT": point}
     killed = subprocess.run([sys.executable, *arguments], cwd=ROOT, env=env, capture_output=True)
     assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
-    until(lambda: not database.read(OF_OTHERS))
+    wait_until(lambda: not database.read(OF_OTHERS))

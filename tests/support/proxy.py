@@ -15,7 +15,7 @@ import requests
 HOP_HEADERS = {"connection", "transfer-encoding", "content-length", "content-encoding", "keep-alive"}
 
 
-class Middleman:
+class Proxy:
     """Forwards to `upstream`. Of the requests whose path ends with `on`, the next ones meet `misdeeds`, in order.
 
     `drop`: Scrip gets the request, the client no answer. `busy`: the client gets a 503, Scrip nothing. `html`: the
@@ -44,7 +44,7 @@ class Middleman:
         return self.misdeeds.popleft() if self.misdeeds and path.endswith(self.on) else ""
 
 
-def _handler(man: Middleman) -> type[BaseHTTPRequestHandler]:
+def _handler(man: Proxy) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
@@ -86,9 +86,9 @@ def _handler(man: Middleman) -> type[BaseHTTPRequestHandler]:
 
 
 @contextmanager
-def middleman(upstream: str) -> Iterator[Middleman]:
+def proxy(upstream: str) -> Iterator[Proxy]:
     """A middleman for the time of a block."""
-    man = Middleman(upstream)
+    man = Proxy(upstream)
     thread = threading.Thread(target=man.server.serve_forever, args=[0.01])
     thread.start()
     try:

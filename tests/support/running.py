@@ -17,7 +17,7 @@ import requests
 from settings import ROOT
 from tests.support.folders import data_folder
 from tests.support.scrip_api import Scrip
-from tests.support.waiting import until
+from tests.support.waiting import wait_until
 
 PATIENCE_SECONDS = 60.0
 STOP_SECONDS = 30.0
@@ -49,7 +49,7 @@ class Running(Scrip):
         with open(log, "ab") as output:
             command = [sys.executable, "manage.py", "up"]
             self.process = subprocess.Popen(command, cwd=ROOT, env=self.env, stdout=output, stderr=output)
-        until(self.is_ready, PATIENCE_SECONDS)
+        wait_until(self.is_ready, PATIENCE_SECONDS)
         return self
 
     def is_ready(self) -> bool:

@@ -9,7 +9,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def until(condition: Callable[[], T], seconds: float = 30.0) -> T:
+def wait_until(condition: Callable[[], T], seconds: float = 30.0) -> T:
     """What `condition` returns as soon as it is true; fails after `seconds`."""
     deadline = time.monotonic() + seconds
     while not (found := condition()):

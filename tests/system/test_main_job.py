@@ -10,7 +10,7 @@ from typing import Any
 from models import cycles
 from tests.support.providers.stripe_events import event, invoice, paid_session, subscription
 from tests.support.running import Running
-from tests.support.waiting import until
+from tests.support.waiting import wait_until
 
 
 def wall() -> datetime:
@@ -42,7 +42,7 @@ def test_a_purchase_sent_twenty_times_at_once_gives_its_credits_once(system: Run
     )
     with ThreadPoolExecutor(20) as pool:
         assert set(pool.map(lambda _: system.webhook(purchase), range(20))) == {200}
-    until(lambda: system.balance("twenty") == 100)
+    wait_until(lambda: system.balance("twenty") == 100)
     assert system.webhook(purchase) == 200
     entries = system.get("/v1/customers/twenty/entries")["entries"]
     assert [(entry["type"], entry["amount"]) for entry in entries] == [("purchase", 100)]
@@ -50,11 +50,11 @@ def test_a_purchase_sent_twenty_times_at_once_gives_its_credits_once(system: Run
 
 def test_a_call_of_123_seconds_takes_three_and_explain_adds_up(system: Running) -> None:
     buy(system, "caller", "starter")
-    until(lambda: system.balance("caller") == 100)
+    wait_until(lambda: system.balance("caller") == 100)
     report = {"id": "caller-1", "customer": "caller", "rate": "voice_call", "quantity": 123}
     assert system.post("/v1/usage", report, status=202) == {"accepted": 1, "duplicates": 0}
     assert system.post("/v1/usage", report, status=202) == {"accepted": 0, "duplicates": 1}
-    until(lambda: system.balance("caller") == 97)
+    wait_until(lambda: system.balance("caller") == 97)
     settled = system.get("/v1/usage/caller-1")
     assert (settled["state"], settled["units"], settled["shortfall"]) == ("settled", 3, 0)
     explained = system.get("/v1/customers/caller/explain")
@@ -65,13 +65,13 @@ def test_a_call_of_123_seconds_takes_three_and_explain_adds_up(system: Running) 
 
 def test_a_pack_of_voice_therapy_is_gone_after_thirty_days(system: Running) -> None:
     buy(system, "patient", "voice_15", app="voice-therapy")
-    until(lambda: system.balance("patient", app="voice-therapy") == 15)
+    wait_until(lambda: system.balance("patient", app="voice-therapy") == 15)
     system.post("/v1/sandbox/clock", {"advance": "29d"}, status=200)
     assert system.balance("patient", app="voice-therapy") == 15
     system.post("/v1/sandbox/clock", {"advance": "1d"}, status=200)
     assert system.balance("patient", app="voice-therapy") == 0
     path = "/v1/customers/patient/entries"
-    until(lambda: system.get(path, app="voice-therapy")["entries"][0]["type"] == "expiry")
+    wait_until(lambda: system.get(path, app="voice-therapy")["entries"][0]["type"] == "expiry")
 
 
 def test_fourteen_months_of_a_plan_with_the_scheduler_down_for_two_of_them() -> None:
@@ -90,19 +90,19 @@ def _live_fourteen_months(system: Running) -> None:
     anchor = datetime(start.year + 1, 1, 31, 10, 0, tzinfo=timezone.utc)
     _go_to(system, anchor)
     _tell(system, anchor, 0, "created")
-    until(lambda: system.balance("star", app="songs") == 1000)
+    wait_until(lambda: system.balance("star", app="songs") == 1000)
     for number in range(1, 14):
         if number == 5:
             _suspend_scheduler(system, True)
         _go_to(system, cycles.cycle_start(anchor, number) + timedelta(hours=1))
         if number not in (5, 6):
             _tell(system, anchor, number, "updated")
-            until(lambda due=number: system.balance("star", app="songs") == 1000 * (due + 1))
+            wait_until(lambda due=number: system.balance("star", app="songs") == 1000 * (due + 1))
         if number == 6:
             _suspend_scheduler(system, False)
             _pay(system, anchor, 5)
             _pay(system, anchor, 6)
-            until(lambda: system.balance("star", app="songs") == 7000)
+            wait_until(lambda: system.balance("star", app="songs") == 7000)
     granted = system.get("/v1/customers/star/entries?type=subscription_grant&limit=200", app="songs")["entries"]
     months = sorted(entry["metadata"]["cycle_start"][:7] for entry in granted)
     assert len(months) == len(set(months)) == 14

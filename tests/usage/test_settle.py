@@ -18,7 +18,7 @@ from models.errors import Conflict, Invalid, NotFound
 from models.usage import queue, reports
 from settings import settings
 from tests.support.cast import ADA, BO, app, balance, entries, give, settle_all
-from tests.support.waiting import until
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.usefixtures("db")
 
@@ -255,7 +255,7 @@ def test_a_report_in_a_lane_that_is_just_being_let_go_is_not_left_to_the_sweep(n
     held.wait(10)
     with ThreadPoolExecutor(1) as pool:
         settling = pool.submit(lambda: (usage.settle(now=now), database.release())[0])
-        until(lambda: database.read("SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"))
+        wait_until(lambda: database.read("SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"))
         let_go.set()
         assert settling.result() == 1
     other.join()

@@ -9,7 +9,7 @@ import pytest
 import redis
 
 from settings import settings
-from tests.support.waiting import until
+from tests.support.waiting import wait_until
 from workers import main as actors
 from workers import wakeups
 from workers.drain import drain
@@ -77,10 +77,10 @@ def test_a_requested_wakeup_is_sent_by_another_thread_once() -> None:
     notifier = Notifier()
     for _ in range(100):
         notifier.request("usage")
-    until(lambda: waiting("usage") == 1)
+    wait_until(lambda: waiting("usage") == 1)
     clear_pending("usage")
     notifier.request("usage")
-    until(lambda: waiting("usage") == 2)
+    wait_until(lambda: waiting("usage") == 2)
 
 
 def test_a_request_does_not_wait_for_a_redis_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,4 +97,4 @@ def test_a_request_does_not_wait_for_a_redis_that_hangs(monkeypatch: pytest.Monk
     notifier.request("inbox")
     assert sent == []
     free.set()
-    until(lambda: sorted(sent) == ["inbox", "usage"])
+    wait_until(lambda: sorted(sent) == ["inbox", "usage"])

@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.support.running import Running
-from tests.support.waiting import until
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def test_a_plan_is_bought_and_grants_again_a_month_later(system: Running, shop: 
     shows_balance(shop, 1000)
     shop.get_by_role("link", name="Scrip sandbox").click()
     shop.get_by_role("button", name="+31 days").click()
-    until(lambda: system.balance("browser-plan", app="songs") == 2000)
+    wait_until(lambda: system.balance("browser-plan", app="songs") == 2000)
     shop.goto(f"{system.sandbox_url()}/customer/songs?customer=browser-plan")
     shows_balance(shop, 2000)
     kinds = {entry["type"] for entry in system.get("/v1/customers/browser-plan/entries", app="songs")["entries"]}
@@ -110,7 +110,7 @@ def test_a_bank_transfer_gives_credits_when_it_arrives(system: Running, shop: Pa
     expect(shop.locator("#balance")).to_have_text("0")
     shop.goto(f"{system.sandbox_url()}/portal/songs")
     shop.locator(".card", has_text="browser-transfer").get_by_role("button", name="The transfer arrives").click()
-    until(lambda: system.balance("browser-transfer", app="songs") == 100)
+    wait_until(lambda: system.balance("browser-transfer", app="songs") == 100)
 
 
 def test_the_whole_page_fits_a_narrow_screen_and_can_be_used_by_keyboard(system: Running, shop: Page) -> None:
@@ -156,7 +156,7 @@ def test_a_refund_at_the_portal_takes_the_credits_back(system: Running, shop: Pa
     expect(card.get_by_role("alert")).to_be_in_viewport()
     card.get_by_label("Amount", exact=True).fill("4.00")
     shop.keyboard.press("Enter")
-    until(lambda: system.balance("browser-refund", app="ai-services") == 60)
+    wait_until(lambda: system.balance("browser-refund", app="ai-services") == 60)
 
 
 def test_a_dispute_takes_the_refunds_buttons_away_until_it_is_won(system: Running, shop: Page) -> None:

@@ -12,7 +12,7 @@ import pytest
 import redis
 
 from tests.support.running import Running
-from tests.support.waiting import until
+from tests.support.waiting import wait_until
 
 REPORTS, PHASE, CUSTOMERS, BATCH = 5000, 1000, 40, 25
 DICE = random.Random(7)
@@ -34,11 +34,11 @@ def test_every_accepted_report_is_settled_once(instance: Running) -> None:
     with ThreadPoolExecutor(4) as pool:
         for phase in range(0, REPORTS, PHASE):
             sending = [pool.submit(_report, instance, start) for start in range(phase, phase + PHASE, BATCH)]
-            until(lambda sending=sending: _pending(instance) or all(sent.done() for sent in sending))
+            wait_until(lambda sending=sending: _pending(instance) or all(sent.done() for sent in sending))
             _kill_a_worker_and_flush_redis(instance)
             accepted += sum(sent.result() for sent in sending)
     assert accepted == REPORTS
-    until(lambda: not _pending(instance), 120)
+    wait_until(lambda: not _pending(instance), 120)
     assert instance.is_clean()
     spent = {f"c{n}": sum(_minutes(r) for r in range(n, REPORTS, CUSTOMERS)) for n in range(CUSTOMERS)}
     assert {customer: 10_000 - instance.balance(customer) for customer in spent} == spent
@@ -66,7 +66,7 @@ def _report(instance: Running, start: int) -> int:
 
 def _kill_a_worker_and_flush_redis(instance: Running) -> None:
     """As soon as there is a worker to kill; the ones before it may still be on their way back."""
-    victim = DICE.choice(until(lambda: instance.processes("dramatiq")))
+    victim = DICE.choice(wait_until(lambda: instance.processes("dramatiq")))
     with contextlib.suppress(psutil.NoSuchProcess):  # its master took it along
         victim.kill()
     with redis.Redis.from_url(instance.redis_url()) as doorbell:

@@ -11,7 +11,7 @@ import requests
 
 from tests.support.providers.stripe_events import event, paid_session
 from tests.support.running import Running
-from tests.support.waiting import until
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture(scope="module")
@@ -37,14 +37,14 @@ def test_a_webhook_is_taken_while_redis_is_down_and_applied_after_its_return(ins
         assert instance.balance("without-redis") == 0
     finally:
         valkey.resume()
-    until(lambda: instance.balance("without-redis") == 100)
+    wait_until(lambda: instance.balance("without-redis") == 100)
 
 
 def test_redis_killed_comes_back_and_nothing_is_lost(instance: Running) -> None:
     (valkey,) = _servers(instance, "valkey-server", "redis-server")
     valkey.kill()
     assert instance.webhook(purchase("redis-killed")) == 200
-    until(lambda: instance.balance("redis-killed") == 100, 60)
+    wait_until(lambda: instance.balance("redis-killed") == 100, 60)
 
 
 def test_what_was_acknowledged_survives_a_crash_of_postgres_and_nothing_is_acknowledged_meanwhile(
@@ -56,12 +56,12 @@ def test_what_was_acknowledged_survives_a_crash_of_postgres_and_nothing_is_ackno
         if number == 10:
             postmaster.send_signal(signal.SIGQUIT)  # what pg_ctl calls an immediate stop
         answers[number] = _report(instance, number)
-    until(instance.is_ready, 60)
+    wait_until(instance.is_ready, 60)
     for number in range(40):
         if answers[number] != 202:
             assert answers[number] in (503, 0), answers
-            assert until(lambda number=number: _report(instance, number) == 202)
-    until(lambda: not instance.get("/v1/usage?state=pending&limit=1")["reports"], 60)
+            assert wait_until(lambda number=number: _report(instance, number) == 202)
+    wait_until(lambda: not instance.get("/v1/usage?state=pending&limit=1")["reports"], 60)
     settled = instance.get("/v1/usage?customer=survivor&limit=200")["reports"]
     assert len(settled) == 40
     assert instance.is_clean()

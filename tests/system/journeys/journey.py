@@ -8,7 +8,7 @@ from typing import Any
 
 from tests.support.providers.stripe_events import event, paid_session
 from tests.support.running import Running
-from tests.support.waiting import until
+from tests.support.waiting import wait_until
 
 
 def wall() -> datetime:
@@ -49,7 +49,7 @@ def buy_and_wait(system: Running, customer: str, pack: str, *, app: str) -> None
     """Buy, and see the units come."""
     before = system.balance(customer, app=app)
     buy(system, customer, pack, app=app)
-    until(lambda: system.balance(customer, app=app) > before)
+    wait_until(lambda: system.balance(customer, app=app) > before)
 
 
 def checkout(system: Running, customer: str, *, app: str, status: int = 201, **what: str) -> dict[str, Any]:

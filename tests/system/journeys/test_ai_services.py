@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.listener import Listener
 from tests.support.running import Running
-from tests.support.waiting import until
+from tests.support.waiting import wait_until
 from tests.system.journeys.journey import buy_and_wait, checkout, pay_at, with_token
 
 APP = "ai-services"
@@ -59,7 +59,7 @@ def test_the_three_packages_are_for_sale(system: Running) -> None:
 def test_a_package_is_bought_through_the_checkout(system: Running) -> None:
     for pack, units in (("starter", 100), ("pro", 600), ("enterprise", 1600)):
         pay_at(checkout(system, "ai-buyer", app=APP, pack=pack)["url"], system)
-        until(lambda due=units: system.balance("ai-buyer") == due)
+        wait_until(lambda due=units: system.balance("ai-buyer") == due)
 
 
 def test_every_service_costs_what_the_table_says(system: Running) -> None:
@@ -125,12 +125,12 @@ def test_a_low_balance_is_told_once_a_crossing(system: Running, listener: Listen
     for number, units in enumerate((79, 1, 5, 10, 5)):
         body = {"id": f"ai-low-{number}", "customer": "ai-low", "units": units}
         system.post("/v1/charges", body)
-    until(lambda: len(listener.of("ai-low")) == 3)
+    wait_until(lambda: len(listener.of("ai-low")) == 3)
     told = {(it["type"], it["data"]["threshold"], it["data"]["balance"]) for it in listener.of("ai-low")}
     assert told == {("balance.low", 20, 20), ("balance.low", 5, 5), ("balance.exhausted", 0, 0)}
     system.post("/v1/adjustments", {"id": "ai-low-a", "customer": "ai-low", "units": 21, "reason": "sorry"})
     system.post("/v1/charges", {"id": "ai-low-again", "customer": "ai-low", "units": 1})
-    until(lambda: len(listener.of("ai-low")) == 4)
+    wait_until(lambda: len(listener.of("ai-low")) == 4)
     assert listener.bad == 0
 
 
@@ -177,7 +177,7 @@ def test_usage_that_is_reported_later_is_taken_too(system: Running) -> None:
     buy_and_wait(system, "ai-meter", "starter", app=APP)
     reports = [{"id": f"ai-meter-{n}", "customer": "ai-meter", "rate": "whatsapp", "quantity": 2} for n in range(20)]
     assert system.post("/v1/usage", {"reports": reports}, status=202) == {"accepted": 20, "duplicates": 0}
-    until(lambda: system.balance("ai-meter") == 60)
+    wait_until(lambda: system.balance("ai-meter") == 60)
 
 
 def test_what_was_written_adds_up(system: Running) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tests.support.running import Running
-from tests.support.waiting import until
+from tests.support.waiting import wait_until
 from tests.system.journeys.journey import buy_and_wait, checkout, pay_at
 
 APP = "clash-ai"
@@ -80,7 +80,7 @@ def test_an_error_is_in_the_log_with_its_reason(system: Running) -> None:
 def test_minutes_are_bought_through_the_checkout(system: Running) -> None:
     opened = checkout(system, "clash-buyer", app=APP, pack="minutes_120", email="buyer@example.com")
     pay_at(opened["url"], system)
-    until(lambda: system.balance("clash-buyer", app=APP) == 120)
+    wait_until(lambda: system.balance("clash-buyer", app=APP) == 120)
     again = {"customer": "clash-buyer", "pack": "minutes_120", "email": "buyer@example.com"}
     assert checkout(system, app=APP, status=200, id=opened["id"], **again) == opened
 

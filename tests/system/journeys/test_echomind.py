@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from tests.support.running import Running
-from tests.support.waiting import until
+from tests.support.waiting import wait_until
 from tests.system.journeys.journey import advance, buy, buy_and_wait, checkout, moment, pay_at, purchase
 
 APP = "echomind"
@@ -72,7 +72,7 @@ def test_payment_during_the_cooldown_waits_for_its_end_and_starts_by_itself(syst
     assert (waits.status_code, waits.json()["reasons"]) == (202, ["cooldown"])
     assert system.balance("echo-wait", app=APP) == 1, "nothing is taken yet"
     advance(system, "10m")
-    until(lambda: states(system, "echo-wait") == ["active", "ended"])
+    wait_until(lambda: states(system, "echo-wait") == ["active", "ended"])
     assert system.balance("echo-wait", app=APP) == 0
 
 
@@ -82,7 +82,7 @@ def test_payment_after_the_cooldown_starts_who_waits(system: Running) -> None:
     advance(system, "11m")
     assert states(system, "echo-after") == ["waiting", "ended"]
     buy(system, "echo-after", "session", app=APP)
-    until(lambda: states(system, "echo-after") == ["active", "ended"])
+    wait_until(lambda: states(system, "echo-after") == ["active", "ended"])
     assert system.balance("echo-after", app=APP) == 0
 
 
@@ -97,7 +97,7 @@ def test_payment_that_races_the_end_of_the_cooldown_is_one_session_and_one_credi
     moved.result()
     assert {it.result() for it in sent} == {200}
     assert {it.result().status_code for it in asked} <= {201, 202, 409}
-    until(lambda: states(system, "echo-race") == ["active", "ended"])
+    wait_until(lambda: states(system, "echo-race") == ["active", "ended"])
     assert system.balance("echo-race", app=APP) == 0
     entries = get(system, "/v1/customers/echo-race/entries")["entries"]
     assert sorted(entry["amount"] for entry in entries) == [-1, 1]
@@ -120,7 +120,7 @@ def test_waiting_can_be_cancelled_and_has_an_end(system: Running) -> None:
     system.post("/v1/sessions/echo-off-2/cancel", app=APP, status=200)
     start(system, "echo-off", id="echo-off-3", wait=True)
     advance(system, "61m")
-    until(lambda: states(system, "echo-off") == ["refused", "cancelled", "ended"])
+    wait_until(lambda: states(system, "echo-off") == ["refused", "cancelled", "ended"])
     buy_and_wait(system, "echo-off", "session", app=APP)
     assert system.balance("echo-off", app=APP) == 1, "nobody is started who was refused"
 
@@ -151,11 +151,11 @@ def test_a_session_is_paid_with_paypal_and_refunded(system: Running) -> None:
     opened = checkout(system, "echo-pal", app=APP, pack="session")
     assert opened["provider"] == "paypal"
     pay_at(opened["url"], system, "COMPLETED")
-    until(lambda: system.balance("echo-pal", app=APP) == 1)
+    wait_until(lambda: system.balance("echo-pal", app=APP) == 1)
     (payment,) = get(system, "/v1/customers/echo-pal/payments")["payments"]
     assert (payment["provider"], payment["credit"]) == ("paypal", "unredeemed")
     system.post(f"/v1/payments/{payment['id']}/refund", {"id": "back", "reason": "no need"}, app=APP, status=202)
-    until(lambda: credit(system, "echo-pal") == ["refunded"])
+    wait_until(lambda: credit(system, "echo-pal") == ["refunded"])
     assert system.balance("echo-pal", app=APP) == 0
     assert get(system, f"/v1/payments/{payment['id']}")["state"] == "refunded"
 
@@ -184,7 +184,7 @@ def test_who_waits_is_started_although_everything_was_restarted() -> None:
         advance(instance, "595s")
         assert instance.stop() == 0
         instance.start()
-        until(lambda: states(instance, "echo-down") == ["active", "ended"])
+        wait_until(lambda: states(instance, "echo-down") == ["active", "ended"])
         waited = get(instance, "/v1/sessions/echo-down-2")
         cooldown = get(instance, "/v1/sessions/echo-down-1")["cooldown_until"]
         assert moment(waited["started_at"]) >= moment(cooldown)

@@ -9,7 +9,7 @@ import pytest
 from models import cycles
 from tests.support.providers.stripe_events import event, invoice, subscription
 from tests.support.running import Running
-from tests.support.waiting import until
+from tests.support.waiting import wait_until
 from tests.system.journeys.journey import advance, buy_and_wait, sandbox_now, with_token
 
 APP = "songs"
@@ -52,7 +52,7 @@ class Subscriber:
         before = self.balance()
         self.tell(kind="created")
         self.pay(0)
-        until(lambda: self.balance() == before + 1000)
+        wait_until(lambda: self.balance() == before + 1000)
 
     def balance(self) -> int:
         return self.system.balance(self.customer, app=APP)
@@ -128,10 +128,10 @@ def test_a_subscriber_has_the_tier_the_state_and_a_key(system: Running) -> None:
     check = post(system, "/v1/activation/check", {"key": key}, status=200)
     assert check == {"valid": True, "customer": "songs-pro", "plan": "pro", "status": "active"}
     fan.tell(month=0)
-    until(lambda: fan.seen()["subscription"]["status"] == "active")
+    wait_until(lambda: fan.seen()["subscription"]["status"] == "active")
     assert fan.seen()["activation_key"] == key, "made once"
     fan.tell(status="canceled", kind="deleted")
-    until(lambda: fan.seen()["subscription"]["status"] == "canceled")
+    wait_until(lambda: fan.seen()["subscription"]["status"] == "canceled")
     assert fan.seen()["tier"] is None
     assert post(system, "/v1/activation/check", {"key": key}, status=200)["valid"] is False
     assert post(system, "/v1/activation/check", {"key": "wrong"}, status=200)["valid"] is False
@@ -147,7 +147,7 @@ def test_the_monthly_credits_come_by_schedule_by_hand_and_on_login_and_never_twi
         fan.pay(month)
         post(system, "/v1/runs/grant-monthly", {}, status=200)
         post(system, "/v1/customers/songs-month/grants", status=200)
-        until(lambda due=month: fan.balance() == 1000 * (due + 1))
+        wait_until(lambda due=month: fan.balance() == 1000 * (due + 1))
     months = [it["metadata"]["cycle"] for it in fan.grants()]
     assert sorted(months) == [0, 1, 2, 3]
     assert post(system, "/v1/customers/songs-month/grants", status=200) == {"granted": 0}
@@ -157,7 +157,7 @@ def test_a_plan_that_ended_grants_no_more(system: Running) -> None:
     fan = Subscriber(system, "songs-gone")
     fan.subscribe()
     fan.tell(status="canceled", kind="deleted")
-    until(lambda: fan.seen()["subscription"]["status"] == "canceled")
+    wait_until(lambda: fan.seen()["subscription"]["status"] == "canceled")
     advance(system, "40d")
     post(system, "/v1/runs/grant-monthly", {}, status=200)
     assert post(system, "/v1/customers/songs-gone/grants", status=200) == {"granted": 0}
@@ -187,7 +187,7 @@ def test_recurring_revenue_counts_who_subscribes_now(system: Running) -> None:
     fan.subscribe()
     assert _mrr(system) == pytest.approx(before + 29.00)
     fan.tell(status="canceled", kind="deleted")
-    until(lambda: fan.seen()["subscription"]["status"] == "canceled")
+    wait_until(lambda: fan.seen()["subscription"]["status"] == "canceled")
     assert _mrr(system) == pytest.approx(before)
 
 

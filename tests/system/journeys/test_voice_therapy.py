@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.support.running import Running
-from tests.support.waiting import until
+from tests.support.waiting import wait_until
 from tests.system.journeys.journey import advance, buy, buy_and_wait, checkout, moment, pay_at, with_token
 
 APP = "voice-therapy"
@@ -99,7 +99,7 @@ def test_minutes_are_gone_after_thirty_days(system: Running) -> None:
     assert get(system, f"/v1/customers/{patient}/balance")["available"] == 0
     assert start(system, patient, "voice-late-1").status_code == 402
     path = f"/v1/customers/{patient}/entries"
-    until(lambda: get(system, path)["entries"][0]["type"] == "expiry")
+    wait_until(lambda: get(system, path)["entries"][0]["type"] == "expiry")
 
 
 def test_a_session_that_is_left_is_settled_by_the_engine(system: Running) -> None:
@@ -108,7 +108,7 @@ def test_a_session_that_is_left_is_settled_by_the_engine(system: Running) -> Non
     start(system, patient, "voice-left-1")
     system.post("/v1/sessions/voice-left-1/heartbeat", app=APP, status=200)
     advance(system, "3m")
-    until(lambda: get(system, "/v1/sessions/voice-left-1")["state"] == "ended")
+    wait_until(lambda: get(system, "/v1/sessions/voice-left-1")["state"] == "ended")
     session = get(system, "/v1/sessions/voice-left-1")
     assert (session["ended_by"], session["units"]) == ("heartbeat", 1)
 
@@ -119,7 +119,7 @@ def test_a_session_ends_with_its_minutes(system: Running) -> None:
     begun = start(system, patient, "voice-empty-1").json()
     assert moment(begun["ends_by"]) - moment(begun["started_at"]) == timedelta(minutes=15)
     advance(system, "16m")
-    until(lambda: get(system, "/v1/sessions/voice-empty-1")["state"] == "ended")
+    wait_until(lambda: get(system, "/v1/sessions/voice-empty-1")["state"] == "ended")
     session = get(system, "/v1/sessions/voice-empty-1")
     assert (session["ended_by"], session["units"], session["shortfall"]) == ("balance", 15, 0)
 
@@ -135,7 +135,7 @@ def test_a_customer_sees_nobody_elses(system: Running, what: str) -> None:
 def test_a_payment_told_twice_counts_once(system: Running) -> None:
     told = buy(system, "voice-twice", "voice_15", app=APP)
     assert system.webhook(told, app=APP) == 200
-    until(lambda: system.balance("voice-twice", app=APP) == 15)
+    wait_until(lambda: system.balance("voice-twice", app=APP) == 15)
     assert len(get(system, "/v1/customers/voice-twice/entries")["entries"]) == 1
 
 
@@ -148,7 +148,7 @@ def test_a_member_buys_through_the_checkout_and_comes_back(system: Running) -> N
     assert opened["provider"] == "stripe"
     assert "9.99" in system.http.get(opened["url"], timeout=30).text
     assert pay_at(opened["url"], system).startswith("http://localhost:9/ok")
-    until(lambda: system.balance(patient, app=APP) == 15)
+    wait_until(lambda: system.balance(patient, app=APP) == 15)
     (payment,) = get(system, f"/v1/customers/{patient}/payments")["payments"]
     assert (payment["money"], payment["credit"]) == ({"amount": "9.99", "currency": "usd"}, "unredeemed")
     refund = system.call(

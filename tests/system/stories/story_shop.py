@@ -13,7 +13,7 @@ from typing import Any
 
 from tests.support.providers.sandboxes import Provider
 from tests.support.scrip_api import Scrip
-from tests.support.waiting import until
+from tests.support.waiting import wait_until
 from tests.system.journeys import journey
 
 IDS = re.compile(r"(_[0-9a-f]{24})\b")
@@ -148,7 +148,7 @@ class Shop:
     def move_clock(self, text: str) -> None:
         """Move the clock, and wait until the provider has done what became due."""
         self.system.post("/v1/sandbox/clock", {"advance": text}, app=self.app, status=200)
-        until(self._is_up_to_date)
+        wait_until(self._is_up_to_date)
 
     def pass_time(self, text: str) -> None:
         """Move the clock, and wait until what became due at the provider is known."""
@@ -176,7 +176,7 @@ class Shop:
 
     def quiet(self) -> None:
         """Wait until each event was sent, and none waits to be applied."""
-        until(self._is_quiet)
+        wait_until(self._is_quiet)
 
     def _is_quiet(self) -> bool:
         self.system.work()

@@ -11,7 +11,7 @@ import pytest
 import requests
 
 from tests.support.providers.shop import PAGES
-from tests.support.waiting import until
+from tests.support.waiting import wait_until
 from tests.system.stories.inside import Insides
 from tests.system.stories.story_shop import Shop, a_shop
 
@@ -87,7 +87,7 @@ def test_a_purchase_and_its_refunds_at_paypal(shop: Shop, pack: str) -> None:
     page = shop.open(customer, pack=pack, provider="paypal")["url"]
     assert requests.post(page, {"how": "COMPLETED"}, allow_redirects=False, timeout=9).status_code == 303
     shop.quiet()
-    until(lambda: shop.balance(customer) == 100)
+    wait_until(lambda: shop.balance(customer) == 100)
     assert on_the_wire(shop, page) == {"value": value, "currency_code": code}
     payment = shop.payment(customer)
     assert (payment["provider"], payment["money"]["amount"], payment["state"]) == ("paypal", price, "settled")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.waiting import until
+from tests.support.waiting import wait_until
 from tests.system.stories.inside import Insides
 from tests.system.stories.story_shop import Shop, a_shop
 
@@ -126,7 +126,7 @@ def test_a_transfer_that_never_comes_fails_and_grants_nothing(shop: Shop) -> Non
 def test_a_transfer_arrives_by_the_clock(shop: Shop) -> None:
     shop.pay(shop.open("slow", pack="starter"), "later")
     shop.pass_time("4d")
-    until(lambda: shop.balance("slow") == 100)
+    wait_until(lambda: shop.balance("slow") == 100)
     assert shop.entries("slow") == [("purchase", 100)]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.waiting import until
+from tests.support.waiting import wait_until
 from tests.system.stories.inside import Insides
 from tests.system.stories.story_shop import Shop, a_shop
 
@@ -118,7 +118,7 @@ def year(shop: Shop, customer: str) -> str:
     """A year for $100.00, in its second month; its charge."""
     bought = shop.subscribe(customer, "basic", year_minor=100_00)
     shop.pass_time(MONTH)
-    until(lambda: shop.balance(customer) == 200)
+    wait_until(lambda: shop.balance(customer) == 200)
     return shop.charge_of_invoice(shop.invoices(bought)[0].id)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.waiting import until
+from tests.support.waiting import wait_until
 from tests.system.stories.inside import Insides
 from tests.system.stories.story_shop import Shop, a_shop, about
 
@@ -99,9 +99,9 @@ def test_a_month_that_becomes_a_year_is_paid_by_the_year_and_granted_by_the_mont
     shop.quiet()
     assert grants(shop, "longer") == [100, 100], "the year begins with a month of its own"
     shop.pass_time(MONTH)
-    until(lambda: shop.balance("longer") == 300)
+    wait_until(lambda: shop.balance("longer") == 300)
     shop.pass_time(MONTH)
-    until(lambda: shop.balance("longer") == 400)
+    wait_until(lambda: shop.balance("longer") == 400)
     assert [it["plan"] for it in shop.payments("longer")] == ["basic", "basic"]
 
 
@@ -232,7 +232,7 @@ def test_a_year_paid_at_once_is_granted_month_by_month(shop: Shop) -> None:
     assert grants(shop, "year") == [100]
     for month in range(1, 4):
         shop.pass_time(MONTH)
-        until(lambda due=month: shop.balance("year") == 100 * (due + 1))
+        wait_until(lambda due=month: shop.balance("year") == 100 * (due + 1))
     payment = shop.payment("year")
     assert (payment["money"]["amount"], payment["units"], payment["plan"]) == ("100.00", 400, "basic")
 
