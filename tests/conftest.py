@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support import shared
 from tests.support.folders import data_folder
 
 if TYPE_CHECKING:
@@ -60,6 +61,18 @@ def _prepare() -> None:
     assert settings.database_url
     database.bind(settings.database_url, max_connections=64, application_name="tests")
     schema.migrate()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Bring the tests into the order, and into the groups, that test processes take them in."""
+    shared.arrange(items)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """Stop a running Scrip after the last test that uses it."""
+    shared.stop_unless_used(nextitem)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -133,14 +146,11 @@ def client(db: str, application: tuple[Flask, Auth]) -> FlaskClient:
 
 @pytest.fixture(scope="session")
 def system() -> Iterator[Running]:
-    """A whole running Scrip, shared by the tests of this process: each uses customers of its own."""
+    """A whole running Scrip, shared by tests that use customers of their own."""
     from tests.support.running import Running
 
-    instance = Running()
-    try:
-        yield instance.start()
-    finally:
-        instance.close()
+    with shared.keep("system", Running()) as instance:
+        yield instance
 
 
 @pytest.fixture(scope="session")
@@ -148,5 +158,14 @@ def stories() -> Iterator[Running]:
     """Another one, with the catalog of the stories, shared by their files."""
     from tests.system.stories.shared_scrip import running_stories
 
-    with running_stories() as instance:
+    with running_stories() as instance, shared.keep("stories", instance):
+        yield instance
+
+
+@pytest.fixture(scope="session")
+def rough() -> Iterator[Running]:
+    """Another one, shared by tests that kill parts of it, stop it, or keep it from working."""
+    from tests.support.running import Running
+
+    with shared.keep("rough", Running()) as instance:
         yield instance

@@ -74,14 +74,9 @@ def test_a_pack_of_voice_therapy_is_gone_after_thirty_days(system: Running) -> N
     wait_until(lambda: system.get(path, app="voice-therapy")["entries"][0]["type"] == "expiry")
 
 
-def test_fourteen_months_of_a_plan_with_the_scheduler_down_for_two_of_them() -> None:
-    instance = Running()
-    try:
-        instance.start()
-        _live_fourteen_months(instance)
-        assert instance.is_clean()
-    finally:
-        instance.close()
+def test_fourteen_months_of_a_plan_with_the_scheduler_down_for_two_of_them(rough: Running) -> None:
+    _live_fourteen_months(rough)
+    assert rough.is_clean()
 
 
 def _live_fourteen_months(system: Running) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import random
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import psutil
@@ -19,12 +18,8 @@ DICE = random.Random(7)
 
 
 @pytest.fixture
-def instance() -> Iterator[Running]:
-    it = Running()
-    try:
-        yield it.start()
-    finally:
-        it.close()
+def instance(rough: Running) -> Running:
+    return rough
 
 
 def test_every_accepted_report_is_settled_once(instance: Running) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
 from datetime import datetime, timezone
 
 import pytest
@@ -14,13 +13,9 @@ from tests.support.running import Running
 from tests.support.waiting import wait_until
 
 
-@pytest.fixture(scope="module")
-def instance() -> Iterator[Running]:
-    it = Running()
-    try:
-        yield it.start()
-    finally:
-        it.close()
+@pytest.fixture
+def instance(rough: Running) -> Running:
+    return rough
 
 
 def purchase(customer: str) -> dict:

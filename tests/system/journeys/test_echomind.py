@@ -173,25 +173,20 @@ def test_customers_of_an_older_system_are_imported(system: Running) -> None:
     assert system.balance("echo-rich", app=APP) == 1
 
 
-def test_who_waits_is_started_although_everything_was_restarted() -> None:
+def test_who_waits_is_started_although_everything_was_restarted(rough: Running) -> None:
     """State persistence: the engine goes down before the payment is used, and is up again after the cooldown."""
-    instance = Running()
-    try:
-        instance.start()
-        talk(instance, "echo-down", "echo-down-1")
-        buy_and_wait(instance, "echo-down", "session", app=APP)
-        start(instance, "echo-down", id="echo-down-2", wait=True)
-        advance(instance, "595s")
-        assert instance.stop() == 0
-        instance.start()
-        wait_until(lambda: states(instance, "echo-down") == ["active", "ended"])
-        waited = get(instance, "/v1/sessions/echo-down-2")
-        cooldown = get(instance, "/v1/sessions/echo-down-1")["cooldown_until"]
-        assert moment(waited["started_at"]) >= moment(cooldown)
-        assert instance.balance("echo-down", app=APP) == 0
-        assert instance.is_clean()
-    finally:
-        instance.close()
+    talk(rough, "echo-down", "echo-down-1")
+    buy_and_wait(rough, "echo-down", "session", app=APP)
+    start(rough, "echo-down", id="echo-down-2", wait=True)
+    advance(rough, "595s")
+    assert rough.stop() == 0
+    rough.start()
+    wait_until(lambda: states(rough, "echo-down") == ["active", "ended"])
+    waited = get(rough, "/v1/sessions/echo-down-2")
+    cooldown = get(rough, "/v1/sessions/echo-down-1")["cooldown_until"]
+    assert moment(waited["started_at"]) >= moment(cooldown)
+    assert rough.balance("echo-down", app=APP) == 0
+    assert rough.is_clean()
 
 
 def test_what_was_written_adds_up(system: Running) -> None:

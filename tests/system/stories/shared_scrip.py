@@ -39,11 +39,7 @@ def catalog_folder(system: Running) -> Path:
 
 @contextmanager
 def running_stories() -> Iterator[Running]:
-    """A running Scrip with that catalog, for the time of the block."""
+    """A Scrip with four of these apps, for the time of the block; it has to be started."""
     with data_folder() as folder:
         write_catalog(folder, "packs", "events", "modes", "orders")
-        instance = Running(SCRIP_CATALOG_DIR=str(folder))
-        try:
-            yield instance.start()
-        finally:
-            instance.close()
+        yield Running(SCRIP_CATALOG_DIR=str(folder))
