@@ -17,7 +17,7 @@ from models.outbox import deliveries
 from models.outbox.messages import Message, emit
 from settings import SettingsError, load
 from tests.support.cast import ADA, app
-from tests.support.receivers import Receiver, receiving
+from tests.support.peers.receivers import Receiver, receiving
 
 pytestmark = pytest.mark.usefixtures("db")
 PRODUCTION = {"DATABASE_URL": "postgresql://db/scrip", "REDIS_URL": "redis://redis"}

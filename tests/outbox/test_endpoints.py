@@ -11,7 +11,7 @@ from jobs.outbox import sender
 from models import clock, database
 from models.access import keys
 from models.outbox.messages import Message, emit
-from tests.support.receivers import receiving
+from tests.support.peers.receivers import receiving
 from tests.support.web_calls import KEY, OTHER_KEY, bearer, fields, problem, rows, send
 
 ENDPOINT = {"id": "main", "url": "https://app.example/hook", "events": ["balance.low"]}

@@ -26,8 +26,8 @@ from models.outbox import endpoints as stored_endpoints
 from models.outbox.messages import Message, emit, is_due
 from settings import ROOT
 from tests.support.cast import ADA, BO, CY, app, deliver, event_states
+from tests.support.peers.receivers import Receiver, hang, receiving
 from tests.support.providers.stripe_events import event, invoice, paid_session
-from tests.support.receivers import Receiver, hang, receiving
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.usefixtures("db")

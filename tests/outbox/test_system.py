@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.support.receivers import receiving
+from tests.support.peers.receivers import receiving
 from tests.support.running import Running
 from tests.support.waiting import wait_until
 

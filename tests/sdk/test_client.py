@@ -25,7 +25,7 @@ from scrip_client import (
     Unauthorized,
     Unavailable,
 )
-from tests.support.proxy import Proxy, proxy
+from tests.support.peers.proxy import Proxy, proxy
 from tests.support.running import ROOT, Running
 from tests.support.waiting import wait_until
 

@@ -14,7 +14,7 @@ from flask.testing import FlaskClient
 from flask.views import MethodView
 
 from scrip_client import InsufficientCredits, NotCaptured, Scrip, Unavailable, current_hold, require_credits
-from tests.support.proxy import Proxy, proxy
+from tests.support.peers.proxy import Proxy, proxy
 from tests.support.running import Running
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.listener import Listener
+from tests.support.peers.listener import Listener
 from tests.support.running import Running
 from tests.support.waiting import wait_until
 from tests.system.journeys.journey import buy_and_wait, checkout, pay_at, with_token
