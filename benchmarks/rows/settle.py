@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 import subprocess
 import time
 from collections.abc import Iterator
@@ -16,18 +15,17 @@ import redis
 import embedded
 import processes
 import supervisor
-from benchmarks.customers import APP, RATE, customer, customers
+from benchmarks.customers import customers
 from benchmarks.databases import Database, bound, measured
 from benchmarks.frame import Bench, Measure, Row
+from benchmarks.hot_paths.reports import accept
 from embedded import Servers
-from jobs import usage
-from models import catalog, verify
 from models import database as db
+from models import verify
 from workers import main as actors
 from workers import rings
 from workers.broker import NAMESPACE
 
-REPORTS_A_REQUEST = 1_000
 PATIENCE_SECONDS = 120.0
 LONGEST_POLL_SECONDS, SHORTEST_POLL_SECONDS = 0.2, 0.01
 HEARTBEATS = f"{NAMESPACE}:__heartbeats__"
@@ -54,20 +52,6 @@ def settle(bench: Bench) -> Iterator[Measure]:
     with customers(bench, "p1") as copy:
         yield measure
         check_books(copy)
-
-
-def accept(count: int, accounts: int) -> None:
-    """Accept that many reports of random customers, each one minute, as the receiver does."""
-    app, now = catalog.current()[APP], datetime.now(timezone.utc)
-    for first in range(0, count, REPORTS_A_REQUEST):
-        size = min(REPORTS_A_REQUEST, count - first)
-        reports = [_report(f"{now.timestamp()}:{first + index}", accounts) for index in range(size)]
-        accepted, _ = usage.accept(app, reports, now=now)
-        assert accepted == size, "a report was not accepted"
-
-
-def _report(report_id: str, accounts: int) -> dict[str, object]:
-    return {"id": report_id, "customer": customer(random.randrange(accounts)), "rate": RATE, "quantity": 60}
 
 
 def _time_to_settle(copy: Database) -> float:
