@@ -21,6 +21,8 @@ HERE = Path(__file__).parent
 ROUNDS_QUICK, ROUNDS_FULL = 3, 5
 # Settings that are read from the environment: the number of workers. All others have their defaults.
 KEPT = ("SCRIP_WORKER_PROCESSES", "SCRIP_WORKER_THREADS")
+# Removed, for child processes too: with the keys of a provider, events would be fetched from it.
+REMOVED = ("STRIPE_", "PAYPAL_")
 
 
 @click.command()
@@ -30,6 +32,8 @@ KEPT = ("SCRIP_WORKER_PROCESSES", "SCRIP_WORKER_THREADS")
 @click.option("--out", type=click.Path(path_type=Path), default=HERE / "out", help="Where the results go.")
 def main(quick: bool, rounds: int | None, data_dir: Path, out: Path) -> None:
     """Measure Scrip beside the limits of this machine. BENCH=settle,kernel measures some rows."""
+    for name in [name for name in os.environ if name.startswith(REMOVED)]:
+        del os.environ[name]
     mine = settings.load(_environment(os.environ, data_dir))
     with embedded.ensure(mine) as servers:
         settings.settings = embedded.export(mine, servers)

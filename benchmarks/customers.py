@@ -19,7 +19,7 @@ GRANTS_A_BATCH = 2_000
 def customers(bench: Bench, row: str) -> AbstractContextManager[Database]:
     """A database of the row with `bench.customers` customers: `customer(n)` for n from 0."""
     count = bench.customers
-    return bench.server.copy(row, f"customers_{count}", lambda: _fill(count))
+    return bench.server.copy(row, f"customers_{count}", lambda: fill(count))
 
 
 def customer(number: int) -> str:
@@ -27,7 +27,8 @@ def customer(number: int) -> str:
     return f"customer-{number}"
 
 
-def _fill(count: int) -> None:
+def fill(count: int) -> None:
+    """Make that many customers in the database that `models.database` is bound to."""
     now = datetime.now(timezone.utc)
     for first in range(0, count, GRANTS_A_BATCH):
         grants = [_grant(number) for number in range(first, min(first + GRANTS_A_BATCH, count))]

@@ -6,7 +6,7 @@ same minutes, because load slows down both.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from statistics import median
@@ -17,7 +17,8 @@ from benchmarks.databases import Server
 from runtime.embedded import Servers
 from settings import Settings
 
-Measure = Callable[[], float]
+# A value, or the named parts whose sum is the value.
+Measure = Callable[[], float | Mapping[str, float]]
 BUSY_SECONDS = 0.3
 
 
@@ -47,8 +48,8 @@ class Row:
     """One line of the table.
 
     `prepare(bench)` is a context manager: it creates the data set once and yields a function that measures one short
-    round and returns the value in `unit`. `limit` is the id of the row that the value is divided by. `target` applies
-    to the ratio, or to the value itself without a limit. `at_most`: lower is better.
+    round and returns the value in `unit`, or its named parts. `limit` is the id of the row that the value is divided
+    by. `target` applies to the ratio, or to the value itself without a limit. `at_most`: lower is better.
     """
 
     id: str
@@ -70,11 +71,27 @@ class Result:
     limits: list[float] = field(default_factory=list)
     # CPU load of other processes just before each round, in percent.
     busy: list[float] = field(default_factory=list)
+    # The rounds by their parts; empty for a row whose values have none.
+    parts: list[Mapping[str, float]] = field(default_factory=list)
+
+    def add(self, measured: float | Mapping[str, float]) -> float:
+        """Keep the value of one more round, and return it."""
+        if isinstance(measured, Mapping):
+            self.parts.append(measured)
+            measured = sum(measured.values())
+        self.values.append(measured)
+        return measured
 
     @property
     def value(self) -> float:
         """The median round."""
         return median(self.values)
+
+    @property
+    def median_parts(self) -> dict[str, float]:
+        """The median of each part, by its name."""
+        names = self.parts[0] if self.parts else ()
+        return {name: median(parts[name] for parts in self.parts) for name in names}
 
     @property
     def spread(self) -> float:
@@ -128,8 +145,7 @@ def measure(rows: Sequence[Row], bench: Bench, rounds: int, on_step: Callable[[s
             for name, beside in _turns(limit, figures, rounds):
                 on_step(name)
                 results[name].busy.append(psutil.cpu_percent(interval=BUSY_SECONDS))
-                value = measures[name]()
-                results[name].values.append(value)
+                value = results[name].add(measures[name]())
                 if beside:
                     results[beside].limits.append(value)
     return list(results.values())

@@ -64,6 +64,7 @@ def _as_json(result: Result) -> dict[str, Any]:
         "what": row.what,
         "value": _rounded(result.value),
         "unit": row.unit,
+        "parts": {name: _rounded(value) for name, value in result.median_parts.items()},
         "ratio": _rounded(result.ratio),
         "limit": row.limit,
         "limit_value": _rounded(result.limit),
@@ -85,7 +86,7 @@ def show(results: Sequence[Result], console: Console) -> None:
     table = Table(title="figures, each beside the limit of the same minutes")
     for name in ("", "figure"):
         table.add_column(name)
-    for name in ("value", "spread", "limit", "ratio", "target"):
+    for name in ("value", "parts", "spread", "limit", "ratio", "target"):
         table.add_column(name, justify="right")
     table.add_column("met")
     for result in results:
@@ -102,6 +103,7 @@ def _cells(result: Result) -> tuple[str, ...]:
         row.id,
         row.what,
         f"{_text(result.value)} {row.unit}",
+        " + ".join(f"{name} {_text(value)}" for name, value in result.median_parts.items()),
         f"{result.spread:.0%}",
         f"{row.limit} {_text(result.limit)}" if result.limit else "",
         f"{result.ratio:.2f}" if result.ratio is not None else "",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from benchmarks.rows.costs import C1, C2
 from benchmarks.rows.kernel import K1, K2
 from benchmarks.rows.one_deduction import L1
 from benchmarks.rows.settle import P1
 
-ROWS = (L1, K1, K2, P1)
+ROWS = (L1, K1, K2, P1, C1, C2)

@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
-import random
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from datetime import datetime, timezone
 from multiprocessing.queues import Queue
 from multiprocessing.synchronize import Barrier
 
-from benchmarks.customers import APP, RATE, customer, customers
+from benchmarks.customers import customers
 from benchmarks.databases import Database, measured
 from benchmarks.frame import Bench, Measure, Row
+from benchmarks.hot_paths.deductions import BATCH, post_batch
 from models import database
-from models.ledger.post import post
-from models.planning.movements import Take
 from workers.start import tune_garbage_collector
 
-BATCH = 500
 WARM_UP_BATCHES = 6  # after these, PostgreSQL reuses its plans
 START_SECONDS = 60.0
 
@@ -75,40 +70,16 @@ def _post_batches(url: str, accounts: range, seconds: int, start: Barrier, resul
     tune_garbage_collector()
     number = 0
     for number in range(1, WARM_UP_BATCHES + 1):
-        _post(accounts, number)
+        post_batch(accounts, number)
     start.wait(START_SECONDS)
     began_at = time.perf_counter()
     posted, elapsed = 0, 0.0
     while elapsed < seconds:
         number += 1
-        posted += _post(accounts, number)
+        posted += post_batch(accounts, number)
         elapsed = time.perf_counter() - began_at
     database.database.close_all()
     results.put((posted / elapsed, posted + WARM_UP_BATCHES * BATCH))
-
-
-def _post(accounts: range, number: int) -> int:
-    """Post one batch in one transaction. Returns the number of applied deductions, which is all of them."""
-    now = datetime.now(timezone.utc)
-    prefix = f"usage:{os.getpid()}:{now.timestamp()}:{number}"
-    takes = [
-        Take(
-            app=APP,
-            customer=customer(random.choice(accounts)),
-            key=f"{prefix}:{index}",
-            units=1,
-            reason=RATE,
-            meta={"rate": RATE, "quantity": 60, "price": [1, 60, 0]},
-            actor="usage",
-            occurred_at=now,
-            received_at=now,
-        )
-        for index in range(BATCH)
-    ]
-    outcomes = database.transaction(lambda conn: post(conn, takes, now=now))
-    applied = sum(outcome.status == "applied" and outcome.units == 1 for outcome in outcomes)
-    assert applied == BATCH, "a deduction was not applied"
-    return applied
 
 
 K1 = Row("K1", "kernel", "the kernel, batches of 500, one connection", "/s", kernel(1), limit="L1", target=2.5)

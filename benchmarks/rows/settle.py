@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 import subprocess
 import time
 from collections.abc import Iterator
@@ -14,19 +13,17 @@ from datetime import datetime, timezone
 import redis
 
 import workers.main
-from benchmarks.customers import APP, RATE, customer, customers
+from benchmarks.customers import customers
 from benchmarks.databases import Database, bound, measured
 from benchmarks.frame import Bench, Measure, Row
-from jobs import usage
+from benchmarks.hot_paths.reports import accept
 from models import database as db
-from models.catalog import catalog
 from models.ledger import verify
 from runtime import embedded, processes, supervisor
 from runtime.embedded import Servers
 from workers import wakeups
 from workers.broker import NAMESPACE
 
-REPORTS_A_REQUEST = 1_000
 PATIENCE_SECONDS = 120.0
 LONGEST_POLL_SECONDS, SHORTEST_POLL_SECONDS = 0.2, 0.01
 HEARTBEATS = f"{NAMESPACE}:__heartbeats__"
@@ -53,20 +50,6 @@ def settle(bench: Bench) -> Iterator[Measure]:
     with customers(bench, "p1") as copy:
         yield measure
         check_books(copy)
-
-
-def accept(count: int, accounts: int) -> None:
-    """Accept `count` reports of one minute each for random customers, like the receiver."""
-    app, now = catalog.current()[APP], datetime.now(timezone.utc)
-    for first in range(0, count, REPORTS_A_REQUEST):
-        size = min(REPORTS_A_REQUEST, count - first)
-        reports = [_report(f"{now.timestamp()}:{first + index}", accounts) for index in range(size)]
-        accepted, _ = usage.accept(app, reports, now=now)
-        assert accepted == size, "a report was not accepted"
-
-
-def _report(report_id: str, accounts: int) -> dict[str, object]:
-    return {"id": report_id, "customer": customer(random.randrange(accounts)), "rate": RATE, "quantity": 60}
 
 
 def _time_to_settle(copy: Database) -> float:

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
+import psycopg
 import pytest
 
 from benchmarks import frame, report
 from benchmarks.databases import Database
 from benchmarks.frame import Bench, Measure, Result, Row
-from benchmarks.rows import kernel, one_deduction, settle
+from benchmarks.hot_paths import cpu, pack_events
+from benchmarks.rows import costs, kernel, one_deduction, settle
 from jobs import usage
 from models import database
 from runtime.embedded import Servers
+from sandbox.control import purchases
 from settings import settings
 
 CUSTOMERS = 40
@@ -78,12 +83,77 @@ def test_the_limit_deducts_on_the_real_tables(bench: Bench, monkeypatch: pytest.
             assert copy.value(f"SELECT sum(1000000 - {column}) FROM {table}") == deducted
 
 
+def test_the_cost_of_an_event_is_of_purchases_that_were_applied(bench: Bench) -> None:
+    with costs.C1.prepare(bench) as measure:
+        parts = measure()
+        copy = Database(bench.server.url.replace("/scrip?", "/bench_row_c1?"))
+        sold = copy.value("SELECT count(*) FROM entry WHERE type = 'purchase' AND reason = 'starter' AND amount = 100")
+        assert sold == copy.value("SELECT count(*) FROM inbox_event WHERE state = 'done'") == 2 * 2
+    assert all(parts[name] > 50 for name in ("python", "server"))  # µs
+
+
+def test_an_event_that_is_not_applied_spoils_the_figure(db: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    database.connection()
+    paid = purchases.paid_checkout
+
+    def unpaid(*sold: Any) -> dict[str, Any]:
+        event = paid(*sold)
+        event["data"]["object"]["payment_status"] = "unpaid"
+        return event
+
+    monkeypatch.setattr(purchases, "paid_checkout", unpaid)
+    pieces = pack_events.pieces(db, 2, CUSTOMERS)
+    next(pieces)()
+    with pytest.raises(AssertionError, match="4 events were not applied"):
+        next(pieces)
+
+
+def test_the_cost_of_a_start_is_of_sessions_that_hold_their_reserve(bench: Bench) -> None:
+    with costs.C2.prepare(bench) as measure:
+        parts = measure()
+        copy = Database(bench.server.url.replace("/scrip?", "/bench_row_c2?"))
+        assert copy.value("SELECT count(*) FROM session WHERE state = 'active'") == 2 * 1
+        assert copy.value("SELECT min(held) FROM account WHERE app = 'voice-therapy'") == 120
+    assert all(parts[name] > 50 for name in ("python", "server"))
+
+
+def test_cpu_time_is_that_of_this_process_and_of_the_named_backends(bench: Bench) -> None:
+    url = bench.server.url
+    with psycopg.connect(url, application_name=cpu.APPLICATION) as mine, psycopg.connect(url) as other:
+
+        def busy_python() -> int:
+            until = time.process_time() + 0.1
+            while time.process_time() < until:
+                pass
+            return 10
+
+        def busy_server() -> int:
+            mine.execute("SELECT count(*) FROM generate_series(1, 500000)")
+            other.execute("SELECT count(*) FROM generate_series(1, 5000000)")
+            time.sleep(0.2)
+            return 1
+
+        (python, server) = cpu.in_turns(url, {"": iter([busy_python, busy_server])})[""]
+        assert server.server < cpu.cpu_seconds(other.info.backend_pid)
+    assert python.python >= 0.1 / 10
+    assert python.server < server.server
+    assert server.python < 0.1
+
+
+def test_a_row_in_parts_counts_with_their_sum(bench: Bench) -> None:
+    result = Result(row("C1", []))
+    for python, server in ((1.0, 5.0), (2.0, 3.0), (9.0, 4.0)):
+        result.add({"python": python, "server": server})
+    assert (result.values, result.value) == ([6.0, 5.0, 13.0], 6.0)
+    assert result.median_parts == {"python": 2.0, "server": 4.0}
+
+
 def test_a_figure_and_its_limit_are_measured_in_turns_and_their_medians_compared(bench: Bench) -> None:
     rows = [row("L", [10, 30, 20, 99, 98, 97]), row("A", [50, 90, 70], "L", 3.0), row("B", [1, 2, 3], "L")]
-    rows[0], clear_pending = row("L", [10, 99, 30, 98, 20, 97]), []
-    results = {result.row.id: result for result in frame.measure(rows, bench, 3, clear_pending.append)}
-    assert clear_pending == ["L prepares", "A prepares", "B prepares", *["L", "A", "L", "B"] * 3]
-    assert len(clear_pending) == frame.turns(rows, 3)
+    rows[0], steps = row("L", [10, 99, 30, 98, 20, 97]), []
+    results = {result.row.id: result for result in frame.measure(rows, bench, 3, steps.append)}
+    assert steps == ["L prepares", "A prepares", "B prepares", *["L", "A", "L", "B"] * 3]
+    assert len(steps) == frame.turns(rows, 3)
     figure = results["A"]
     assert (figure.value, figure.limit, figure.ratio, figure.met) == (70, 20, 3.5, True)
     assert (results["B"].limit, results["B"].met) == (98, None)
@@ -104,11 +174,13 @@ def test_a_group_brings_its_limits_along() -> None:
 
 def test_a_run_leaves_its_figures_and_a_picture(bench: Bench, tmp_path: Path) -> None:
     results = [Result(row("L1", []), [10.0]), Result(row("P1", [], "L1", 2.0), [30.0], [10.0])]
+    results[0].parts.append({"python": 7.0, "server": 3.0})
     report.write(results, report.machine(bench), tmp_path)
     left = json.loads((tmp_path / "bench.json").read_bytes())
     figure = left["rows"][1]
     assert (figure["id"], figure["value"], figure["unit"], figure["limit"]) == ("P1", 30.0, "/s", "L1")
     assert (figure["ratio"], figure["target"], figure["met"]) == (3.0, 2.0, True)
+    assert left["rows"][0]["parts"] == {"python": 7.0, "server": 3.0}
     assert left["machine"]["postgres"].startswith("18")
     texts = [element.text or "" for element in ElementTree.parse(tmp_path / "bench.svg").iter()]
     assert any("30 /s = 3.00 × L1" in text for text in texts)
