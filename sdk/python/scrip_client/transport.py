@@ -108,10 +108,7 @@ def _json(answer: requests.Response) -> Any:
     try:
         return answer.json()
     except ValueError:
-        fields = {
-            "title": "The response is not JSON: check that base_url is a Scrip server",
-            "detail": answer.text[:200],
-        }
+        fields = {"title": "The response is not JSON: check base_url", "detail": answer.text[:200]}
         raise ScripError(answer.status_code, fields) from None
 
 
