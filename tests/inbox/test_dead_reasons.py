@@ -128,7 +128,7 @@ CAPTURED = "PAYMENT.CAPTURE.COMPLETED"
         ({"amount": {"value": 4.99, "currency_code": "USD"}}, "resource.amount.value: 4.99 is not a text", LOOK),
         ({"id": 7}, "resource.id: 7 is not a text", LOOK),
         ({"custom_id": "order 7"}, "resource.custom_id is not of the form", BY_HAND),
-        ({"custom_id": "customer=a&customer=b&pack=session"}, "custom_id names something twice", LOOK),
+        ({"custom_id": "customer=a&customer=b&pack=session"}, "custom_id repeats a name", LOOK),
         ({"custom_id": "customer=ada&pack=gone"}, "no pack 'gone'", REPLAY),
         ({"amount": paypal_events.amount("0.01")}, "were paid for 1 × session", "refund it"),
     ],

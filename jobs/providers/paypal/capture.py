@@ -1,4 +1,4 @@
-"""What is asked of PayPal before an event is applied: the money of an approved order, and the object as it is now."""
+"""Calls to PayPal before an event is applied: captures approved orders, and refetches captures and refunds."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from models.payments import checkouts
 log = structlog.get_logger()
 Object = dict[str, Any]
 APPROVED = "CHECKOUT.ORDER.APPROVED"
-# How the resource of an event is fetched again. A reversal's may be no refund that PayPal shows.
+# The call that refetches the resource of an event. PayPal may not return the refund of a reversal.
 FETCH = {
     "PAYMENT.CAPTURE.COMPLETED": "get_capture",
     "PAYMENT.CAPTURE.PENDING": "get_capture",
@@ -33,16 +33,16 @@ FETCH = {
 
 
 def needs_refetch(app: App, event: Event) -> bool:
-    """Whether PayPal has to be asked first: of an approved order always, of the rest with an account of our own."""
+    """Whether the event needs `prepare`: approved orders always, other events only with a real PayPal account."""
     return event.type == APPROVED or (event.type in FETCH and paypal_client.has_real_account(app))
 
 
 def prepare(app: App, event: Event) -> Event:
-    """The event with what PayPal says now, where it can be asked: an approved order captured, an object fetched again.
+    """The event with the captured order or the refetched object; unchanged if there is neither.
 
     Raises:
-        ProviderAway: PayPal cannot be reached; ask again later.
-        Unprocessable: what was bought is not sold here: its money is left with the buyer.
+        ProviderAway: PayPal did not respond; retry later.
+        Unprocessable: the order does not match the catalog, so it was not captured.
     """
     resource = event.payload.get("resource")
     if not isinstance(resource, dict):
@@ -56,7 +56,7 @@ def prepare(app: App, event: Event) -> Event:
 
 
 def _with(event: Event, resource: Object | None) -> Event:
-    """The event with the object that is known now; what PayPal leaves out of it stays as it was signed."""
+    """The event with the current object. Fields that PayPal omits from it keep their signed values."""
     if resource is None:
         return event
     payload = {**event.payload, "resource": {**event.payload["resource"], **resource}}
@@ -64,7 +64,7 @@ def _with(event: Event, resource: Object | None) -> Event:
 
 
 def _captured(app: App, event: Event, order: Object) -> Object | None:
-    """The order after its capture; None if it was not captured now, and its event is all that is known."""
+    """The captured order; None if it was not captured, so that the event is used as it was signed."""
     order_id = order.get("id")
     if not isinstance(order_id, str) or order.get("intent") != "CAPTURE":
         return None
@@ -80,15 +80,13 @@ def _captured(app: App, event: Event, order: Object) -> Object | None:
     try:
         return client.capture_order(order_id)
     except ProviderRefused as refused:
-        # Declined, expired or withdrawn: no money moved. The buyer may approve it anew, which is an event of its own.
+        # Declined, expired or withdrawn: no money moved. Another approval by the buyer is a separate event.
         log.warning("order not captured", app=app.slug, order=order_id, reason=refused.detail, code=refused.code)
         return None
 
 
 def _sold(app: App, order: Object) -> tuple[Object, Sold | None]:
-    """The order's only unit, and what of this app it sells: other shops that share the account take their money
-    themselves.
-    """
+    """The order's only unit, and what it sells; None if that is not this app's: other shops may share the account."""
     units = fields.objects(order.get("purchase_units"))
     if len(units) != 1:
         return {}, None
@@ -101,33 +99,33 @@ def _sold(app: App, order: Object) -> tuple[Object, Sold | None]:
 
 
 def _has_captures(order: Object) -> bool:
-    """Whether the money is taken already: then it is its payment that is judged."""
+    """Whether the order is already captured. Then its payment is checked instead of the offer."""
     return bool(paypal_client.captures_of(order))
 
 
 def _check_offer(app: App, event: Event, order_id: str, unit: Object, sold: Sold) -> None:
-    """Whoever made the order wrote its price. A wrong one is left uncaptured: the buyer keeps the money.
+    """Check the order's price, which its creator may have set. An order with a wrong price is not captured.
 
     Raises:
-        Unprocessable: it is for no pack that is sold here, of another currency, or for less than the price.
+        Unprocessable: the order's pack is not in the catalog, its currency differs, or it pays less than the price.
     """
     pack, quantity = _pack(app, order_id, sold)
     try:
         amount_minor, currency = fields.money(unit["amount"])
     except (KeyError, ValueError) as error:
         raise malformed(event, error) from error
-    named = prices.fault(pack, quantity, amount_minor, currency)
-    if named:
+    cost = prices.fault(pack, quantity, amount_minor, currency)
+    if cost:
         raise Unprocessable(
-            f"{money.to_amount(amount_minor, currency)} {currency} were offered for {named}, so the order was not "
+            f"{money.to_amount(amount_minor, currency)} {currency} were offered for {cost}, so the order was not "
             f"captured, and there is nothing to refund; if the price is wrong, {MEND}"
         )
 
 
 def _pack(app: App, order_id: str, sold: Sold) -> tuple[Pack, int]:
-    """The pack and how many of it: as they were promised where the order is of a checkout of ours."""
+    """The pack and the quantity: those of the checkout's promise if the order belongs to a checkout of Scrip."""
     promise = checkouts.find_before_payment(app.slug, "paypal", sold.checkout, (order_id,))
-    database.release()  # PayPal is asked next, and that takes its time
+    database.release()  # the next step is a slow call to PayPal
     if promise is not None and checkouts.is_paid_by(promise, sold.customer, order_id):
         promised = checkouts.sold_pack(promise)
         assert promised is not None
@@ -143,7 +141,7 @@ def _pack(app: App, order_id: str, sold: Sold) -> tuple[Pack, int]:
 
 
 def _fetched(app: App, fetch: str, thing_id: Any) -> Object | None:
-    """The object as PayPal has it now; None where PayPal does not show it, and the signed one has to do."""
+    """The current object; None if PayPal does not return it, so that the signed one is used."""
     if not isinstance(thing_id, str) or not thing_id:
         return None
     try:

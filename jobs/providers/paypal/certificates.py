@@ -1,8 +1,8 @@
-"""X.509 certificates: read from PEM, and followed to a root.
+"""X.509 certificates: parsing PEM and verifying chains to a root.
 
-The path is walked here, by signatures, names, validity and the right to sign. The library's own verifier holds chains
-to the rules of today's web (key sizes, lifetimes, purposes), which the certificates of recorded messages, and roots of
-the year 2006, do not know.
+Chains are verified here by signatures, names, validity and the right to sign. The library's own verifier also applies
+today's rules of the web (key sizes, lifetimes, purposes), which the certificates of recorded messages and roots of the
+year 2006 do not meet.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 FOLDER = Path(__file__).parent / "roots"
 LONGEST_PATH = 8
 _PEM = re.compile(rb"-----BEGIN (?:TRUSTED )?CERTIFICATE-----.+?-----END (?:TRUSTED )?CERTIFICATE-----", re.DOTALL)
-# What the walk below judges, or what is no limit to it. Whatever else a CA calls critical is not understood here.
+# Extensions that the verification checks, or that do not restrict it. A CA with another critical extension is rejected.
 _UNDERSTOOD = frozenset(
     {
         "2.5.29.15",  # key usage
@@ -33,7 +33,7 @@ _UNDERSTOOD = frozenset(
 
 
 def read(pem: bytes) -> list[Certificate]:
-    """The certificates of a PEM, in its order. One that cannot be parsed counts as absent."""
+    """The certificates of a PEM, in its order, without those that cannot be parsed."""
     from cryptography import x509
 
     found = []
@@ -52,18 +52,18 @@ def read_all(pems: Iterable[bytes]) -> list[Certificate]:
 
 @lru_cache(maxsize=1)
 def bundled() -> tuple[bytes, ...]:
-    """The roots that Scrip brings: PEM, from roots/."""
+    """The PEMs of the roots that Scrip includes, from roots/."""
     return tuple(file.read_bytes() for file in sorted(FOLDER.glob("root-*.pem")))
 
 
 @lru_cache(maxsize=1)
 def intermediates() -> tuple[Certificate, ...]:
-    """What may be missing between a leaf and its root. They are trusted for nothing by themselves."""
+    """Intermediate certificates that PayPal's PEM may omit. They are not trusted by themselves."""
     return tuple(read_all(file.read_bytes() for file in sorted(FOLDER.glob("intermediate-*.pem"))))
 
 
 def is_for(certificate: Certificate, name: str) -> bool:
-    """Whether the certificate is for this DNS name: by its subject alternative names, without wildcards."""
+    """Whether the certificate is for this DNS name, by its subject alternative names, without wildcards."""
     from cryptography import x509
 
     extensions = _extensions(certificate)
@@ -77,9 +77,9 @@ def is_for(certificate: Certificate, name: str) -> bool:
 
 
 def leads_to(leaf: Certificate, anchors: Sequence[Certificate], others: Sequence[Certificate], *, at: datetime) -> bool:
-    """Whether a chain of signatures, all of it valid at a time, leads from the leaf to one of the anchors.
+    """Whether there is a chain from the leaf to one of the anchors, of certificates that are all valid at a time.
 
-    An anchor is trusted as it is, self-signed or not. `others` may stand between, if they may sign certificates.
+    An anchor is trusted, self-signed or not. `others` are possible intermediates, if they may sign certificates.
     """
     trusted = frozenset(anchors)
     others = [other for other in dict.fromkeys(others) if other not in trusted]
@@ -87,7 +87,7 @@ def leads_to(leaf: Certificate, anchors: Sequence[Certificate], others: Sequence
 
 
 def _climbs(path: list[Certificate], anchors: list[Certificate], others: list[Certificate], at: datetime) -> bool:
-    """`path` is valid so far; its last certificate is the one whose issuer is looked for."""
+    """Whether the valid `path` can be extended to an anchor, by an issuer of its last certificate."""
     last, below = path[-1], len(path) - 1
     if any(_is_valid(anchor, at) and _issued(anchor, last) for anchor in anchors):
         return True
@@ -105,7 +105,7 @@ def _is_valid(certificate: Certificate, at: datetime) -> bool:
 
 
 def _issued(issuer: Certificate, certificate: Certificate) -> bool:
-    """By name and by signature."""
+    """Whether the issuer signed the certificate, by name and by signature."""
     from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 
     try:
@@ -116,7 +116,7 @@ def _issued(issuer: Certificate, certificate: Certificate) -> bool:
 
 
 def _may_sign(certificate: Certificate, below: int) -> bool:
-    """Whether it is a CA's, with no more than it allows of them between itself and the leaf, and no unknown limits."""
+    """Whether the certificate is a CA's, allows `below` CAs beneath it, and has no unknown critical extension."""
     from cryptography import x509
 
     extensions = _extensions(certificate)
@@ -128,7 +128,7 @@ def _may_sign(certificate: Certificate, below: int) -> bool:
         return False
     if not basic.ca or (basic.path_length is not None and basic.path_length < below):
         return False
-    if any(one.critical and one.oid.dotted_string not in _UNDERSTOOD for one in extensions):
+    if any(extension.critical and extension.oid.dotted_string not in _UNDERSTOOD for extension in extensions):
         return False
     try:
         return extensions.get_extension_for_class(x509.KeyUsage).value.key_cert_sign
@@ -137,7 +137,7 @@ def _may_sign(certificate: Certificate, below: int) -> bool:
 
 
 def _extensions(certificate: Certificate) -> Extensions | None:
-    """The extensions; None where they cannot be parsed."""
+    """The extensions; None if they cannot be parsed."""
     from cryptography import x509
 
     try:

@@ -9,7 +9,7 @@ from models.tables import Checkout
 
 
 def is_reachable(app: App) -> bool:
-    """Whether there is an API to ask: PayPal's with an account, or the sandbox's."""
+    """Whether there is an API to call: PayPal's with an account, or the sandbox's."""
     try:
         client.account_of(app)
     except ProviderRefused:
@@ -18,7 +18,7 @@ def is_reachable(app: App) -> bool:
 
 
 def open_order(app: App, checkout: Checkout) -> tuple[str, str]:
-    """Open the checkout's order: (its id, where the customer pays). The same checkout again is the same order.
+    """Open the checkout's order. Returns its id and the URL of its payment page. Repeating the call is safe.
 
     Raises:
         ProviderAway, ProviderRefused.

@@ -21,7 +21,7 @@ from urllib.parse import quote, urlencode
 import orjson
 
 from jobs.providers.paypal.fields import objects
-from jobs.providers.paypal.http import Account, Caller, Object, link_of, time_of, word_of
+from jobs.providers.paypal.http import Account, Caller, Object, link_of, text_of, time_of
 from models import money
 from models.catalog.apps import App
 from models.errors import ProviderRefused
@@ -123,7 +123,7 @@ class PayPal(Caller):
             "payment_source": {"paypal": {"experience_context": context}},
         }
         order = self.write("/v2/checkout/orders", body, key=f"order:{key}")
-        return word_of(order, "id"), link_of(order, "payer-action", "approve")
+        return text_of(order, "id"), link_of(order, "payer-action", "approve")
 
     def get_order(self, order_id: str) -> Object:
         """The current order. If there is none, the `code` of the refusal is RESOURCE_NOT_FOUND."""
@@ -172,7 +172,7 @@ class PayPal(Caller):
         """The disputes that changed since the time, each fetched, because PayPal's list omits their transactions."""
         query = {"update_time_after": time_of(since), "page_size": str(PAGE)}
         for found in self.pages("/v1/customer/disputes", query, "items"):
-            yield self.call("GET", f"/v1/customer/disputes/{quote(word_of(found, 'dispute_id'), safe='')}")
+            yield self.call("GET", f"/v1/customer/disputes/{quote(text_of(found, 'dispute_id'), safe='')}")
 
     def verify_webhook(self, raw: bytes, headers: Mapping[str, str], *, webhook_id: str) -> bool:
         """Whether PayPal confirms that it signed `raw`. The bytes are sent unchanged: serializing again may alter them.

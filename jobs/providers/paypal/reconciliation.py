@@ -1,7 +1,7 @@
-"""What PayPal has, for reconciliation: its events, the orders of our own checkouts, and its disputes.
+"""Lists PayPal's events, the orders of Scrip's checkouts and the disputes for reconciliation.
 
-An order that was approved and never captured is captured now. PayPal has no list of captures or refunds that is up to
-date within the hour, so those are found by their events, which it keeps for 30 days.
+Orders that were approved but not captured are captured. PayPal's lists of captures and refunds may be hours old, so
+these are found by their events, which PayPal keeps for 30 days.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ Lister = Callable[[App, Window, str | None], tuple[list[Fetched], str | None]]
 
 
 def account(app: App) -> str:
-    """What apps with one account have in common: its client id."""
+    """The identity of the app's account, equal for apps that share it: its client id."""
     return client.account_of(app).client_id
 
 
 def now_there(app: App, now: datetime) -> datetime:
-    """The provider's time: PayPal itself does not follow the sandbox's clock."""
+    """The provider's time at `now`: PayPal itself does not follow the sandbox's clock."""
     return now - clock.offset() if settings.sandbox and client.has_real_account(app) else now
 
 
@@ -50,11 +50,11 @@ def _as_listed(event: Object) -> Fetched:
 
 
 def _orders(app: App, window: Window, cursor: str | None) -> tuple[list[Fetched], str | None]:
-    """The orders of checkouts that are open or pending as far as we know."""
+    """The orders of checkouts that are open or pending in Scrip."""
     since = window.since + (clock.now() - now_there(app, clock.now()))
     rows = checkouts.open_at(app.slug, NAME, since=since, after=int(cursor or 0), limit=ORDERS_AT_ONCE)
-    told = [_order(app, row.provider_id, window) for row in rows if row.provider_id]
-    return [each for each in told if each], str(rows[-1].id) if len(rows) == ORDERS_AT_ONCE else None
+    orders = [_order(app, row.provider_id, window) for row in rows if row.provider_id]
+    return [order for order in orders if order], str(rows[-1].id) if len(rows) == ORDERS_AT_ONCE else None
 
 
 def _order(app: App, order_id: str, window: Window) -> Fetched | None:
@@ -66,31 +66,31 @@ def _order(app: App, order_id: str, window: Window) -> Fetched | None:
         checkouts.expire(app.slug, NAME, order_id, now=window.until)
         return None
     if order.get("status") == "APPROVED":
-        return _told(f"reconcile:{order_id}:approved", APPROVED, order, window, needs_refetch=True)
+        return _as_event(f"reconcile:{order_id}:approved", APPROVED, order, window, needs_refetch=True)
     if order.get("status") == "COMPLETED":
-        return _told(f"reconcile:{order_id}{_on_its_way(order)}", COMPLETED, order, window)
+        return _as_event(f"reconcile:{order_id}{_pending_suffix(order)}", COMPLETED, order, window)
     return None
 
 
-def _on_its_way(order: Object) -> str:
-    """The same order tells something else once its money has come."""
-    return ":pending" if any(it.get("status") == "PENDING" for it in client.captures_of(order)) else ""
+def _pending_suffix(order: Object) -> str:
+    """Part of the event's id: when the money has arrived, the order needs another event."""
+    return ":pending" if any(capture.get("status") == "PENDING" for capture in client.captures_of(order)) else ""
 
 
 def _disputes(app: App, window: Window, cursor: str | None) -> tuple[list[Fetched], str | None]:
     found = client.client(app).list_disputes(window.since)
     return [
-        _told(
-            f"reconcile:{it.get('dispute_id')}:{it.get('status')}:{it.get('dispute_life_cycle_stage')}",
+        _as_event(
+            f"reconcile:{dispute.get('dispute_id')}:{dispute.get('status')}:{dispute.get('dispute_life_cycle_stage')}",
             "CUSTOMER.DISPUTE.UPDATED",
-            it,
+            dispute,
             window,
         )
-        for it in found
+        for dispute in found
     ], None
 
 
-def _told(id_: str, type_: str, resource: Object, window: Window, *, needs_refetch: bool = False) -> Fetched:
+def _as_event(id_: str, type_: str, resource: Object, window: Window, *, needs_refetch: bool = False) -> Fetched:
     payload = {
         "id": id_,
         "event_type": type_,
@@ -103,24 +103,28 @@ def _told(id_: str, type_: str, resource: Object, window: Window, *, needs_refet
 PARTS: dict[str, Lister] = {"events": _events, "orders": _orders, "disputes": _disputes}
 
 
-def completed(app: App, told: Fetched) -> Fetched:
-    """What is to be stored: as it was told."""
-    return told
+def completed(app: App, fetched: Fetched) -> Fetched:
+    """The event to store: unchanged."""
+    return fetched
 
 
-def named_app(told: Fetched) -> str | None:
-    """The app that a custom_id names."""
-    resource: Any = told.payload.get("resource")
+def named_app(fetched: Fetched) -> str | None:
+    """The app that a custom_id of the resource names; None if none does."""
+    resource: Any = fetched.payload.get("resource")
     if not isinstance(resource, dict):
         return None
     units, disputed = (fields.objects(resource.get(name)) for name in ("purchase_units", "disputed_transactions"))
-    written = [place.get("custom_id") for place in (resource, *units)] + [one.get("custom") for one in disputed]
-    named = map(fields.app_named, written)
-    return next((name for name in named if name), None)
+    custom_ids = [place.get("custom_id") for place in (resource, *units)]
+    custom_ids += [transaction.get("custom") for transaction in disputed]
+    return next((name for name in map(fields.app_named, custom_ids) if name), None)
 
 
 def why_unpaid(app: App, ids: tuple[str, ...]) -> str | None:
-    """Why the payment that goes by these ids is none, as PayPal has it; None where it is paid."""
+    """Why the payment with these ids does not count as paid at PayPal; None if it is paid.
+
+    Raises:
+        ProviderAway, ProviderRefused.
+    """
     capture = ids[0]
     try:
         status = client.client(app).get_capture(capture).get("status")

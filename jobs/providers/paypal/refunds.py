@@ -12,7 +12,7 @@ STATES: dict[str, State] = {"COMPLETED": "succeeded", "FAILED": "failed", "CANCE
 
 
 def refund(app: App, payment: RefundablePayment, request: RefundRequest) -> tuple[str, State, int | None]:
-    """Ask for the refund of a capture: its id, its state, its minor units. The same request again is the same one.
+    """Request the refund of a capture. Returns its id, its state and its minor units. Repeating the request is safe.
 
     Raises:
         ProviderAway, ProviderRefused.

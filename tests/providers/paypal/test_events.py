@@ -104,7 +104,7 @@ def test_a_quantity_of_an_older_custom_id_is_read_over(quantity: str):
 
 
 def test_a_custom_id_that_says_two_things_is_refused():
-    with pytest.raises(Unprocessable, match="twice"):
+    with pytest.raises(Unprocessable, match="repeats a name"):
         facts("PAYMENT.CAPTURE.COMPLETED", capture(f"{ADAS}&customer=bo"))
 
 
@@ -123,7 +123,7 @@ def test_escapes_that_are_no_utf_8_do_not_make_two_customers_one(db, now, custom
     ((state, error),) = event_states(SLUG)
     assert state == "dead"
     assert f"resource.custom_id: {json.dumps(custom_id)}" in str(error)
-    assert f"percent-encoded in its {field} has to be UTF-8" in str(error)
+    assert f"the percent-encoded {field} must be UTF-8" in str(error)
     assert database.read("SELECT customer FROM account") == []
 
 
