@@ -17,7 +17,7 @@ TIMEOUT_SECONDS = 30
 BALANCE_TIMEOUT_SECONDS = 3
 
 
-def ask(
+def call(
     scrip: str, app: str, method: str, path: str, body: Thing | None = None, *, timeout: float = TIMEOUT_SECONDS
 ) -> tuple[int, Any]:
     """Call Scrip. Returns the status and the JSON body (text for an error); without a response, 0 and the reason."""
@@ -53,9 +53,9 @@ def balances(scrip: str, app: str, customers: Iterable[str]) -> dict[str, Thing]
     """The balances of the customers that Scrip knows, by customer. Stops at the first call without a response."""
     found = {}
     for customer in customers:
-        status, answer = ask(scrip, app, "GET", of_customer(customer, "balance"), timeout=BALANCE_TIMEOUT_SECONDS)
+        status, body = call(scrip, app, "GET", of_customer(customer, "balance"), timeout=BALANCE_TIMEOUT_SECONDS)
         if status == 0:
             break
         if status == 200:
-            found[customer] = answer
+            found[customer] = body
     return found

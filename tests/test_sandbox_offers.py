@@ -27,10 +27,10 @@ def sells(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     packs: dict[str, Any] = {}
     told = {"app": APP, "name": "Songs", "unit": "credit", "packs": packs, "rates": {}, "plans": {}}
 
-    def ask(url: str, app: str, method: str, path: str, body: Any = None, **options: Any) -> tuple[int, Any]:
+    def call(url: str, app: str, method: str, path: str, body: Any = None, **options: Any) -> tuple[int, Any]:
         return (200, told) if path == "/v1/catalog" else (404, "")
 
-    monkeypatch.setattr(scrip, "ask", ask)
+    monkeypatch.setattr(scrip, "call", call)
     return packs
 
 

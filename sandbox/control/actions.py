@@ -39,7 +39,7 @@ class Action:
 def act(account: Account, name: str, id_: str, body: Mapping[str, Any]) -> Thing:
     """Do the action `name` on the object. Returns the object that it created or changed. Raises Refused."""
     if name not in ACTIONS:
-        raise Refused(f"No such action: {name}. There are {', '.join(ACTIONS)}.", param="action")
+        raise Refused(f"Unknown action {name}. The actions are {', '.join(ACTIONS)}.", param="action")
     action = ACTIONS[name]
     fields = {field: body[field] for field in FIELDS if body.get(field) not in (None, "")}
     for field, value in fields.items():

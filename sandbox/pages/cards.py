@@ -86,15 +86,15 @@ def _period(invoice: Thing) -> str:
 
 
 def customer_of(account: Account, kind: str, thing: Thing) -> str | None:
-    """Scrip's customer of a payment or a subscription; None if it names none."""
+    """Scrip's customer of a payment or a subscription, or None."""
     return CUSTOMERS[kind](account, thing)
 
 
 def _payer(account: Account, charge: Thing) -> str | None:
-    """From the charge's metadata, or from the subscription of its invoice."""
+    """The customer in the metadata of the charge, or of its invoice's subscription."""
     invoice = _invoice_of(account, charge)
-    named = invoice["parent"]["subscription_details"]["metadata"] if invoice else charge["metadata"]
-    return named.get("customer")
+    metadata = invoice["parent"]["subscription_details"]["metadata"] if invoice else charge["metadata"]
+    return metadata.get("customer")
 
 
 def _state_of_charge(charge: Thing) -> str:

@@ -178,13 +178,13 @@ FINDERS = {"payments": _payments, "subscriptions": _subscriptions, "events": _ev
 def do(app: str) -> AnyResponse | tuple[str, int]:
     """Do an action of the portal. An error is shown on the object's card."""
     expect_app(app)
-    said = {name: value.strip() for name, value in request.form.items()}
+    fields = {name: value.strip() for name, value in request.form.items()}
     try:
         with current().account(app) as account:
-            act(account, said.get("action", ""), said.get("id", ""), said)
+            act(account, fields.get("action", ""), fields.get("id", ""), fields)
     except Refused as error:
         return _render(app, error), error.status
-    return _back(app, said.get("place", ""))
+    return _back(app, fields.get("place", ""))
 
 
 @blueprint.post("/portal/<app>/deliver")

@@ -27,7 +27,7 @@ START_SCRIP = "Start Scrip with: make run. Then try again."
 
 
 def _call(app: str, method: str, path: str, body: Thing | None = None) -> tuple[int, Any]:
-    return scrip.ask(current().receiver, app, method, path, body)
+    return scrip.call(current().receiver, app, method, path, body)
 
 
 def _get(app: str, path: str, what: str) -> Any:

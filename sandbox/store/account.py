@@ -58,9 +58,9 @@ class Account:
 
     def each(self, kind: str, **equal: Any) -> list[Thing]:
         """The objects of a kind whose fields have these values, the newest first. A value of None matches any."""
-        wanted = {name: value for name, value in equal.items() if value is not None}
+        fields = {name: value for name, value in equal.items() if value is not None}
         found = self.store.each(self.name, kind)
-        return [thing for thing in found if all(thing.get(name) == value for name, value in wanted.items())]
+        return [thing for thing in found if all(thing.get(name) == value for name, value in fields.items())]
 
     def emit(self, type_: str, thing: Thing, previous: Thing | None = None) -> None:
         """Emit a Stripe event with the object's present state. `previous`: the old values of what changed."""

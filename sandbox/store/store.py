@@ -184,6 +184,6 @@ class Store:
         found = self.rows("SELECT asked, status, body FROM answer WHERE account = ? AND key = ?", account, key)
         return found[0] if found else None
 
-    def keep_answer(self, account: str, key: str, asked: str, status: int, body: str) -> None:
+    def keep_answer(self, account: str, key: str, request: str, status: int, body: str) -> None:
         """Store a response for later requests with the same idempotency key."""
-        self.rows("INSERT INTO answer VALUES (?, ?, ?, ?, ?)", account, key, asked, status, body)
+        self.rows("INSERT INTO answer VALUES (?, ?, ?, ?, ?)", account, key, request, status, body)

@@ -17,7 +17,7 @@ def is_charged_back(charge: Thing) -> bool:
 
 
 def may_be_disputed(charge: Thing) -> bool:
-    """Whether the charge is not fully refunded and has no open or lost dispute, and no open inquiry."""
+    """Whether the charge succeeded, is not fully refunded, and has no open or lost dispute and no open inquiry."""
     return (
         charge["status"] == "succeeded"
         and _state_of(charge) in (None, WON, INQUIRY_CLOSED)

@@ -68,7 +68,7 @@ def _check(subscription: Thing, price: Thing, proration: str) -> None:
 
 
 def _starts_period(old: Thing, new: Thing) -> bool:
-    """As at Stripe: the interval changes, or the first price above zero."""
+    """As at Stripe: if the interval changes, or a free subscription gets a price above zero."""
     lengths = [(price["recurring"]["interval"], price["recurring"]["interval_count"]) for price in (old, new)]
     return lengths[0] != lengths[1] or (not old["unit_amount"] and bool(new["unit_amount"]))
 
