@@ -43,9 +43,9 @@ def duration(text: str) -> str:
 def validity(expires_after: str | None, *, is_plan: bool = False) -> str:
     """How long units are valid, for a card of the shop; empty for packs whose units do not expire."""
     if expires_after is None:
-        return "unused ones do not expire" if is_plan else ""
+        return "unused units do not expire" if is_plan else ""
     if expires_after == "period":
-        return "unused ones expire at the end of the month"
+        return "unused units expire at the end of the month"
     return f"valid for {duration(expires_after)}"
 
 
