@@ -1,1 +1,1 @@
-"""What stands for Stripe and PayPal while nobody has an account there."""
+"""Simulated Stripe and PayPal, for development and tests without an account there."""

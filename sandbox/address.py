@@ -1,4 +1,4 @@
-"""Where the sandbox's providers listen: always on loopback, at the same port as the last time if it is still free."""
+"""The address of the sandbox's providers: on loopback, at the last port used if it is free."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ HOST = "127.0.0.1"
 
 
 def choose_url(settings: Settings) -> str:
-    """The URL to listen at from now on, noted for whoever asks `known_url`."""
-    note = _note(settings.data_dir)
-    port = settings.sandbox_port or _usable(_noted(note)) or _any_port()
-    note.parent.mkdir(parents=True, exist_ok=True)
-    note.write_text(str(port))
+    """Choose the URL to listen at, and store its port in the data folder for `known_url`."""
+    file = _port_file(settings.data_dir)
+    port = settings.sandbox_port or _usable(_stored_port(file)) or _any_port()
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(str(port))
     return f"http://{HOST}:{port}"
 
 
 def known_url(settings: Settings) -> str | None:
-    """Where the sandbox of this data folder listens, or did when it last ran; None outside a sandbox."""
+    """The URL of this data folder's sandbox, running or not; None if there is none."""
     if not settings.sandbox:
         return None
-    port = _noted(_note(settings.data_dir))
+    port = _stored_port(_port_file(settings.data_dir))
     return settings.sandbox_url or (f"http://{HOST}:{port}" if port else None)
 
 
-def _note(data_dir: Path) -> Path:
+def _port_file(data_dir: Path) -> Path:
     return data_dir / "run" / "sandbox-port"
 
 
-def _noted(note: Path) -> int | None:
+def _stored_port(file: Path) -> int | None:
     try:
-        return int(note.read_text())
+        return int(file.read_text())
     except (OSError, ValueError):
         return None
 
@@ -43,7 +43,7 @@ def _usable(port: int | None) -> int | None:
     if port is None:
         return None
     with socket.socket() as probe:
-        # As the server does: a connection that has just ended does not keep the port.
+        # As the server does: connections in TIME_WAIT do not block the port.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((HOST, port))
@@ -59,14 +59,14 @@ def _any_port() -> int:
 
 
 def answers(url: str | None) -> bool:
-    """Whether a sandbox listens there. By hand, for an HTTP library needs much memory."""
-    at = urlsplit(url or "")
-    if not at.hostname:
+    """Whether a sandbox responds at the URL. Uses a plain socket: an HTTP library needs much memory."""
+    parts = urlsplit(url or "")
+    if not parts.hostname:
         return False
     try:
-        with socket.create_connection((at.hostname, at.port or 80), timeout=1) as connection:
+        with socket.create_connection((parts.hostname, parts.port or 80), timeout=1) as connection:
             connection.sendall(b"GET /healthz HTTP/1.0\r\nHost: localhost\r\n\r\n")
-            with connection.makefile("rb") as answer:
-                return answer.read().split(b" ", 2)[1:2] == [b"200"]
+            with connection.makefile("rb") as response:
+                return response.read().split(b" ", 2)[1:2] == [b"200"]
     except OSError:
         return False

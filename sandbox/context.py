@@ -1,7 +1,9 @@
 """The running sandbox, and how a request gets it: what the server, the pages and the ticker share.
 
-sandbox = Sandbox(settings, url, receiver)     # receiver: Scrip's own URL, to which events are sent
-current()                                      # in a request: the sandbox that serves it
+    sandbox = Sandbox(settings, url, receiver)     # receiver: Scrip's own URL, to which events are sent
+    current()                                      # in a request: the sandbox that serves it
+
+It imports neither the pages nor the ticker, so that both can import it.
 """
 
 from __future__ import annotations

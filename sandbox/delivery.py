@@ -1,4 +1,4 @@
-"""Sends the events that wait to Scrip's receivers, signed, again and again until they are taken."""
+"""Sends events to Scrip's webhook receivers, signed, with retries until they are accepted."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from sandbox.store.events import DueEvent
 from sandbox.store.store import Store
 from settings import SANDBOX_WEBHOOK_SECRET
 
-FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 60.0
-MOST_TRIES = 60
+FIRST_DELAY_SECONDS, LONGEST_DELAY_SECONDS = 1.0, 60.0
+MAX_ATTEMPTS = 60
 TIMEOUT_SECONDS = 20.0
 BATCH = 20
 IDLE_SECONDS = 30.0
 
-# A proxy of the environment is not for what runs on this machine.
+# Without the environment's proxy: Scrip runs on this machine.
 DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 Headers = dict[str, str]
-# From the event's bytes; PayPal's needs the sandbox's own certificate.
+# Returns the headers that sign an event's bytes.
 Signer = Callable[[bytes], Headers]
 
 
 class Sender:
-    """One thread. `receiver` is Scrip's URL; `sign_paypal` makes the headers of PayPal's events."""
+    """One thread that sends due events. `receiver` is Scrip's URL; `sign_paypal` signs PayPal's events."""
 
     def __init__(self, store: Store, receiver: str, sign_paypal: Signer) -> None:
         self.store, self.receiver = store, receiver
@@ -37,12 +37,12 @@ class Sender:
         self._thread = threading.Thread(target=self._run, name="sender", daemon=True)
 
     def start(self) -> None:
-        """Begin to send; the store wakes it after each commit."""
+        """Start the thread; each commit of the store wakes it up."""
         self.store.after_commit = self._wake.set
         self._thread.start()
 
     def stop(self) -> None:
-        """No more after this; what waits is sent after the next start."""
+        """Stop the thread. Waiting events are sent after the next start."""
         self._stopped = True
         self._wake.set()
         self._thread.join(TIMEOUT_SECONDS)
@@ -51,14 +51,14 @@ class Sender:
         while not self._stopped:
             self._wake.clear()
             if not self.send_due():
-                self._wake.wait(self._seconds_to_the_next())
+                self._wake.wait(self._seconds_to_next())
 
-    def _seconds_to_the_next(self) -> float:
+    def _seconds_to_next(self) -> float:
         due_at = self.store.events.next_due_at()
         return IDLE_SECONDS if due_at is None else min(IDLE_SECONDS, max(0.01, due_at - time.time()))
 
     def send_due(self) -> int:
-        """Send what is due, in the order it is due in; returns how many were tried."""
+        """Send the due events, in order of their due time. Returns how many were attempted."""
         events = self.store.events.due(time.time(), BATCH)
         for event in events:
             if self._stopped:
@@ -72,8 +72,8 @@ class Sender:
         try:
             headers = {"Content-Type": "application/json", **self.signers[provider](body)}
             request = urllib.request.Request(url, data=body, headers=headers, method="POST")  # noqa: S310
-            with DIRECT.open(request, timeout=TIMEOUT_SECONDS) as answer:
-                return True, str(answer.status)
+            with DIRECT.open(request, timeout=TIMEOUT_SECONDS) as response:
+                return True, str(response.status)
         except urllib.error.HTTPError as error:
             return False, f"{error.code} {error.read(200).decode(errors='replace')}"
         except (OSError, ValueError) as error:
@@ -85,8 +85,8 @@ class Sender:
             state = "delivered" if copies <= 1 else "waiting"
             copies -= 1
         else:
-            state = "waiting" if tries < MOST_TRIES else "failed"
-            due_at += min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2 ** min(tries - 1, 10))
+            state = "waiting" if tries < MAX_ATTEMPTS else "failed"
+            due_at += min(LONGEST_DELAY_SECONDS, FIRST_DELAY_SECONDS * 2 ** min(tries - 1, 10))
         self.store.events.record_attempt(
             event.number, state=state, due_at=due_at, tries=tries, copies=copies, answer=answer[:200]
         )

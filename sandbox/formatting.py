@@ -1,4 +1,4 @@
-"""How the sandbox's pages say things: prices, numbers of units, times and durations, for people."""
+"""Formats of the sandbox's pages: prices, counts, times, durations and states."""
 
 from __future__ import annotations
 
@@ -12,60 +12,60 @@ NOUNS = {"d": "day", "h": "hour", "m": "minute", "s": "second"}
 
 
 def price(minor: int, currency: str) -> str:
-    """Minor units as Stripe counts them: "1,499.00 USD", "1,500 JPY", "1.500 KWD", "1,500 ISK"."""
+    """Format Stripe's minor units: "1,499.00 USD", "1,500 JPY", "1.500 KWD", "1,500 ISK"."""
     return decimal_price(money.to_amount(minor, currency), currency)
 
 
 def decimal_price(value: str, currency: str) -> str:
-    """A decimal text and its currency: "1499.00" and "usd" are "1,499.00 USD"."""
+    """Format a decimal text and its currency: "1499.00" and "usd" become "1,499.00 USD"."""
     amount = Decimal(value)
     if currency.lower() in money.WHOLE_AT_STRIPE and amount == amount.to_integral_value():
-        amount = amount.to_integral_value()  # it has decimals in Stripe's books only
+        amount = amount.to_integral_value()  # only Stripe's API counts decimals of it
     return f"{amount:,f} {currency.upper()}"
 
 
 def count(number: int, noun: str) -> str:
-    """A number of things: "1 credit", "1,000 credits"."""
+    """Format a count: "1 credit", "1,000 credits"."""
     return f"{number:,} {noun}" if abs(number) == 1 else f"{number:,} {noun}s"
 
 
 def every(interval: str, number: int = 1) -> str:
-    """How often: "every month", "every 3 months"."""
+    """Format an interval: "every month", "every 3 months"."""
     return f"every {interval}" if number == 1 else f"every {number} {interval}s"
 
 
 def duration(text: str) -> str:
-    """A duration as the catalog has it: "30d" is "30 days"."""
-    found = re.fullmatch(r"([0-9]+)([dhms])", text)
-    return count(int(found[1]), NOUNS[found[2]]) if found else text
+    """Format a duration of the catalog: "30d" becomes "30 days"."""
+    match = re.fullmatch(r"([0-9]+)([dhms])", text)
+    return count(int(match[1]), NOUNS[match[2]]) if match else text
 
 
 def validity(expires_after: str | None, *, is_plan: bool = False) -> str:
-    """How long units last, for a card of the shop; empty where they stay."""
+    """How long units are valid, for a card of the shop; empty for packs whose units do not expire."""
     if expires_after is None:
-        return "what is left of them stays" if is_plan else ""
+        return "unused units do not expire" if is_plan else ""
     if expires_after == "period":
-        return "what is left of them lapses with the month"
+        return "unused units expire at the end of the month"
     return f"valid for {duration(expires_after)}"
 
 
 def moment(seconds: float) -> str:
-    """A time of the sandbox: "21 Nov 2026, 07:35 UTC"."""
+    """Format a timestamp in seconds: "21 Nov 2026, 07:35 UTC"."""
     return f"{datetime.fromtimestamp(seconds, timezone.utc):%d %b %Y, %H:%M} UTC"
 
 
 def day(seconds: float) -> str:
-    """The day of a time of the sandbox: "21 Nov 2026"."""
+    """Format the day of a timestamp in seconds: "21 Nov 2026"."""
     return f"{datetime.fromtimestamp(seconds, timezone.utc):%d %b %Y}"
 
 
 def iso_moment(text: str) -> str:
-    """The same of a time as Scrip's API writes it."""
+    """Format a time of Scrip's API, as `moment` does."""
     return moment(datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp())
 
 
 def state(word: str) -> str:
-    """A provider's word for a state: "PARTIALLY_REFUNDED" is "partially refunded"."""
+    """Format a state of a provider: "PARTIALLY_REFUNDED" becomes "partially refunded"."""
     return word.replace("_", " ").lower()
 
 

@@ -1,4 +1,4 @@
-"""Scrip's API, asked with an app's sandbox key as the app's own back end would. Never ask it inside a transaction."""
+"""Client of Scrip's API with an app's sandbox key, as the app's back end. Do not call it inside a store transaction."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from sandbox.delivery import DIRECT
 from sandbox.store.store import Thing
 
 TIMEOUT_SECONDS = 30
-# A balance is only worth a short wait: the page is about something else.
-GLANCE_SECONDS = 3
+# For balances on the portal: the page is useful without them.
+BALANCE_TIMEOUT_SECONDS = 3
 
 
-def ask(
+def call(
     scrip: str, app: str, method: str, path: str, body: Thing | None = None, *, timeout: float = TIMEOUT_SECONDS
 ) -> tuple[int, Any]:
-    """The status and the answer of one call; 0 and the reason if Scrip does not answer."""
+    """Call Scrip. Returns the status and the JSON body (text for an error); without a response, 0 and the reason."""
     headers = {"Authorization": f"Bearer sk_sandbox_{app}", "Content-Type": "application/json"}
     data = json.dumps(body).encode() if body is not None else None
-    asked = urllib.request.Request(scrip + path, data=data, headers=headers, method=method)  # noqa: S310
+    request = urllib.request.Request(scrip + path, data=data, headers=headers, method=method)  # noqa: S310
     try:
-        with DIRECT.open(asked, timeout=timeout) as answer:
-            return answer.status, json.loads(answer.read())
+        with DIRECT.open(request, timeout=timeout) as response:
+            return response.status, json.loads(response.read())
     except urllib.error.HTTPError as error:
         return error.code, error.read().decode(errors="replace")
     except (OSError, ValueError) as error:
@@ -34,28 +34,28 @@ def ask(
 
 
 def of_customer(customer: str, noun: str = "") -> str:
-    """The path of a customer, or of a noun of theirs."""
+    """The path of a customer, or of a sub-resource such as "balance"."""
     path = f"/v1/customers/{quote(customer, safe='')}"
     return f"{path}/{noun}" if noun else path
 
 
-def reason(answer: Any) -> str:
-    """Why Scrip refused, from the problem that it answered with."""
+def reason(body: Any) -> str:
+    """The reasons of a problem response, as one line."""
     try:
-        problem = json.loads(answer)
+        problem = json.loads(body)
         reasons = [f"{error['field']} {error['reason']}" for error in problem.get("errors", [])]
         return "; ".join(reasons) or str(problem["detail"])
     except (ValueError, KeyError, TypeError):
-        return str(answer)[:300]
+        return str(body)[:300]
 
 
 def balances(scrip: str, app: str, customers: Iterable[str]) -> dict[str, Thing]:
-    """The balances of those customers that Scrip tells; none of them if it does not answer."""
+    """The balances of the customers that Scrip knows, by customer. Stops at the first call without a response."""
     found = {}
     for customer in customers:
-        status, answer = ask(scrip, app, "GET", of_customer(customer, "balance"), timeout=GLANCE_SECONDS)
+        status, body = call(scrip, app, "GET", of_customer(customer, "balance"), timeout=BALANCE_TIMEOUT_SECONDS)
         if status == 0:
             break
         if status == 200:
-            found[customer] = answer
+            found[customer] = body
     return found

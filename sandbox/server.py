@@ -1,9 +1,9 @@
-"""The sandbox's providers as a process: `python -m sandbox.server`. docs/sandbox.md tells what it can do.
+"""The sandbox's providers as a process: `python -m sandbox.server` (see docs/sandbox.md).
 
     sandbox = Sandbox(settings, url, receiver)     # receiver: Scrip's own URL, for the events
     with serving(sandbox): ...
 
-One process, one thread a request, one SQLite file. It takes no money and knows nobody's card.
+One process, one thread per request, one SQLite file. It moves no money and accepts no card numbers.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ LARGEST_BODY_BYTES = 1024 * 1024
 
 
 def create_app(sandbox: Sandbox) -> Flask:
-    """The web application over a sandbox."""
+    """The Flask application of a sandbox."""
     app = Flask(__name__)
     app.config[context.KEY] = sandbox
     app.config["MAX_CONTENT_LENGTH"] = LARGEST_BODY_BYTES
@@ -44,18 +44,18 @@ def create_app(sandbox: Sandbox) -> Flask:
 
 
 class _Quiet(WSGIRequestHandler):
-    """Keeps connections, and writes no line a request."""
+    """Keeps connections alive and logs no requests."""
 
     protocol_version = "HTTP/1.1"
 
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
-        """Nobody reads these."""
+        """Log nothing."""
 
 
 def _server(sandbox: Sandbox) -> BaseWSGIServer:
-    at = urlsplit(sandbox.url)
+    parts = urlsplit(sandbox.url)
     server = make_server(
-        at.hostname or address.HOST, at.port or 80, create_app(sandbox), threaded=True, request_handler=_Quiet
+        parts.hostname or address.HOST, parts.port or 80, create_app(sandbox), threaded=True, request_handler=_Quiet
     )
     server.daemon_threads = True  # type: ignore[attr-defined]
     return server
@@ -82,17 +82,17 @@ def serving(sandbox: Sandbox, ticker: Ticker | None = None) -> Iterator[None]:
 
 
 def receiver_of(settings: Settings) -> str:
-    """Where Scrip's own receivers are, seen from this machine."""
+    """Scrip's base URL, seen from this machine."""
     host = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "::1": "[::1]"}.get(settings.host, settings.host)
     return f"http://{host}:{settings.port}"
 
 
 def main() -> None:
-    """Until SIGTERM or SIGINT."""
+    """Serve until SIGTERM or SIGINT."""
     logging.basicConfig(level=settings.log_level.upper(), format="%(levelname)s %(name)s: %(message)s")
     stopped = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *told: stopped.set())
+        signal.signal(number, lambda *_: stopped.set())
     sandbox = Sandbox(settings, settings.sandbox_url or address.choose_url(settings), receiver_of(settings))
     with serving(sandbox):
         stopped.wait()

@@ -1,4 +1,4 @@
-"""What becomes due by the sandbox's clock: renewals, period ends, bank transfers, eChecks, sessions nobody finished."""
+"""What falls due by the sandbox clock: renewals, period ends, bank transfers, eChecks and session expiry."""
 
 from __future__ import annotations
 
@@ -11,54 +11,54 @@ from sandbox.paypal.objects import CAPTURE
 from sandbox.store.store import Thing
 from sandbox.stripe import billing, checkout
 
-LOOK_SECONDS = 1.0
+INTERVAL_SECONDS = 1.0
 SETTLE = {"checkout.session": checkout.settle, CAPTURE: captures.settle}
-# A daily plan and a clock moved by decades: the rest is done at the next look.
+# Limits one tick when the clock moves by decades; the next tick continues.
 MOST_PERIODS = 500
 
 
 class Ticker:
-    """One thread that looks every second."""
+    """One thread that processes what is due, every second."""
 
     def __init__(self, sandbox: Sandbox) -> None:
         self.sandbox, self._stopped = sandbox, threading.Event()
         self._thread = threading.Thread(target=self._run, name="ticker", daemon=True)
 
     def start(self) -> None:
-        """Begin to look."""
+        """Start the thread."""
         self._thread.start()
 
     def stop(self) -> None:
-        """No more after this."""
+        """Stop the thread and wait for its last tick."""
         self._stopped.set()
         self._thread.join()
 
     def _run(self) -> None:
-        while not self._stopped.wait(LOOK_SECONDS):
+        while not self._stopped.wait(INTERVAL_SECONDS):
             try:
                 tick(self.sandbox)
             except Exception:
-                logging.exception("what is due by the clock could not be done")
+                logging.exception("processing what is due by the sandbox clock failed")
 
 
 def tick(sandbox: Sandbox) -> int:
-    """Do all that is due now; returns how much that was."""
-    return sum(_attend(sandbox, account, kind, thing) for account, kind, thing in sandbox.store.unfinished())
+    """Process all that is due now. Returns how many steps that took."""
+    return sum(_process(sandbox, account, kind, thing) for account, kind, thing in sandbox.store.unfinished())
 
 
-def _attend(sandbox: Sandbox, name: str, kind: str, thing: Thing) -> int:
+def _process(sandbox: Sandbox, name: str, kind: str, thing: Thing) -> int:
     done = 0
     with sandbox.account(name) as account:
         now = account.now
-        it = account.need(kind, thing["id"])
+        present = account.need(kind, thing["id"])
         if kind == "subscription":
-            while billing.is_due(it, now) and done < MOST_PERIODS:
-                billing.renew(account, it)
+            while billing.is_due(present, now) and done < MOST_PERIODS:
+                billing.renew(account, present)
                 done += 1
-        elif it.get("_settles_at", now + 1) <= now:
-            SETTLE[kind](account, it)
+        elif present.get("_settles_at", now + 1) <= now:
+            SETTLE[kind](account, present)
             done = 1
-        elif kind == "checkout.session" and it["status"] == "open" and it["expires_at"] <= now:
-            checkout.expire(account, it)
+        elif kind == "checkout.session" and present["status"] == "open" and present["expires_at"] <= now:
+            checkout.expire(account, present)
             done = 1
     return done

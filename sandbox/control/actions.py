@@ -1,7 +1,7 @@
-"""What a person can do at the portal, and a program at /control: one table of small functions.
+"""The actions of the portal and of POST /control: a table of small functions.
 
-Each is given the account, the object that is named, and what was said besides, as text by name: `amount` in the
-object's currency, or the `price` or `plan` of a subscription and the `proration` of its period.
+Each takes the account, the object and the action's fields, as text: `amount` in the object's currency, or the `price`
+or `plan` that a subscription changes to and the `proration` of its present period.
 """
 
 from __future__ import annotations
@@ -19,37 +19,36 @@ from sandbox.store.store import Thing
 from sandbox.stripe import billing, checkout, disputes, invoices, plan_changes, prices, refunds, subscriptions
 from sandbox.stripe.lines import item_of
 
-Said = Mapping[str, str]
-Deed = Callable[[Account, Thing, Said], Any]
+Fields = Mapping[str, str]
+Function = Callable[[Account, Thing, Fields], Any]
 AMOUNT, PRICE, PLAN = ("amount",), ("price", "proration"), ("plan", "proration")
-SAID = ("amount", "price", "plan", "proration")
+FIELDS = ("amount", "price", "plan", "proration")
 
 
 @dataclass(frozen=True)
 class Action:
-    """A button: what it says, the kind of object it is for, when it makes sense, what it does."""
+    """An action: its label, the kind of its objects, when it is possible, its function, and the fields it takes."""
 
     label: str
     kind: str
     fits: Callable[[Thing], bool]
-    do: Deed
+    do: Function
     takes: tuple[str, ...] = ()
 
 
-def act(account: Account, name: str, id_: str, asked: Mapping[str, Any]) -> Thing:
-    """Do the action `name` to the object, with what was asked besides; returns what came of it. Raises Refused."""
+def act(account: Account, name: str, id_: str, body: Mapping[str, Any]) -> Thing:
+    """Do the action `name` on the object. Returns the object that it created or changed. Raises Refused."""
     if name not in ACTIONS:
-        raise Refused(f"No such action: {name}. There are {', '.join(ACTIONS)}.", param="action")
+        raise Refused(f"Unknown action {name}. The actions are {', '.join(ACTIONS)}.", param="action")
     action = ACTIONS[name]
-    said = {field: asked[field] for field in SAID if asked.get(field) not in (None, "")}
-    for field, value in said.items():
+    fields = {field: body[field] for field in FIELDS if body.get(field) not in (None, "")}
+    for field, value in fields.items():
         if not isinstance(value, str):
-            raise Refused(f"The {field} must be a text such as {EXAMPLES[field]}.", param=field)
+            raise Refused(f"The {field} must be a string such as {EXAMPLES[field]}.", param=field)
         if field not in action.takes:
-            raise Refused(f"{name} takes no {field}.", param=field)
-    # Some deeds tell nothing: then the object that they were done to.
+            raise Refused(f"The action {name} does not take the field {field}.", param=field)
     thing = account.need(action.kind, id_)
-    done: Thing = action.do(account, thing, said) or thing
+    done: Thing = action.do(account, thing, fields) or thing
     return done
 
 
@@ -57,80 +56,80 @@ EXAMPLES = {"amount": '"4.99"', "price": '"price_1"', "plan": '"pro"', "proratio
 
 
 def offered(kind: str, thing: Thing) -> list[tuple[str, Action]]:
-    """The actions that make sense for an object as it is now."""
+    """The possible actions on an object, as (name, action)."""
     return [(name, action) for name, action in ACTIONS.items() if action.kind == kind and action.fits(thing)]
 
 
-def _minor(said: Said, currency: str) -> int | None:
-    if "amount" not in said:
+def _minor(fields: Fields, currency: str) -> int | None:
+    if "amount" not in fields:
         return None
     try:
-        minor = money.to_minor(said["amount"], currency)
+        minor = money.to_minor(fields["amount"], currency)
     except ValueError as error:
         raise Refused(f"The amount {error}.", param="amount") from None
     if minor <= 0:
-        raise Refused(f"The amount must be more than nothing, not {said['amount']}.", param="amount")
+        raise Refused(f"The amount must be greater than zero, not {fields['amount']}.", param="amount")
     return minor
 
 
-def _refund(status: str) -> Deed:
-    def do(account: Account, charge: Thing, said: Said) -> Thing:
-        return refunds.create(account, charge, _minor(said, charge["currency"]), status=status)
+def _refund(status: str) -> Function:
+    def do(account: Account, charge: Thing, fields: Fields) -> Thing:
+        return refunds.create(account, charge, _minor(fields, charge["currency"]), status=status)
 
     return do
 
 
-def _dispute(inquiry: bool) -> Deed:
-    def do(account: Account, charge: Thing, said: Said) -> Thing:
-        minor = _minor(said, charge["currency"])
+def _dispute(inquiry: bool) -> Function:
+    def do(account: Account, charge: Thing, fields: Fields) -> Thing:
+        minor = _minor(fields, charge["currency"])
         return disputes.create(account, charge, inquiry=inquiry, amount_minor=minor)
 
     return do
 
 
-def _paypal_refund(reversal: bool) -> Deed:
-    def do(account: Account, capture: Thing, said: Said) -> Thing:
+def _paypal_refund(reversal: bool) -> Function:
+    def do(account: Account, capture: Thing, fields: Fields) -> Thing:
         currency = capture["amount"]["currency_code"]
-        _minor(said, currency)  # said as people say it, before PayPal says it
-        wanted = {"value": said["amount"], "currency_code": currency} if "amount" in said else None
-        return captures.refund(account, capture, wanted, reversal=reversal)
+        _minor(fields, currency)  # an error in the sandbox's words instead of PayPal's
+        amount = {"value": fields["amount"], "currency_code": currency} if "amount" in fields else None
+        return captures.refund(account, capture, amount, reversal=reversal)
 
     return do
 
 
-def _change_price(account: Account, subscription: Thing, said: Said) -> Thing:
-    if "price" not in said:
-        raise Refused("price names the price that the subscription has from now on.", param="price")
-    price, proration = prices.known(account, said["price"], "price"), said.get("proration")
+def _change_price(account: Account, subscription: Thing, fields: Fields) -> Thing:
+    if "price" not in fields:
+        raise Refused("The field price is missing: the id of the subscription's new price.", param="price")
+    price, proration = prices.known(account, fields["price"], "price"), fields.get("proration")
     quantity = item_of(subscription)["quantity"]
-    return plan_changes.change_price(account, subscription, price, quantity, proration or plan_changes.USUAL)
+    return plan_changes.change_price(account, subscription, price, quantity, proration or plan_changes.DEFAULT)
 
 
-def _change_plan(account: Account, subscription: Thing, said: Said) -> Thing:
-    if "plan" not in said:
-        raise Refused("plan names the plan of the catalog that the subscription has from now on.", param="plan")
-    price = prices.of_plan(account, said["plan"])
-    proration = said.get("proration") or plan_changes.USUAL
-    # The metadata is changed too, as by an app whose prices are not the catalog's: then only it tells of the plan.
+def _change_plan(account: Account, subscription: Thing, fields: Fields) -> Thing:
+    if "plan" not in fields:
+        raise Refused("The field plan is missing: the key of the subscription's new plan in the catalog.", param="plan")
+    price = prices.of_plan(account, fields["plan"])
+    proration = fields.get("proration") or plan_changes.DEFAULT
+    # Also changes the metadata: if the app's prices are not in the catalog, only the metadata names the plan.
     return plan_changes.change_price(
-        *(account, subscription, price, item_of(subscription)["quantity"], proration), plan=said["plan"]
+        *(account, subscription, price, item_of(subscription)["quantity"], proration), plan=fields["plan"]
     )
 
 
-def _plainly(do: Callable[[Account, Thing], Any]) -> Deed:
-    return lambda account, thing, said: do(account, thing)
+def _plain(do: Callable[[Account, Thing], Any]) -> Function:
+    return lambda account, thing, fields: do(account, thing)
 
 
-def _settle(arrived: bool) -> Deed:
-    return lambda account, session, said: checkout.settle(account, session, arrived=arrived)
+def _settle(arrived: bool) -> Function:
+    return lambda account, session, fields: checkout.settle(account, session, arrived=arrived)
 
 
-def _settle_paypal(arrived: bool) -> Deed:
-    return lambda account, capture, said: captures.settle(account, capture, arrived=arrived)
+def _settle_paypal(arrived: bool) -> Function:
+    return lambda account, capture, fields: captures.settle(account, capture, arrived=arrived)
 
 
-def _resolve(for_buyer: bool) -> Deed:
-    return lambda account, dispute, said: paypal_disputes.resolve(account, dispute, for_buyer=for_buyer)
+def _resolve(for_buyer: bool) -> Function:
+    return lambda account, dispute, fields: paypal_disputes.resolve(account, dispute, for_buyer=for_buyer)
 
 
 def _is(*states: str) -> Callable[[Thing], bool]:
@@ -162,62 +161,60 @@ PAID = ("COMPLETED", "PARTIALLY_REFUNDED")
 
 ACTIONS: dict[str, Action] = {
     "transfer-arrives": Action("The transfer arrives", "checkout.session", _waits_for_transfer, _settle(True)),
-    "transfer-fails": Action("The transfer never comes", "checkout.session", _waits_for_transfer, _settle(False)),
+    "transfer-fails": Action("The transfer fails", "checkout.session", _waits_for_transfer, _settle(False)),
     "refund": Action("Refund", "charge", _has_money, _refund("succeeded"), takes=AMOUNT),
-    "refund-pending": Action("Refund that takes its time", "charge", _has_money, _refund("pending"), takes=AMOUNT),
+    "refund-pending": Action("Refund that stays pending", "charge", _has_money, _refund("pending"), takes=AMOUNT),
     "refund-that-fails": Action("Refund that fails", "charge", _has_money, _refund("failed"), takes=AMOUNT),
-    "inquiry": Action("The bank asks (inquiry)", "charge", disputes.may_be_disputed, _dispute(True)),
-    "dispute": Action("Dispute: money withdrawn", "charge", disputes.may_be_disputed, _dispute(False), takes=AMOUNT),
-    "refund-arrives": Action("The refund arrives", "refund", _is("pending"), _plainly(refunds.settle)),
-    "refund-fails": Action("The refund fails", "refund", _is("pending", "succeeded"), _plainly(refunds.fail)),
+    "inquiry": Action("Open an inquiry", "charge", disputes.may_be_disputed, _dispute(True)),
+    "dispute": Action("Open a dispute", "charge", disputes.may_be_disputed, _dispute(False), takes=AMOUNT),
+    "refund-arrives": Action("The refund arrives", "refund", _is("pending"), _plain(refunds.settle)),
+    "refund-fails": Action("The refund fails", "refund", _is("pending", "succeeded"), _plain(refunds.fail)),
     "escalate": Action(
-        "The inquiry becomes a dispute",
-        *("dispute", _is(disputes.INQUIRY), _plainly(disputes.escalate)),
+        "Escalate to a dispute",
+        *("dispute", _is(disputes.INQUIRY), _plain(disputes.escalate)),
     ),
-    "close-inquiry": Action("The bank is content", "dispute", _is(disputes.INQUIRY), _plainly(disputes.close_inquiry)),
-    "win": Action("The seller wins", "dispute", _is(disputes.OPEN), _plainly(disputes.win)),
-    "lose": Action("The seller loses", "dispute", _is(disputes.OPEN), _plainly(disputes.lose)),
-    "cancel": Action("Cancel now", "subscription", _runs, _plainly(subscriptions.end)),
+    "close-inquiry": Action("Close the inquiry", "dispute", _is(disputes.INQUIRY), _plain(disputes.close_inquiry)),
+    "win": Action("The seller wins", "dispute", _is(disputes.OPEN), _plain(disputes.win)),
+    "lose": Action("The seller loses", "dispute", _is(disputes.OPEN), _plain(disputes.lose)),
+    "cancel": Action("Cancel now", "subscription", _runs, _plain(subscriptions.end)),
     "cancel-at-period-end": Action(
-        "Cancel at the period's end",
-        *("subscription", _runs_on, _plainly(subscriptions.cancel_at_period_end)),
+        "Cancel at period end",
+        *("subscription", _runs_on, _plain(subscriptions.cancel_at_period_end)),
     ),
     "keep": Action(
-        "Do not cancel after all",
+        "Undo the cancellation",
         "subscription",
         lambda subscription: _runs(subscription) and subscription["cancel_at_period_end"],
-        lambda account, subscription, said: subscriptions.cancel_at_period_end(account, subscription, False),
+        lambda account, subscription, fields: subscriptions.cancel_at_period_end(account, subscription, False),
     ),
     "pause": Action(
         "Pause",
         "subscription",
         lambda subscription: _runs(subscription) and not subscription["pause_collection"],
-        _plainly(subscriptions.pause),
+        _plain(subscriptions.pause),
     ),
     "resume": Action(
-        "Go on",
+        "Resume",
         "subscription",
         lambda subscription: _runs(subscription) and bool(subscription["pause_collection"]),
-        lambda account, subscription, said: subscriptions.pause(account, subscription, None),
+        lambda account, subscription, fields: subscriptions.pause(account, subscription, None),
     ),
     "fail-next": Action(
-        "Decline the card at the next payment",
+        "Decline the next card payment",
         "subscription",
         lambda subscription: _runs(subscription) and not subscription.get("_fail_next"),
-        _plainly(subscriptions.fail_next),
+        _plain(subscriptions.fail_next),
     ),
     "change-plan": Action("Change the plan", "subscription", _runs, _change_plan, takes=PLAN),
     "change-price": Action("Change the price", "subscription", _runs, _change_price, takes=PRICE),
-    "pay-invoice": Action("Pay it", "invoice", _is(*invoices.UNPAID), _plainly(billing.pay_open_invoice)),
-    "void-invoice": Action("Void it", "invoice", _is(*invoices.UNPAID), _plainly(billing.void_invoice)),
-    "uncollectible-invoice": Action(
-        "Mark it uncollectible", "invoice", _is("open"), _plainly(billing.mark_uncollectible)
-    ),
+    "pay-invoice": Action("Pay", "invoice", _is(*invoices.UNPAID), _plain(billing.pay_open_invoice)),
+    "void-invoice": Action("Void", "invoice", _is(*invoices.UNPAID), _plain(billing.void_invoice)),
+    "uncollectible-invoice": Action("Mark uncollectible", "invoice", _is("open"), _plain(billing.mark_uncollectible)),
     "echeck-arrives": Action("The eCheck arrives", CAPTURE, _is("PENDING"), _settle_paypal(True)),
     "echeck-bounces": Action("The eCheck bounces", CAPTURE, _is("PENDING"), _settle_paypal(False)),
     "paypal-refund": Action("Refund", CAPTURE, _is(*PAID), _paypal_refund(False), takes=AMOUNT),
     "paypal-reverse": Action("Reverse", CAPTURE, _is(*PAID), _paypal_refund(True), takes=AMOUNT),
-    "paypal-dispute": Action("Open a dispute", CAPTURE, _may_be_disputed_at_paypal, _plainly(paypal_disputes.create)),
-    "paypal-lose": Action("The buyer is right", DISPUTE, _is("OPEN"), _resolve(True)),
-    "paypal-win": Action("The seller is right", DISPUTE, _is("OPEN"), _resolve(False)),
+    "paypal-dispute": Action("Open a dispute", CAPTURE, _may_be_disputed_at_paypal, _plain(paypal_disputes.create)),
+    "paypal-lose": Action("The buyer wins", DISPUTE, _is("OPEN"), _resolve(True)),
+    "paypal-win": Action("The seller wins", DISPUTE, _is("OPEN"), _resolve(False)),
 }

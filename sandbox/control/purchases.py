@@ -1,4 +1,4 @@
-"""The events that Stripe and PayPal send when somebody has paid for a pack."""
+"""The events that Stripe and PayPal send when a pack has been paid."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from models.catalog.apps import App
 
 
 def paid_checkout(app: App, customer: str, pack: str, *, quantity: int = 1) -> dict[str, Any]:
-    """A `checkout.session.completed` for a pack of the catalog, paid in full, with ids of its own."""
+    """A `checkout.session.completed` for a pack of the catalog, paid in full, with new ids."""
     sold = app.packs[pack]
     tag = secrets.token_hex(8)
     session = {
@@ -43,7 +43,7 @@ def paid_checkout(app: App, customer: str, pack: str, *, quantity: int = 1) -> d
 
 
 def paid_capture(app: App, customer: str, pack: str) -> dict[str, Any]:
-    """A `PAYMENT.CAPTURE.COMPLETED` for a pack of the catalog, paid in full, with ids of its own."""
+    """A `PAYMENT.CAPTURE.COMPLETED` for a pack of the catalog, paid in full, with new ids."""
     sold = app.packs[pack]
     tag = secrets.token_hex(8).upper()
     at = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")

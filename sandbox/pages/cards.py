@@ -1,4 +1,4 @@
-"""What the portal shows of each object: one card, with what belongs to it inside, and its buttons."""
+"""The portal's cards: one per object, with its parts and its actions."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ SUBSCRIPTION_OF_INVOICE = "parent.subscription_details.subscription"
 
 
 def of(account: Account, kind: str, thing: Thing) -> Thing:
-    """A card: `title`, `customer`, `sold`, `state`, `notes`, `parts` (cards), `why_not`, `actions`, `id`, `kind`.
+    """An object's card: `title`, `customer`, `sold`, `state`, `notes`, `parts`, `why_not`, `actions`, `id`, `kind`.
 
-    `plans` and `prices` are those that a subscription may have instead, each with its words.
+    `parts` are cards; `why_not` says why it cannot be refunded. `plans` and `prices`: what a subscription can change
+    to, as (key or id, description).
     """
     shown = CARDS[kind](account, thing)
     empty: Thing = {"customer": None, "sold": None, "notes": [], "parts": [], "why_not": "", "prices": [], "plans": []}
@@ -79,21 +80,21 @@ def _months(account: Account, charge: Thing) -> list[str]:
 
 
 def _period(invoice: Thing) -> str:
-    """Which month a plan's invoice is for, or which part of it."""
+    """The period that a subscription's invoice is for."""
     period = invoice["lines"]["data"][-1]["period"]
     return f"for {formatting.day(period['start'])} to {formatting.day(period['end'])}"
 
 
 def customer_of(account: Account, kind: str, thing: Thing) -> str | None:
-    """The customer at Scrip whose payment or subscription it is."""
+    """Scrip's customer of a payment or a subscription, or None."""
     return CUSTOMERS[kind](account, thing)
 
 
 def _payer(account: Account, charge: Thing) -> str | None:
-    """The charge tells, or the subscription that it is for."""
+    """The customer in the metadata of the charge, or of its invoice's subscription."""
     invoice = _invoice_of(account, charge)
-    told = invoice["parent"]["subscription_details"]["metadata"] if invoice else charge["metadata"]
-    return told.get("customer")
+    metadata = invoice["parent"]["subscription_details"]["metadata"] if invoice else charge["metadata"]
+    return metadata.get("customer")
 
 
 def _state_of_charge(charge: Thing) -> str:
@@ -103,7 +104,7 @@ def _state_of_charge(charge: Thing) -> str:
         return "charged back"
     if charge["amount_refunded"]:
         left = charge["amount"] - charge["amount_refunded"]
-        return f"refunded but for {formatting.price(left, charge['currency'])}" if left else "refunded"
+        return f"partially refunded, {formatting.price(left, charge['currency'])} left" if left else "refunded"
     return "paid"
 
 
@@ -124,11 +125,7 @@ def _dispute(account: Account, dispute: Thing) -> Thing:
     }
 
 
-DISPUTES = {
-    disputes.INQUIRY: "open",
-    disputes.INQUIRY_CLOSED: "closed",
-    disputes.OPEN: "open",
-}
+DISPUTES = {disputes.INQUIRY: "open", disputes.INQUIRY_CLOSED: "closed", disputes.OPEN: "open"}
 
 
 def _subscription(account: Account, subscription: Thing) -> Thing:
@@ -170,7 +167,7 @@ def _how_much(price: Thing, quantity: int) -> str:
 
 
 def _future(subscription: Thing) -> list[str]:
-    """What comes next of a subscription."""
+    """When the subscription renews or ends."""
     ends_at = formatting.moment(item_of(subscription)["current_period_end"])
     if subscription["status"] == "canceled":
         return [f"ended on {formatting.moment(subscription['ended_at'])}"]

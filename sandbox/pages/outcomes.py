@@ -1,4 +1,4 @@
-"""What became of a payment that a shop began: one word for the page that its buyer comes back to."""
+"""The state of a shop's payment, for the page that the buyer returns to."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from sandbox.paypal.objects import CAPTURE, ORDER
 from sandbox.store.account import Account
 from sandbox.store.store import Thing
 
-# The page looks again while it may still change by itself.
+# The page reloads in these states, because they can change by themselves.
 MOVING = ("paid", "waiting", "later")
 UNPAID_ORDERS = ("CREATED", "PAYER_ACTION_REQUIRED")
 
 
 def of(account: Account, id_: str) -> tuple[str, Thing | None]:
-    """The outcome of a checkout session or an order, when it settles, where it is paid, and what for: (word, details).
+    """The state of a checkout session or an order, and its details: settlement time, payment page and price.
 
-    "open", "expired", "waiting" (agreed to, not taken yet), "paid", "later" (on its way), "failed" (it never came),
-    "declined"; "unknown" where the account has no such thing.
+    "open", "expired", "waiting" (approved, not captured yet), "paid", "later" (on its way), "failed" (transfer or
+    eCheck failed), "declined"; "unknown" if the account has no such object.
     """
     session = account.get("checkout.session", id_)
     if session:
@@ -28,7 +28,7 @@ def of(account: Account, id_: str) -> tuple[str, Thing | None]:
 
 
 def _details_of_session(session: Thing) -> Thing:
-    """`price` is what is paid now: a promotion has made it less, a trial nothing."""
+    """`price` is what is paid now: reduced by a promotion, nothing during a trial."""
     is_trial = session["mode"] == "subscription" and session["_trial_days"]
     minor = 0 if is_trial else session["amount_total"]
     return {
@@ -56,8 +56,8 @@ def _of_order(account: Account, order: Thing) -> tuple[str, Thing]:
         return "open", details
     if order["status"] == "APPROVED":
         return "declined" if order["_outcome"] == "INSTRUMENT" else "waiting", details
-    copy = order["purchase_units"][0]["payments"]["captures"][0]
-    capture = account.need(CAPTURE, copy["id"])
+    listed = order["purchase_units"][0]["payments"]["captures"][0]
+    capture = account.need(CAPTURE, listed["id"])
     details["settles_at"] = capture.get("_settles_at")
     return _of_capture(capture["status"], order["_outcome"]), details
 

@@ -1,6 +1,6 @@
-"""The sandbox's pages: the start, the providers' payment pages, and the clock.
+"""The sandbox's start page, the providers' payment pages, and the clock.
 
-Plain forms: they work without JavaScript. Every page says that no money moves.
+Forms work without JavaScript. Every page says that no money moves.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ LATEST = datetime(2200, 1, 1, tzinfo=timezone.utc)
 
 @blueprint.app_context_processor
 def common() -> dict[str, Any]:
-    """What every page shows."""
+    """Variables of every page."""
     sandbox = current()
     return {"sandbox_time": clock.now().timestamp(), "scrip": sandbox.receiver, "app_name": sandbox.name_of}
 
 
 @blueprint.get("/")
 def index() -> str:
-    """Where to begin."""
+    """The start page."""
     return render_template("index.html", apps=current().apps())
 
 
@@ -44,35 +44,35 @@ def index() -> str:
 
 @blueprint.get("/checkout/<id_>")
 def checkout(id_: str) -> str:
-    """What is bought, and the ways to pay."""
+    """Stripe's checkout page: what is bought, and the ways to pay."""
     return _checkout_page(id_)
 
 
 def _checkout_page(id_: str, refusal: Refused | None = None) -> str:
-    """The page; after a refusal with what it said, and with what had been typed."""
+    """The page; after a rejected action with its error and the values that were typed."""
     with _account_of("checkout.session", id_) as account:
         session = account.need("checkout.session", id_)
         return render_template(
             "checkout.html",
             app=account.name,
             session=session,
-            lines=[_worded(line) for line in session["_lines"]],
+            lines=[_line(line) for line in session["_lines"]],
             said=request.args.get("said"),
             refusal=refusal,
             typed=request.form,
         )
 
 
-def _worded(line: Thing) -> Thing:
-    """A line for people: what it is, what it costs, how often."""
+def _line(line: Thing) -> Thing:
+    """A line of the page: what is sold, the price, the interval."""
     recurring = line["price"]["recurring"]
     often = formatting.every(recurring["interval"], recurring["interval_count"]) if recurring else ""
-    return {"sold": stripe_checkout.worded_line(line), "minor": line["amount_total"], "often": often}
+    return {"sold": stripe_checkout.describe(line), "minor": line["amount_total"], "often": often}
 
 
 @blueprint.post("/checkout/<id_>")
 def pay(id_: str) -> AnyResponse | tuple[str, int]:
-    """What the buyer chose. What does not do is said on the page, which stays."""
+    """Do what the buyer chose. An error is shown on the checkout page."""
     try:
         return _pay(id_)
     except Refused as error:
@@ -96,7 +96,7 @@ def _pay(id_: str) -> AnyResponse:
 
 
 def _leave(address: str | None, session_id: str) -> AnyResponse:
-    """Back to the app's site; only to where a browser may be sent."""
+    """Redirect to the app's site; to HTTP and HTTPS addresses only."""
     if not address or urlsplit(address).scheme not in ("http", "https"):
         return Response(render_template("message.html", title="Done", text="You can close this page.", back="/"))
     return redirect(address.replace("{CHECKOUT_SESSION_ID}", session_id), 303)
@@ -114,7 +114,7 @@ def _account_of(kind: str, id_: str) -> Any:
 
 @blueprint.get("/paypal/approve/<id_>")
 def approval(id_: str) -> str:
-    """What is bought, and whether the buyer agrees."""
+    """PayPal's approval page: what is bought, and the ways to pay."""
     with _account_of(ORDER, id_) as account:
         order = account.need(ORDER, id_)
         back = _paypal_address(order["_return_url"], {"token": id_})
@@ -123,26 +123,26 @@ def approval(id_: str) -> str:
 
 @blueprint.post("/paypal/approve/<id_>")
 def approve(id_: str) -> AnyResponse:
-    """What the buyer chose."""
+    """Do what the buyer chose."""
     how = request.form.get("how", "COMPLETED")
     with _account_of(ORDER, id_) as account:
         order = account.need(ORDER, id_)
         if how == "cancel":
             return _leave_paypal(order["_cancel_url"], {"token": id_})
         if how not in ("COMPLETED", "PENDING", "DECLINED", "INSTRUMENT"):
-            raise Refused(f"There is no way to pay called {how}.")
+            raise Refused(f"Unknown payment method: {how[:50]}.")
         orders.approve(account, order, how)
         return _leave_paypal(order["_return_url"], {"token": id_, "PayerID": order["payer"]["payer_id"]})
 
 
-def _leave_paypal(address: str | None, told: dict[str, str]) -> AnyResponse:
-    return _leave(_paypal_address(address, told), "")
+def _leave_paypal(address: str | None, query: dict[str, str]) -> AnyResponse:
+    return _leave(_paypal_address(address, query), "")
 
 
-def _paypal_address(address: str | None, told: dict[str, str]) -> str | None:
-    """The app's address with what PayPal adds to it."""
+def _paypal_address(address: str | None, query: dict[str, str]) -> str | None:
+    """The app's address with the parameters that PayPal adds."""
     joint = "&" if address and urlsplit(address).query else "?"
-    return f"{address}{joint}{urlencode(told)}" if address else None
+    return f"{address}{joint}{urlencode(query)}" if address else None
 
 
 # --- the clock
@@ -150,18 +150,18 @@ def _paypal_address(address: str | None, told: dict[str, str]) -> str | None:
 
 @blueprint.post("/clock")
 def move_clock() -> AnyResponse:
-    """Move the sandbox's time forward, as `manage.py sandbox clock` does."""
+    """Move the sandbox clock forward, as `manage.py sandbox clock` does."""
     _advance(request.form.get("advance", ""))
     return redirect(errors.came_from(), 303)
 
 
 def _advance(text: str) -> datetime:
     if text.startswith("-"):
-        raise Refused("The clock never goes back.", param="advance")
+        raise Refused("The clock only moves forward.", param="advance")
     try:
         by: timedelta = durations.parse(text.lstrip("+"))
     except ValueError as error:
         raise Refused(f"The duration {error}.", param="advance") from None
     if clock.now() + by > LATEST:
-        raise Refused(f"The clock moves up to the year {LATEST.year}.", param="advance")
+        raise Refused(f"The clock cannot move past the year {LATEST.year}.", param="advance")
     return clock.advance(by)

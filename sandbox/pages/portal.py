@@ -1,4 +1,4 @@
-"""The portal: the payments and subscriptions of an account, what can happen to each, and how its events go out."""
+"""The portal: an account's payments and subscriptions, the actions on each, and the delivery of its events."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from sandbox.store.store import Thing
 from sandbox.stripe.plan_changes import PRORATIONS
 
 blueprint = Blueprint("portal", __name__)
-# The sections that are shown page by page, and how many of each a page has.
+# The paginated sections, and the page size of each.
 SECTIONS = {"payments": 10, "subscriptions": 10, "events": 10}
 KEPT = ("customer", *SECTIONS)
 LAST_PAGE = 10**6
 ALL = -1
-WORDED = {
+PRORATION_LABELS = {
     "create_prorations": "billed with the next invoice",
     "always_invoice": "billed at once",
     "none": "not billed for this period",
@@ -32,18 +32,18 @@ WORDED = {
 
 @blueprint.get("/portal")
 def portals() -> str:
-    """The accounts."""
+    """The list of accounts."""
     return render_template("portals.html", apps=current().apps())
 
 
 @blueprint.get("/portal/<app>")
 def portal(app: str) -> str:
-    """A page of all that an account has, or of what a `customer` has, and what can happen to it."""
+    """An account's payments, subscriptions and events; with `customer`, that customer's only."""
     return _render(app)
 
 
 def _render(app: str, refusal: Refused | None = None) -> str:
-    """The portal; after a refusal with what it said at the card that it was about, and with what had been typed."""
+    """The portal; after a rejected action with its error on the card and the values that were typed."""
     expect_app(app)
     with current().account(app) as account:
         pages = {name: _page(account, name) for name in SECTIONS}
@@ -58,7 +58,7 @@ def _render(app: str, refusal: Refused | None = None) -> str:
         ways=ways,
         deliveries=DELIVERIES,
         shapes=SHAPES,
-        prorations=[(way, WORDED[way]) for way in PRORATIONS],
+        prorations=[(way, PRORATION_LABELS[way]) for way in PRORATIONS],
         customer=_customer(),
         here=f"/portal/{quote(app)}{_query()}",
         query=_query(),
@@ -69,17 +69,17 @@ def _render(app: str, refusal: Refused | None = None) -> str:
 
 
 def _has(card: Thing, id_: str | None) -> bool:
-    """Whether a card is of this object, or has it as a part."""
+    """Whether the card or one of its parts shows the object."""
     return card["id"] == id_ or any(_has(part, id_) for part in card["parts"])
 
 
 def _customer() -> str | None:
-    """The one whose payments and subscriptions are to be shown; None for all."""
+    """The customer to show; None for all."""
     return request.args.get("customer", "").strip() or None
 
 
 def _kept(*without: str) -> dict[str, str]:
-    """What the page's address says: which pages, and whose."""
+    """The page's query parameters: page numbers and the customer."""
     return {name: request.args[name] for name in KEPT if request.args.get(name) and name not in without}
 
 
@@ -87,7 +87,7 @@ def expect_app(app: str) -> None:
     """Raises Refused unless the catalog or an account has the app."""
     apps = current().apps()
     if app not in apps:
-        raise Refused(f"There is no app called “{app}”.", status=404, hint=f"There are {', '.join(apps)}.")
+        raise Refused(f"There is no app “{app}”.", status=404, hint=f"There are {', '.join(apps)}.")
 
 
 def _query() -> str:
@@ -98,7 +98,7 @@ def _query() -> str:
 
 
 def _page(account: Account, name: str) -> Thing:
-    """One page of a section: `found`, `number`, `last`, `total`, and the addresses of its neighbours."""
+    """One page of a section: `found`, `number`, `last`, `total`, and the addresses of the `newer` and `older` page."""
     size, total = SECTIONS[name], COUNTS[name](account)
     last = max(1, -(-total // size))
     number = min(_number(name), last)
@@ -136,7 +136,7 @@ def _count_of_payments(account: Account) -> int:
 
 
 def _payments_of_customer(account: Account) -> list[tuple[str, Thing]]:
-    """All of them are read: whose a payment is stands at different places of each kind."""
+    """Reads all payments: each kind names its customer in another field."""
     found = account.store.payments(account.name, CAPTURE, 0, ALL)
     return [(kind, thing) for kind, thing in found if cards.customer_of(account, kind, thing) == _customer()]
 
@@ -147,11 +147,11 @@ def _subscriptions(account: Account, start: int, size: int) -> list[Thing]:
 
 
 def _subscriptions_of_customer(account: Account) -> list[Thing]:
-    wanted, found = _customer(), account.each("subscription")
+    customer, found = _customer(), account.each("subscription")
     return [
         subscription
         for subscription in found
-        if wanted in (None, cards.customer_of(account, "subscription", subscription))
+        if customer in (None, cards.customer_of(account, "subscription", subscription))
     ]
 
 
@@ -176,20 +176,20 @@ FINDERS = {"payments": _payments, "subscriptions": _subscriptions, "events": _ev
 
 @blueprint.post("/portal/<app>")
 def do(app: str) -> AnyResponse | tuple[str, int]:
-    """One button of the portal. What does not do is said on the page, at the card."""
+    """Do an action of the portal. An error is shown on the object's card."""
     expect_app(app)
-    said = {name: value.strip() for name, value in request.form.items()}
+    fields = {name: value.strip() for name, value in request.form.items()}
     try:
         with current().account(app) as account:
-            act(account, said.get("action", ""), said.get("id", ""), said)
+            act(account, fields.get("action", ""), fields.get("id", ""), fields)
     except Refused as error:
         return _render(app, error), error.status
-    return _back(app, said.get("place", ""))
+    return _back(app, fields.get("place", ""))
 
 
 @blueprint.post("/portal/<app>/deliver")
 def deliver(app: str) -> AnyResponse:
-    """How the account's events go out from now on."""
+    """Set the delivery of the account's future events."""
     expect_app(app)
     set_ways(app, request.form.to_dict())
     return _back(app, "delivery")
@@ -197,7 +197,7 @@ def deliver(app: str) -> AnyResponse:
 
 @blueprint.post("/portal/<app>/send")
 def send_again(app: str) -> AnyResponse:
-    """Send an event again, or one that was swallowed."""
+    """Send an event again, or a swallowed one for the first time."""
     expect_app(app)
     with current().account(app) as account:
         send_event_again(account, request.form.get("id", ""))
@@ -205,8 +205,8 @@ def send_again(app: str) -> AnyResponse:
 
 
 def _back(app: str, place: str) -> AnyResponse:
-    """To the page that the button was on, and the place on it."""
+    """Redirect to the page of the button, at the object's card."""
     came_from, here = errors.came_from(), f"/portal/{quote(app)}"
-    is_told = not _kept() and came_from.partition("?")[0] == here
-    page = came_from if is_told else here + _query()
+    is_known = not _kept() and came_from.partition("?")[0] == here
+    page = came_from if is_known else here + _query()
     return redirect(f"{page}#{quote(place)}", 303)

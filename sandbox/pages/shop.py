@@ -1,4 +1,4 @@
-"""A shop to begin with: what an app's own site and back end would do, by Scrip's API with the app's sandbox key."""
+"""A demo shop: does what an app's site and back end do, through Scrip's API with the app's sandbox key."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ from sandbox.store.store import Thing
 blueprint = Blueprint("shop", __name__)
 DEMO = "demo"
 MOST_ENTRIES = 10
-# As many as a checkout of Scrip may sell.
+# The maximum quantity of Scrip's POST /v1/checkout.
 MOST_PACKS = 10_000
 START_SCRIP = "Start Scrip with: make run. Then try again."
 
 
-def _ask(app: str, method: str, path: str, body: Thing | None = None) -> tuple[int, Any]:
-    return scrip.ask(current().receiver, app, method, path, body)
+def _call(app: str, method: str, path: str, body: Thing | None = None) -> tuple[int, Any]:
+    return scrip.call(current().receiver, app, method, path, body)
 
 
-def _asked(app: str, path: str, what: str) -> Any:
-    """What a GET at Scrip is answered with. Raises Refused."""
-    status, answer = _ask(app, "GET", path)
+def _get(app: str, path: str, what: str) -> Any:
+    """The body of a GET at Scrip; `what` names it in errors. Raises Refused."""
+    status, answer = _call(app, "GET", path)
     if status == 0:
-        raise Refused(f"Scrip does not answer: {answer}.", status=502, hint=START_SCRIP)
+        raise Refused(f"Scrip does not respond: {answer}.", status=502, hint=START_SCRIP)
     if status != 200:
-        raise Refused(f"Scrip does not tell {what}: {scrip.reason(answer)}", status=404)
+        raise Refused(f"Scrip did not return {what}: {scrip.reason(answer)}", status=404)
     return answer
 
 
@@ -45,9 +45,9 @@ def _asked(app: str, path: str, what: str) -> Any:
 
 @blueprint.get("/shop/<app>")
 def shop(app: str) -> str:
-    """What the app sells, from its catalog, to whom."""
+    """The packs and plans of the app's catalog, for a customer."""
     expect_app(app)
-    sold = _asked(app, "/v1/catalog", f"what {app} sells")
+    sold = _get(app, "/v1/catalog", f"the catalog of {app}")
     customer = request.args.get("customer", DEMO).strip() or DEMO
     left = request.args.get("left")
     return render_template(
@@ -56,7 +56,7 @@ def shop(app: str) -> str:
         catalog=sold,
         customer=customer,
         tier=_tier(app, customer),
-        left=_left_open(app, left) if left else None,
+        left=_abandoned(app, left) if left else None,
         ways={key: _ways(app, pack["price"]) for key, pack in sold["packs"].items()},
         typed=request.args,
         most=MOST_PACKS,
@@ -64,32 +64,33 @@ def shop(app: str) -> str:
 
 
 def _tier(app: str, customer: str) -> str | None:
-    """The customer's tier; nobody has one before the first purchase."""
-    status, answer = _ask(app, "GET", scrip.of_customer(customer))
+    """The customer's tier; None for a customer that Scrip does not know."""
+    status, answer = _call(app, "GET", scrip.of_customer(customer))
     return answer["tier"] if status == 200 else None
 
 
-def _left_open(app: str, checkout: str) -> Thing:
-    """The checkout whose payment page was left: `pay` is where it can still be paid."""
-    status, answer = _ask(app, "GET", f"/v1/checkouts/{quote(checkout, safe='')}")
+def _abandoned(app: str, checkout: str) -> Thing:
+    """The checkout whose payment page the buyer left; `pay` is the address of that page."""
+    status, answer = _call(app, "GET", f"/v1/checkouts/{quote(checkout, safe='')}")
     return {"pay": answer["url"] if status == 200 else None}
 
 
 def _ways(app: str, price: dict[str, str]) -> Thing:
-    """Who can be paid for a pack, the usual one first (`providers`), and why others cannot (`why_not`)."""
+    """The providers that can sell a pack, the app's own first (`providers`), and why others cannot (`why_not`)."""
     usual = catalog.current()[app].provider if app in catalog.current() else "stripe"
     both = ("paypal", "stripe") if usual == "paypal" else ("stripe", "paypal")
     reasons = {provider: _why_not(provider, price["amount"], price["currency"]) for provider in both}
-    return {"providers": [it for it in both if not reasons[it]], "why_not": [it for it in reasons.values() if it]}
+    providers = [provider for provider in both if not reasons[provider]]
+    return {"providers": providers, "why_not": [reason for reason in reasons.values() if reason]}
 
 
 def _why_not(provider: str, amount: str, currency: str) -> str:
-    """What is in the way of paying so much to a provider. Empty if nothing is."""
+    """Why the provider cannot charge the amount; empty if it can."""
     minor = money.to_minor(amount, currency)
     if provider == "paypal" and minor == 0:
-        return "PayPal takes no orders that cost nothing."
+        return "PayPal does not accept free orders."
     if provider == "paypal" and currency.lower() not in money.AT_PAYPAL:
-        return f"PayPal does not take {currency.upper()}."
+        return f"PayPal does not accept {currency.upper()}."
     try:
         money.check_chargeable(minor, currency, provider)
     except ValueError as reason:
@@ -99,42 +100,42 @@ def _why_not(provider: str, amount: str, currency: str) -> str:
 
 @blueprint.post("/shop/<app>")
 def buy(app: str) -> AnyResponse:
-    """Start a checkout as the app's back end would: POST /v1/checkout with the app's key."""
+    """Create a checkout with POST /v1/checkout and redirect to the payment page."""
     expect_app(app)
     provider, kind, key = _chosen(request.form.get("item", ""))
     if kind not in ("pack", "plan"):
-        raise Refused("Nothing was chosen.", hint="Choose a pack or a plan of the shop.")
+        raise Refused("No pack or plan was selected.", hint="Select one in the shop.")
     checkout = f"shop-{secrets.token_hex(8)}"
     customer = request.form.get("customer", "")
     many = {"quantity": _quantity(key)} if kind == "pack" else {}
     body = {"id": checkout, kind: key, "provider": provider, **many, **_pages(app, customer, checkout)}
-    status, answer = _ask(app, "POST", "/v1/checkout", body)
+    status, answer = _call(app, "POST", "/v1/checkout", body)
     if status == 0:
-        raise Refused(f"Scrip does not answer: {answer}.", status=502, hint=START_SCRIP)
+        raise Refused(f"Scrip does not respond: {answer}.", status=502, hint=START_SCRIP)
     if status not in (200, 201):
-        raise Refused(f"Scrip refused the checkout: {scrip.reason(answer)}", hint="Go back and choose again.")
+        raise Refused(f"Scrip rejected the checkout: {scrip.reason(answer)}", hint="Select another item in the shop.")
     return redirect(answer["url"], 303)
 
 
 def _quantity(pack: str) -> int:
-    """How many of a pack. Raises Refused."""
+    """The quantity of a pack. Raises Refused."""
     text = request.form.get(f"quantity-{pack}", "").strip() or "1"
     if not (text.isascii() and text.isdigit() and len(text) < 9 and 1 <= int(text) <= MOST_PACKS):
-        raise Refused(f"How many must be a whole number from 1 to {MOST_PACKS:,}, not {text[:20]}.")
+        raise Refused(f"The quantity must be a whole number from 1 to {MOST_PACKS:,}, not {text[:20]}.")
     return int(text)
 
 
 def _chosen(item: str) -> tuple[str, str, str]:
-    """The provider, "pack" or "plan", and its key; empty texts for what is missing."""
+    """The provider, "pack" or "plan", and its key; empty strings for missing parts."""
     provider, _, sold = item.partition(":")
     kind, _, key = sold.partition(":")
     return provider, kind, key
 
 
 def _pages(app: str, customer: str, checkout: str) -> dict[str, str]:
-    """The customer, and where they come back to."""
+    """The customer and the return addresses, as fields of POST /v1/checkout."""
     url, named = current().url, {"customer": customer}
-    # The payment page puts the session's id there; PayPal gives an order's as `token`.
+    # Stripe replaces the placeholder with the session's id; PayPal adds the order's id as `token`.
     thanks = f"{urlencode({**named, 'checkout': checkout})}&session={{CHECKOUT_SESSION_ID}}"
     left = urlencode({**named, "left": checkout})
     return {
@@ -146,24 +147,24 @@ def _pages(app: str, customer: str, checkout: str) -> dict[str, str]:
 
 @blueprint.post("/shop/<app>/tier")
 def set_tier(app: str) -> AnyResponse:
-    """Give a customer a tier as the app's back end would: PATCH /v1/customers/{customer}."""
+    """Set a customer's tier with PATCH /v1/customers/{customer}."""
     expect_app(app)
     customer = request.form.get("customer", "")
-    status, answer = _ask(app, "PATCH", scrip.of_customer(customer), {"tier": request.form.get("tier") or None})
+    status, answer = _call(app, "PATCH", scrip.of_customer(customer), {"tier": request.form.get("tier") or None})
     if status != 200:
         raise Refused(f"Scrip did not set the tier: {scrip.reason(answer)}")
     return redirect(f"/shop/{quote(app)}?{urlencode({'customer': customer})}", 303)
 
 
-# --- after it
+# --- after the payment
 
 
 @blueprint.get("/thanks/<app>")
 def thanks(app: str) -> str:
-    """Where the shop's buyers come back to: what became of the payment, and the balance."""
+    """The page that buyers return to: the state of the payment, and the balance."""
     expect_app(app)
     customer = request.args.get("customer", DEMO)
-    balance = _asked(app, scrip.of_customer(customer, "balance"), "the balance")
+    balance = _get(app, scrip.of_customer(customer, "balance"), "the balance")
     with current().account(app) as account:
         paid_at = request.args.get("token") or request.args.get("session", "")
         outcome, details = outcomes.of(account, paid_at)
@@ -187,12 +188,12 @@ def thanks(app: str) -> str:
 
 def _checkout(app: str, id_: str) -> Thing | None:
     """The checkout as Scrip has it, or None."""
-    status, answer = _ask(app, "GET", f"/v1/checkouts/{quote(id_, safe='')}") if id_ else (404, None)
+    status, answer = _call(app, "GET", f"/v1/checkouts/{quote(id_, safe='')}") if id_ else (404, None)
     return answer if status == 200 else None
 
 
 def _bought(app: str, checkout: Thing) -> Thing:
-    """What a checkout sells, for people; `price` is the catalog's, each month for a plan."""
+    """Texts about what a checkout sells; `price` is the catalog's, monthly for a plan."""
     known = catalog.current()
     unit = known[app].unit if app in known else "unit"
     monthly = " a month" if checkout["plan"] else ""
@@ -206,12 +207,12 @@ def _bought(app: str, checkout: Thing) -> Thing:
 
 @blueprint.get("/customer/<app>")
 def customer(app: str) -> str:
-    """A customer at Scrip: the balance and what moved it."""
+    """A customer at Scrip: the balance, the tier and the newest entries."""
     expect_app(app)
     name = request.args.get("customer", DEMO)
-    balance = _asked(app, scrip.of_customer(name, "balance"), "the balance")
+    balance = _get(app, scrip.of_customer(name, "balance"), "the balance")
     path = f"{scrip.of_customer(name, 'entries')}?limit={MOST_ENTRIES}"
-    status, answer = _ask(app, "GET", path)
+    status, answer = _call(app, "GET", path)
     entries = answer["entries"] if status == 200 else []
     return render_template(
         "customer.html", app=app, customer=name, balance=balance, tier=_tier(app, name), entries=entries

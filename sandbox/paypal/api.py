@@ -1,4 +1,4 @@
-"""PayPal's REST API as far as Scrip uses it: one table of calls, answered from the account of the token."""
+"""PayPal's REST API, as far as Scrip uses it: a table of calls on the account of the access token."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ VERIFY = "/v1/notifications/verify-webhook-signature"
 Handler = Callable[..., Any]
 
 
-def _answer(handler: Handler, **ids: str) -> Response:
+def _handle(handler: Handler, **ids: str) -> Response:
     sandbox = current()
     try:
         with sandbox.account(_account_name()) as account:
-            return _kept_answer(account, lambda: handler(account, **ids))
+            return _idempotent(account, lambda: handler(account, **ids))
     except Refused as error:
-        return _refusal(error)
+        return _error(error)
     except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
-        return _refusal(Refused(f"Invalid request: {type(error).__name__} {error}", code="INVALID_REQUEST"))
+        return _error(Refused(f"Invalid request: {type(error).__name__} {error}", code="INVALID_REQUEST"))
 
 
 def _account_name() -> str:
@@ -52,26 +52,31 @@ def _has_app(name: str) -> bool:
     return is_known
 
 
-def _kept_answer(account: Account, handle: Callable[[], Thing]) -> Response:
-    """PayPal answers a known PayPal-Request-Id with what it said the first time, whatever is asked."""
+def _idempotent(account: Account, handle: Callable[[], Thing]) -> Response:
+    """Replay the stored response of a PayPal-Request-Id, whatever the body, as PayPal does."""
     key = request.headers.get("PayPal-Request-Id") if request.method == "POST" else None
     known = account.store.answer(account.name, f"paypal:{request.path}:{key}") if key else None
     if known:
         return Response(known[2], known[1], content_type="application/json")
-    answer = _json(200 if request.method == "GET" or request.path.endswith(VERIFY) else 201, rendered(handle()))
+    response = _json(200 if request.method == "GET" or request.path.endswith(VERIFY) else 201, rendered(handle()))
     if key:
-        body = answer.get_data(as_text=True)
-        account.store.keep_answer(account.name, f"paypal:{request.path}:{key}", "", answer.status_code, body)
-    return answer
+        body = response.get_data(as_text=True)
+        account.store.keep_answer(account.name, f"paypal:{request.path}:{key}", "", response.status_code, body)
+    return response
 
 
 NAMES = {400: "INVALID_REQUEST", 401: "AUTHENTICATION_FAILURE", 404: "RESOURCE_NOT_FOUND", 422: "UNPROCESSABLE_ENTITY"}
 
 
-def _refusal(error: Refused) -> Response:
+def _error(error: Refused) -> Response:
     details = [{"issue": error.code, "description": error.message}] if error.code else []
-    said = {"name": NAMES[error.status], "message": error.message, "debug_id": secrets.token_hex(7), "details": details}
-    return _json(error.status, said)
+    problem = {
+        "name": NAMES[error.status],
+        "message": error.message,
+        "debug_id": secrets.token_hex(7),
+        "details": details,
+    }
+    return _json(error.status, problem)
 
 
 def _json(status: int, body: Any) -> Response:
@@ -92,7 +97,7 @@ def _body() -> Thing:
 
 @blueprint.post("/v1/oauth2/token")
 def token() -> Response:
-    """A token for client id and secret."""
+    """Issue an access token for a client id and secret."""
     given = request.authorization
     found = CLIENT_ID.fullmatch(given.username or "") if given and given.type == "basic" else None
     if found is None or given is None or given.password != SECRET or not _has_app(found[1]):
@@ -103,7 +108,7 @@ def token() -> Response:
 
 @blueprint.get("/v1/notifications/certs/<name>")
 def certificate(name: str) -> Response:
-    """The certificate that the sandbox's PayPal signs with; anybody may read it."""
+    """The signing certificate as PEM. Public."""
     from sandbox.paypal import ca
 
     settings = current().settings
@@ -126,21 +131,21 @@ def _refund(account: Account, id_: str) -> Thing:
 
 
 def _verify(account: Account) -> Thing:
-    """Whether the sandbox itself signed these very bytes."""
+    """Verify the signature of an event's bytes."""
     body = _body()
     raw = request.get_data().partition(b'"webhook_event":')[2][:-1]
-    headers = {f"PAYPAL-{name.upper().replace('_', '-')}": str(body.get(name, "")) for name in TOLD}
-    genuine = _signed_by_us(headers, raw, str(body.get("webhook_id")))
+    headers = {f"PAYPAL-{name.upper().replace('_', '-')}": str(body.get(name, "")) for name in TRANSMISSION_FIELDS}
+    genuine = _is_genuine(headers, raw, str(body.get("webhook_id")))
     return {"verification_status": "SUCCESS" if genuine else "FAILURE"}
 
 
-TOLD = ("transmission_id", "transmission_time", "transmission_sig", "cert_url", "auth_algo")
+TRANSMISSION_FIELDS = ("transmission_id", "transmission_time", "transmission_sig", "cert_url", "auth_algo")
 
 
-def _signed_by_us(headers: dict[str, str], raw: bytes, webhook_id: str) -> bool:
-    from sandbox.paypal import ca as paypal_ca
+def _is_genuine(headers: dict[str, str], raw: bytes, webhook_id: str) -> bool:
+    from sandbox.paypal import ca
 
-    return paypal_ca.is_genuine(current().settings.data_dir, headers, raw, webhook_id=webhook_id)
+    return ca.is_genuine(current().settings.data_dir, headers, raw, webhook_id=webhook_id)
 
 
 # --- lists
@@ -150,16 +155,16 @@ def _list_events(account: Account) -> Thing:
     since, until = _time("start_time", 0), _time("end_time", 2**53)
     rows = account.store.events.created_between(account.name, "paypal", since, until + 1)
     found = [json.loads(body) for body, _ in rows]
-    wanted = request.args.get("event_type")
-    return _page([event for event in found if wanted in (None, event["event_type"])], "events", 10)
+    type_ = request.args.get("event_type")
+    return _page([event for event in found if type_ in (None, event["event_type"])], "events", 10)
 
 
 def _list_disputes(account: Account) -> Thing:
     since = _time("update_time_after", 0)
     found = [dispute for dispute in account.each(DISPUTE) if _seconds(dispute["update_time"]) >= since]
-    wanted = request.args.get("disputed_transaction_id")
-    chosen = [dispute for dispute in found if wanted in (None, dispute["_capture"])]
-    # As PayPal's list: without the transactions.
+    capture = request.args.get("disputed_transaction_id")
+    chosen = [dispute for dispute in found if capture in (None, dispute["_capture"])]
+    # PayPal's list does not contain the transactions.
     short = [
         {name: value for name, value in dispute.items() if name not in ("disputed_transactions", "id")}
         for dispute in chosen
@@ -186,7 +191,7 @@ def _time(name: str, default: int) -> int:
     try:
         return _seconds(given) if given else default
     except ValueError:
-        raise Refused(f"{name} is no time.", code="INVALID_PARAMETER_SYNTAX") from None
+        raise Refused(f"{name} must be an ISO 8601 time.", code="INVALID_PARAMETER_SYNTAX") from None
 
 
 def _seconds(text: str) -> int:
@@ -214,7 +219,7 @@ CALLS: tuple[tuple[str, str, Handler], ...] = (
 
 def _publish(method: str, rule: str, handler: Handler) -> None:
     def view(**ids: str) -> Response:
-        return _answer(handler, **ids)
+        return _handle(handler, **ids)
 
     blueprint.add_url_rule(rule, f"{method} {rule}".replace(".", "_"), view, methods=[method])
 
@@ -226,5 +231,5 @@ for _call in CALLS:
 @blueprint.route("/v1/<path:rest>", methods=["GET", "POST", "PATCH", "DELETE"])
 @blueprint.route("/v2/<path:rest>", methods=["GET", "POST", "PATCH", "DELETE"])
 def unknown(rest: str) -> Response:
-    """What the sandbox does not have is said as PayPal says it."""
-    return _refusal(Refused(f"The sandbox has no {request.method} {request.path}.", status=404))
+    """Reject an unknown address in PayPal's format."""
+    return _error(Refused(f"The sandbox does not implement {request.method} {request.path}.", status=404))

@@ -1,10 +1,10 @@
-"""The sandbox as PayPal signs: a certificate authority of its own, and headers that its key makes genuine.
+"""PayPal signatures in the sandbox: its own certificate authority, and the headers of signed events.
 
-    <data_dir>/sandbox-ca/root.pem   what the receiver trusts, in the sandbox only
+    <data_dir>/sandbox-ca/root.pem   trusted by the receiver, in the sandbox only
                           leaf.pem   for messageverificationcerts.sandbox.paypal.com, issued by the root
-                          leaf.key   the leaf's key; the root's is thrown away
+                          leaf.key   the leaf's key; the root's key is not stored
 
-It is made when it is first needed. No process has to run: who checks a signature reads the leaf from the same place.
+The folder is created at its first use. Verification reads the leaf from there, so that no process has to serve it.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ def paypal_headers(
     data_dir: Path | None = None,
     now: datetime | None = None,
 ) -> dict[str, str]:
-    """The headers that make `body` a genuine event of PayPal's for the webhook, in this sandbox.
+    """The headers that sign `body` as an event of this sandbox's PayPal for the webhook.
 
-    `base_url` is where the sandbox's PayPal is (`http://127.0.0.1:8001/paypal`); `now` is the wall clock's time.
+    `base_url`: the sandbox's PayPal (`http://127.0.0.1:8001/paypal`); `now`: the transmission time, by the wall clock.
     """
     folder = _folder(data_dir)
     at = (now or datetime.now(timezone.utc)).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -65,7 +65,7 @@ def paypal_headers(
 
 
 def certificate_pem(data_dir: Path, name: str) -> bytes:
-    """The leaf of this name as PEM; empty where there is none."""
+    """The leaf certificate with this name as PEM; empty if there is none."""
     pem = (_folder(data_dir) / "leaf.pem").read_bytes()
     return pem if name == _name_of(pem) else b""
 
@@ -87,7 +87,7 @@ def is_genuine(
 
 
 def _folder(data_dir: Path | None) -> Path:
-    """Where the authority is; it is made if it is missing. Two processes that make it at once end with one."""
+    """The authority's folder, created if it is missing. Concurrent processes end up with the same one."""
     folder = (data_dir or settings.data_dir) / "sandbox-ca"
     if folder.exists():
         return folder
@@ -97,7 +97,7 @@ def _folder(data_dir: Path | None) -> Path:
     try:
         fresh.rename(folder)
     except OSError:
-        shutil.rmtree(fresh)  # the other one was first
+        shutil.rmtree(fresh)  # another process was first
     return folder
 
 
@@ -159,5 +159,5 @@ def _write_secret(path: Path, key: rsa.RSAPrivateKey) -> None:
 
 
 def _name_of(pem: bytes) -> str:
-    """The certificate's name in its URL: another one is at another URL, as PayPal does it."""
+    """The certificate's name in its URL: a new certificate has a new URL, as at PayPal."""
     return f"CERT-{hashlib.sha256(pem).hexdigest()[:24]}"

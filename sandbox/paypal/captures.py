@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 from sandbox import formatting
-from sandbox.paypal.objects import CAPTURE, ORDER, REFUND, Unprocessable, amount_of, link, need, word
+from sandbox.paypal.objects import CAPTURE, ORDER, REFUND, Unprocessable, amount_of, link, need, new_id
 from sandbox.store.account import Account, Refused, written
 from sandbox.store.store import Thing
 
@@ -16,7 +16,7 @@ EVENTS = {"COMPLETED": "COMPLETED", "PENDING": "PENDING", "DECLINED": "DENIED"}
 
 def new(account: Account, order: Thing) -> Thing:
     """The capture of an approved order, with the outcome that the buyer chose. Not saved."""
-    unit, id_, url = order["purchase_units"][0], word(), order["_url"]
+    unit, id_, url = order["purchase_units"][0], new_id(), order["_url"]
     capture = {
         "id": id_,
         "status": order["_outcome"],
@@ -48,7 +48,7 @@ def emit(account: Account, capture: Thing) -> None:
 
 
 def settle(account: Account, capture: Thing, *, arrived: bool = True) -> Thing:
-    """The eCheck arrives, or bounces."""
+    """Settle a pending eCheck: it arrived, or it bounced. Raises Refused if it is not pending."""
     if capture["status"] != "PENDING":
         raise Refused(f"This capture is {capture['status']}.")
     capture.pop("status_details", None)
@@ -60,7 +60,7 @@ def settle(account: Account, capture: Thing, *, arrived: bool = True) -> Thing:
 
 
 def _save(account: Account, capture: Thing) -> None:
-    """The capture, and the copy of it that its order has."""
+    """Save the capture and its copy in the order."""
     capture["update_time"] = written(account.moment)
     account.save(capture, CAPTURE)
     order = need(account, ORDER, capture["supplementary_data"]["related_ids"]["order_id"])
@@ -69,46 +69,46 @@ def _save(account: Account, capture: Thing) -> None:
 
 
 def left_of(account: Account, capture: Thing) -> Decimal:
-    """What has not been refunded of the capture."""
-    gone = [
+    """The amount of the capture that has not been refunded."""
+    refunds = [
         refund
         for refund in account.each(REFUND)
         if refund["_capture"] == capture["id"] and refund["status"] == "COMPLETED"
     ]
     return Decimal(capture["amount"]["value"]) - sum(
-        (Decimal(refund["amount"]["value"]) for refund in gone), Decimal(0)
+        (Decimal(refund["amount"]["value"]) for refund in refunds), Decimal(0)
     )
 
 
 def refund(
     account: Account, capture: Thing, amount: Thing | None = None, *, reversal: bool = False, note: str = ""
 ) -> Thing:
-    """Give back a part, or what is left; a reversal is the same, done to the seller. Raises Unprocessable."""
+    """Refund an amount, or all that is left. `reversal`: PayPal reverses the capture. Raises Unprocessable."""
     if capture["status"] not in ("COMPLETED", "PARTIALLY_REFUNDED"):
         issue = "CAPTURE_FULLY_REFUNDED" if capture["status"] == "REFUNDED" else "INVALID_CAPTURE_STATUS"
         raise Unprocessable(issue, f"The capture is {capture['status']}.")
     left = left_of(account, capture)
     currency = capture["amount"]["currency_code"]
-    wanted = amount_of(amount) if amount else {"value": str(left), "currency_code": currency}
-    if wanted["currency_code"] != currency:
+    given = amount_of(amount) if amount else {"value": str(left), "currency_code": currency}
+    if given["currency_code"] != currency:
         raise Unprocessable("REFUND_CAPTURE_CURRENCY_MISMATCH", "Refund must be in the same currency as the capture.")
-    if Decimal(wanted["value"]) > left:
+    if Decimal(given["value"]) > left:
         most = formatting.decimal_price(str(left), currency)
-        raise Unprocessable("REFUND_AMOUNT_EXCEEDED", f"The refund amount is more than what is left to refund: {most}.")
-    if Decimal(wanted["value"]) < left and not reversal and capture.get("_dispute"):
+        raise Unprocessable("REFUND_AMOUNT_EXCEEDED", f"The refund amount exceeds what is left to refund: {most}.")
+    if Decimal(given["value"]) < left and not reversal and capture.get("_dispute"):
         message = "Partial refunds cannot be offered at this time because there is an open case on this transaction."
         raise Unprocessable("TRANSACTION_DISPUTED", message)
-    refund = account.save(_refund(account, capture, wanted, note), REFUND)
-    capture["status"] = "REFUNDED" if Decimal(wanted["value"]) == left else "PARTIALLY_REFUNDED"
+    refund = account.save(_refund(account, capture, given, note), REFUND)
+    capture["status"] = "REFUNDED" if Decimal(given["value"]) == left else "PARTIALLY_REFUNDED"
     _save(account, capture)
     type_ = "REVERSED" if reversal else "REFUNDED"
-    summary = f"A {wanted['value']} {currency} capture payment was {type_.lower()}"
+    summary = f"A {given['value']} {currency} capture payment was {type_.lower()}"
     account.emit_paypal(f"PAYMENT.CAPTURE.{type_}", "refund", refund, summary)
     return refund
 
 
 def _refund(account: Account, capture: Thing, amount: Thing, note: str) -> Thing:
-    id_, url = word(), capture["_url"]
+    id_, url = new_id(), capture["_url"]
     refund = {
         "id": id_,
         "status": "COMPLETED",

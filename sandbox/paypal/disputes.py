@@ -6,23 +6,23 @@ import secrets
 
 from sandbox import formatting
 from sandbox.paypal import captures
-from sandbox.paypal.objects import CAPTURE, DISPUTE, need, word
+from sandbox.paypal.objects import CAPTURE, DISPUTE, need, new_id
 from sandbox.store.account import Account, Refused, written
 from sandbox.store.store import Thing
 
 
 def create(account: Account, capture: Thing) -> Thing:
-    """The buyer complains about what is left; PayPal holds the money until it is resolved.
+    """Open a dispute about what is left of the capture.
 
-    Raises Refused: there is a dispute, or nothing is left.
+    Raises Refused if there is a dispute, or nothing is left.
     """
     if capture.get("_dispute"):
-        raise Refused(f"The dispute {capture['_dispute']} about this payment is open.")
+        raise Refused(f"This payment already has an open dispute: {capture['_dispute']}.")
     if capture["status"] not in ("COMPLETED", "PARTIALLY_REFUNDED"):
         raise Refused(f"This payment cannot be disputed: it is {formatting.state(capture['status'])}.")
     left = {**capture["amount"], "value": str(captures.left_of(account, capture))}
     dispute = {
-        "dispute_id": f"PP-D-{secrets.randbelow(90000) + 10000}-{word()[:5]}",
+        "dispute_id": f"PP-D-{secrets.randbelow(90000) + 10000}-{new_id()[:5]}",
         "create_time": written(account.moment),
         "update_time": written(account.moment),
         "disputed_transactions": [
@@ -51,9 +51,9 @@ def create(account: Account, capture: Thing) -> Thing:
 
 
 def resolve(account: Account, dispute: Thing, *, for_buyer: bool) -> Thing:
-    """The dispute ends. In the buyer's favour the money goes back: a reversal of the capture."""
+    """Resolve the dispute. In the buyer's favor, what is left of the capture is reversed. Raises Refused."""
     if dispute["status"] == "RESOLVED":
-        raise Refused("This dispute is resolved.")
+        raise Refused("This dispute has already been resolved.")
     outcome = "RESOLVED_BUYER_FAVOUR" if for_buyer else "RESOLVED_SELLER_FAVOUR"
     dispute.update(
         status="RESOLVED", dispute_outcome={"outcome_code": outcome, "amount_refunded": dispute["dispute_amount"]}

@@ -14,25 +14,25 @@ from sandbox.store.account import Account, Refused
 from sandbox.store.store import Thing
 
 ORDER, CAPTURE, REFUND, DISPUTE = "paypal.order", "paypal.capture", "paypal.refund", "paypal.dispute"
-# A decimal text of at most 32 characters; no exponent, no Infinity.
+# A decimal of at most 32 characters, without exponent or Infinity.
 VALUE = re.compile(r"(?=.{1,32}\Z)[0-9]*\.?[0-9]+", re.ASCII)
 MOST_DECIMALS = 2
 
 
-def word() -> str:
-    """An id of PayPal's look."""
+def new_id() -> str:
+    """A random id in PayPal's format."""
     return secrets.token_hex(9).upper()[:17]
 
 
 class Unprocessable(Refused):
-    """PayPal's 422: `code` is the issue."""
+    """PayPal's 422; `code` is the issue."""
 
     def __init__(self, issue: str, message: str) -> None:
         super().__init__(message, status=422, code=issue)
 
 
 def need(account: Account, kind: str, id_: str) -> Thing:
-    """One object. Raises Refused with 404."""
+    """An object. Raises Refused with 404."""
     found = account.get(kind, id_)
     if found is None:
         raise Refused("The specified resource does not exist.", status=404, code="RESOURCE_NOT_FOUND")

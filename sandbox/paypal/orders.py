@@ -5,18 +5,18 @@ from __future__ import annotations
 from urllib.parse import urlsplit
 
 from sandbox.paypal import captures
-from sandbox.paypal.objects import CAPTURE, ORDER, Unprocessable, amount_of, link, word
+from sandbox.paypal.objects import CAPTURE, ORDER, Unprocessable, amount_of, link, new_id
 from sandbox.store.account import Account, Refused, written
 from sandbox.store.store import Thing
 
 
 def create(account: Account, body: Thing, url: str) -> Thing:
-    """An order from the API's body; the buyer approves it on a page below `url`. Raises Refused."""
+    """Create an order from the API's body; its approval page is below `url`. Raises Refused."""
     units = body.get("purchase_units")
     if body.get("intent") != "CAPTURE" or not isinstance(units, list) or len(units) != 1:
-        raise Refused("The sandbox takes orders of one purchase unit, to be captured.", code="INVALID_REQUEST")
+        raise Refused("The sandbox accepts only one purchase unit and the intent CAPTURE.", code="INVALID_REQUEST")
     amount = amount_of(units[0].get("amount"))
-    id_ = word()
+    id_ = new_id()
     source = body.get("payment_source") or {}
     context = (source.get("paypal") or {}).get("experience_context") or body.get("application_context") or {}
     order: Thing = {
@@ -43,15 +43,18 @@ def _address(given: object) -> str | None:
     if given is None:
         return None
     if not isinstance(given, str) or urlsplit(given).scheme not in ("http", "https") or not urlsplit(given).netloc:
-        raise Refused("return_url and cancel_url are addresses.", code="INVALID_PARAMETER_SYNTAX")
+        raise Refused("return_url and cancel_url must be HTTP or HTTPS addresses.", code="INVALID_PARAMETER_SYNTAX")
     return given
 
 
 def approve(account: Account, order: Thing, outcome: str = "COMPLETED") -> Thing:
-    """The buyer agrees. `outcome` of the capture: COMPLETED, PENDING (an eCheck) or DECLINED."""
+    """Approve the order. Raises Refused if it is not open.
+
+    `outcome` of its capture: COMPLETED, PENDING (an eCheck), DECLINED, or INSTRUMENT (capturing is rejected).
+    """
     if order["status"] not in ("CREATED", "PAYER_ACTION_REQUIRED"):
         raise Refused(f"This order is {order['status']}.")
-    order.update(status="APPROVED", payer={"payer_id": word()[:13], "email_address": "buyer@sandbox.test"})
+    order.update(status="APPROVED", payer={"payer_id": new_id()[:13], "email_address": "buyer@sandbox.test"})
     order["_outcome"] = outcome
     account.save(order, ORDER)
     account.emit_paypal("CHECKOUT.ORDER.APPROVED", "checkout-order", order, "An order has been approved by buyer")
@@ -59,7 +62,7 @@ def approve(account: Account, order: Thing, outcome: str = "COMPLETED") -> Thing
 
 
 def capture(account: Account, order: Thing) -> Thing:
-    """Take the money of an approved order. Raises Unprocessable."""
+    """Capture an approved order. Raises Unprocessable."""
     if order["status"] == "COMPLETED":
         raise Unprocessable("ORDER_ALREADY_CAPTURED", "Order already captured.")
     if order["status"] != "APPROVED":

@@ -1,4 +1,4 @@
-"""One app's account at the sandbox's providers, at one moment: its objects, and the events that tell of them."""
+"""One app's account at the sandbox's providers, at one time: its objects and the events about them."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ SHUFFLED_SECONDS = 3.0
 
 
 class Refused(Exception):
-    """The provider's API refuses a call. `status` is HTTP's; the rest is what the provider says.
+    """The provider's API rejects a call. `status` is HTTP's; `code` and `param` are the provider's.
 
-    `hint` is the sandbox's own: what a person may do now.
+    `hint` is shown on the sandbox's pages: what to do now.
     """
 
     def __init__(
@@ -31,7 +31,7 @@ class Refused(Exception):
 
 
 class Account:
-    """The account `name` at the sandbox's time `moment`. Use it inside one transaction of the store."""
+    """The account `name` at the sandbox time `moment`. Use it inside one transaction of the store."""
 
     def __init__(self, store: Store, name: str, moment: datetime) -> None:
         self.store, self.name, self.moment = store, name, moment
@@ -39,16 +39,16 @@ class Account:
         self.ways = store.ways(name)
 
     def save(self, thing: Thing, kind: str | None = None) -> Thing:
-        """Keep an object; `kind` for those that do not name their own."""
+        """Save an object. `kind` is required for PayPal objects, which have no `object` field."""
         self.store.save(self.name, kind or thing["object"], thing, thing.get("created", self.now))
         return thing
 
     def get(self, kind: str, id_: Any) -> Thing | None:
-        """One object, or None."""
+        """An object, or None."""
         return self.store.find(self.name, kind, str(id_))
 
     def need(self, kind: str, id_: Any, param: str = "id") -> Thing:
-        """One object. Raises Refused with 404, as Stripe does."""
+        """An object. Raises Refused with 404, as Stripe does."""
         thing = self.get(kind, id_)
         if thing is None:
             what = kind.rpartition(".")[2].replace("_", " ")
@@ -57,13 +57,13 @@ class Account:
         return thing
 
     def each(self, kind: str, **equal: Any) -> list[Thing]:
-        """The objects of a kind with these values, the newest first."""
-        wanted = {name: value for name, value in equal.items() if value is not None}
+        """The objects of a kind whose fields have these values, the newest first. A value of None matches any."""
+        fields = {name: value for name, value in equal.items() if value is not None}
         found = self.store.each(self.name, kind)
-        return [thing for thing in found if all(thing.get(name) == value for name, value in wanted.items())]
+        return [thing for thing in found if all(thing.get(name) == value for name, value in fields.items())]
 
     def emit(self, type_: str, thing: Thing, previous: Thing | None = None) -> None:
-        """Stripe's event about the object as it is now."""
+        """Emit a Stripe event with the object's present state. `previous`: the old values of what changed."""
         data: Thing = {"object": rendered(thing, self.ways.shape)}
         if previous is not None:
             data["previous_attributes"] = rendered(previous, self.ways.shape)
@@ -81,7 +81,7 @@ class Account:
         self._post("stripe", type_, event)
 
     def emit_paypal(self, type_: str, resource_type: str, resource: Thing, summary: str) -> None:
-        """PayPal's event about the resource as it is now."""
+        """Emit a PayPal event with the resource's present state."""
         event = {
             "id": f"WH-{secrets.token_hex(9).upper()}-{secrets.token_hex(9).upper()}",
             "event_version": "1.0",
@@ -96,7 +96,7 @@ class Account:
         self._post("paypal", type_, event)
 
     def _post(self, provider: str, type_: str, event: Thing) -> None:
-        """Into the list of events and, unless it is to be swallowed, on its way to the receiver."""
+        """Store the event for delivery, according to the account's delivery mode."""
         wall, deliver = time.time(), self.ways.deliver
         delay = {"late": self.ways.late_seconds, "shuffled": random.uniform(0, SHUFFLED_SECONDS)}.get(deliver, 0.0)
         state = "swallowed" if deliver == "swallow" else "waiting"
@@ -112,10 +112,10 @@ class Account:
 
 
 def new_id(prefix: str) -> str:
-    """An id of Stripe's look."""
+    """A random id in Stripe's format."""
     return f"{prefix}_{secrets.token_hex(12)}"
 
 
 def written(moment: datetime) -> str:
-    """A time as PayPal writes it."""
+    """A time in PayPal's format."""
     return moment.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")

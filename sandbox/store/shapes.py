@@ -1,7 +1,7 @@
-"""How a stored object is shown: without the sandbox's own notes, and in the shape that was asked for.
+"""The public form of a stored object: without the sandbox's internal fields, in the requested shape.
 
-"new" is Stripe's since 2025-03-31.basil; "old" is the one before: a subscription's period on the subscription, an
-invoice that names its subscription and its payment itself, a line with its price, a charge that names its invoice.
+"new" is Stripe's shape since 2025-03-31.basil. In the "old" one before it, a subscription has the period, an invoice
+names its subscription and its payment, a line has its price, and a charge names its invoice.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from sandbox.store.store import Thing
 
 
 def rendered(thing: Any, shape: str = "new") -> Any:
-    """The object, and all that it holds, as the provider shows it."""
+    """The object and its parts without internal fields (`_…`), in the shape "new" or "old"."""
     if isinstance(thing, list):
         return [rendered(part, shape) for part in thing]
     if not isinstance(thing, dict) or thing.get("object") == "event":
-        return thing  # an event holds its object as it was shown then
+        return thing  # its object was rendered when the event was emitted
     older = OLDER.get(str(thing.get("object"))) if shape == "old" else None
     shown = older(thing) if older else thing
     return {name: rendered(value, shape) for name, value in shown.items() if not name.startswith("_")}

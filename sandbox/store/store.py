@@ -1,7 +1,6 @@
-"""What the sandbox's providers remember: objects, events, answers and accounts, in one SQLite file.
+"""The sandbox's data: objects, events, idempotent responses and accounts, in one SQLite file.
 
-Objects are JSON as the provider shows them; keys that start with an underscore are the sandbox's own notes and are
-never shown.
+Objects are JSON in the provider's format. Keys that start with an underscore are internal and never rendered.
 """
 
 from __future__ import annotations
@@ -55,7 +54,7 @@ account = ? AND (kind IN ('charge', ?)
 
 @dataclass(frozen=True)
 class Ways:
-    """How an account's events are delivered, and the shape that its objects have: "new", or "old" as before basil."""
+    """An account's delivery mode, the delay of "late", and the shape of its objects: "new" or "old" (before basil)."""
 
     deliver: str = "normal"
     late_seconds: float = 30.0
@@ -63,7 +62,7 @@ class Ways:
 
 
 class Store:
-    """One connection for all threads, one transaction at a time: a sandbox has one user."""
+    """One connection for all threads, one transaction at a time. That is enough for the one user of a sandbox."""
 
     def __init__(self, path: Path | str) -> None:
         self.connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
@@ -76,13 +75,13 @@ class Store:
         self._depth = 0
 
     def close(self) -> None:
-        """No more after this."""
+        """Close the connection."""
         with self.lock:
             self.connection.close()
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """All or nothing; an inner one belongs to the outer."""
+        """One transaction; a nested one joins the outer one. Afterwards, `after_commit` is called."""
         with self.lock:
             if self._depth:
                 yield
@@ -100,14 +99,14 @@ class Store:
         self.after_commit()
 
     def rows(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
-        """All rows of a statement."""
+        """Execute a statement and return all its rows."""
         with self.lock:
             return self.connection.execute(statement, values).fetchall()
 
     # --- objects
 
     def save(self, account: str, kind: str, thing: Thing, created: int) -> None:
-        """Write an object, new or changed."""
+        """Insert or update an object."""
         self.rows(
             "INSERT INTO thing (account, kind, id, created, body) VALUES (?, ?, ?, ?, ?)"
             " ON CONFLICT (id) DO UPDATE SET body = excluded.body",
@@ -115,17 +114,17 @@ class Store:
         )
 
     def find(self, account: str, kind: str, id_: str) -> Thing | None:
-        """One object of an account."""
+        """An object of the account, or None."""
         found = self.rows("SELECT body FROM thing WHERE id = ? AND account = ? AND kind = ?", id_, account, kind)
         return json.loads(found[0][0]) if found else None
 
     def owner(self, kind: str, id_: str) -> str | None:
-        """The account that has the object."""
+        """The account that has the object, or None."""
         found = self.rows("SELECT account FROM thing WHERE id = ? AND kind = ?", id_, kind)
         return found[0][0] if found else None
 
     def each(self, account: str, kind: str, since: int = 0, before: int = 2**53) -> list[Thing]:
-        """The objects of a kind that were created from `since` to before `before`, the newest first."""
+        """The objects of a kind created from `since` to before `before` (seconds), the newest first."""
         found = self.rows(
             "SELECT body FROM thing WHERE account = ? AND kind = ? AND created >= ? AND created < ?"
             " ORDER BY number DESC",
@@ -134,7 +133,10 @@ class Store:
         return [json.loads(body) for (body,) in found]
 
     def payments(self, account: str, capture: str, start: int, size: int) -> list[tuple[str, Thing]]:
-        """Charges, `capture`s, and the sessions whose money is on its way, each with its kind, the newest first."""
+        """A page of payments as (kind, object), the newest first: charges, captures, sessions with a pending transfer.
+
+        `capture` is the kind of PayPal's captures.
+        """
         found = self.rows(
             f"SELECT kind, body FROM thing WHERE {PAYMENTS} ORDER BY number DESC LIMIT ? OFFSET ?",
             *(account, capture, size, start),
@@ -142,11 +144,11 @@ class Store:
         return [(kind, json.loads(body)) for kind, body in found]
 
     def count_payments(self, account: str, capture: str) -> int:
-        """How many `payments` there are in all."""
+        """How many `payments` the account has."""
         return int(self.rows(f"SELECT count(*) FROM thing WHERE {PAYMENTS}", account, capture)[0][0])
 
     def parts(self, account: str, kind: str, field: str, id_: str) -> list[Thing]:
-        """The objects of a kind that name another one in a field ("charge", or "a.b"), the oldest first."""
+        """The objects of a kind whose field ("charge", or "a.b") is `id_`, the oldest first."""
         found = self.rows(
             "SELECT body FROM thing WHERE account = ? AND kind = ? AND json_extract(body, ?) = ? ORDER BY number",
             *(account, kind, f"$.{field}", id_),
@@ -154,23 +156,23 @@ class Store:
         return [json.loads(body) for (body,) in found]
 
     def unfinished(self) -> list[tuple[str, str, Thing]]:
-        """What may become due by the clock, each with its account and kind, the oldest first."""
+        """The objects that can fall due by the clock, as (account, kind, object), the oldest first."""
         found = self.rows(UNFINISHED)
         return [(account, kind, json.loads(body)) for account, kind, body in found]
 
     # --- accounts and answers
 
     def accounts(self) -> list[str]:
-        """The accounts that have anything."""
+        """The accounts that have objects, sorted."""
         return [name for (name,) in self.rows("SELECT DISTINCT account FROM thing ORDER BY account")]
 
     def ways(self, account: str) -> Ways:
-        """How the account is set up."""
+        """The settings of an account."""
         found = self.rows("SELECT deliver, late_seconds, shape FROM account WHERE name = ?", account)
         return Ways(*found[0]) if found else Ways()
 
     def set_ways(self, account: str, ways: Ways) -> None:
-        """Set an account up."""
+        """Save the settings of an account."""
         self.rows(
             "INSERT INTO account VALUES (?, ?, ?, ?) ON CONFLICT (name) DO UPDATE SET deliver = excluded.deliver,"
             " late_seconds = excluded.late_seconds, shape = excluded.shape",
@@ -178,10 +180,10 @@ class Store:
         )
 
     def answer(self, account: str, key: str) -> tuple[str, int, str] | None:
-        """What was asked with an idempotency key, the status and the body that it was answered with."""
+        """The stored response of an idempotency key, as (request, status, body), or None."""
         found = self.rows("SELECT asked, status, body FROM answer WHERE account = ? AND key = ?", account, key)
         return found[0] if found else None
 
-    def keep_answer(self, account: str, key: str, asked: str, status: int, body: str) -> None:
-        """Note an answer for the next one who asks with the key."""
-        self.rows("INSERT INTO answer VALUES (?, ?, ?, ?, ?)", account, key, asked, status, body)
+    def keep_answer(self, account: str, key: str, request: str, status: int, body: str) -> None:
+        """Store a response for later requests with the same idempotency key."""
+        self.rows("INSERT INTO answer VALUES (?, ?, ?, ?, ?)", account, key, request, status, body)

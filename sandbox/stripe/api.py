@@ -1,4 +1,4 @@
-"""Stripe's API as far as Scrip uses it: one table of calls, answered from the account that the key belongs to."""
+"""Stripe's API, as far as Scrip uses it: authentication, idempotency and errors around the calls of `calls.py`."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ blueprint = Blueprint("stripe", __name__, url_prefix="/stripe")
 KEY = re.compile(r"sk_sandbox_([a-z0-9-]{1,63})")
 
 
-def _answer(handler: Handler, **ids: str) -> Response:
-    """One call: who asks, what was answered to this key before, the answer, the error as Stripe words it."""
+def _handle(handler: Handler, **ids: str) -> Response:
+    """Handle a call: authenticate, replay a stored response, else call the handler; errors in Stripe's format."""
     sandbox = current()
     try:
         name = _account_name(sandbox.has_app)
         params = forms.nested([*request.args.items(multi=True), *request.form.items(multi=True)])
         with sandbox.account(name) as account:
-            return _kept_answer(account, lambda: handler(account, params, **ids))
+            return _idempotent(account, lambda: handler(account, params, **ids))
     except Refused as error:
         return _json(error.status, _error(error))
     except (KeyError, TypeError, AttributeError, ValueError) as error:
@@ -34,28 +34,28 @@ def _answer(handler: Handler, **ids: str) -> Response:
 
 
 def _account_name(is_app: Callable[[str], bool]) -> str:
-    """The app whose key is given. Raises Refused with 401."""
-    given = request.authorization
-    key = (given.token or given.username or "") if given else ""
-    found = KEY.fullmatch(key)
-    if found is None:
-        raise Refused("Invalid API Key provided: the sandbox takes sk_sandbox_<app>.", status=401)
-    if not is_app(found[1]):
-        raise Refused(f"Invalid API Key provided: there is no app {found[1]}.", status=401)
-    return found[1]
+    """The app of the request's API key. Raises Refused with 401."""
+    credentials = request.authorization
+    key = (credentials.token or credentials.username or "") if credentials else ""
+    match = KEY.fullmatch(key)
+    if match is None:
+        raise Refused("Invalid API Key provided: the sandbox accepts sk_sandbox_<app>.", status=401)
+    if not is_app(match[1]):
+        raise Refused(f"Invalid API Key provided: there is no app {match[1]}.", status=401)
+    return match[1]
 
 
-def _kept_answer(account: Account, handle: Callable[[], Thing]) -> Response:
+def _idempotent(account: Account, handle: Callable[[], Thing]) -> Response:
     key = request.headers.get("Idempotency-Key") if request.method == "POST" else None
     if not key:
         return _json(200, rendered(handle(), account.ways.shape))
-    asked = json.dumps([request.path, sorted(request.form.items(multi=True))])
+    fingerprint = json.dumps([request.path, sorted(request.form.items(multi=True))])
     known = account.store.answer(account.name, key)
     if known is None:
-        answer = _json(200, rendered(handle(), account.ways.shape))
-        account.store.keep_answer(account.name, key, asked, 200, answer.get_data(as_text=True))
-        return answer
-    if known[0] != asked:
+        response = _json(200, rendered(handle(), account.ways.shape))
+        account.store.keep_answer(account.name, key, fingerprint, 200, response.get_data(as_text=True))
+        return response
+    if known[0] != fingerprint:
         message = "Keys for idempotent requests can only be used with the same parameters they were first used with."
         return _json(400, {"error": {"type": "idempotency_error", "message": message}})
     replayed = Response(known[2], known[1], content_type="application/json")
@@ -64,19 +64,19 @@ def _kept_answer(account: Account, handle: Callable[[], Thing]) -> Response:
 
 
 def _error(error: Refused) -> Thing:
-    said = {"code": error.code, "message": error.message, "param": error.param, "type": "invalid_request_error"}
-    return {"error": {name: value for name, value in said.items() if value is not None}}
+    fields = {"code": error.code, "message": error.message, "param": error.param, "type": "invalid_request_error"}
+    return {"error": {name: value for name, value in fields.items() if value is not None}}
 
 
 def _json(status: int, body: Thing) -> Response:
-    answer = Response(json.dumps(body), status, content_type="application/json")
-    answer.headers["Request-Id"] = new_id("req")
-    return answer
+    response = Response(json.dumps(body), status, content_type="application/json")
+    response.headers["Request-Id"] = new_id("req")
+    return response
 
 
 def _publish(method: str, rule: str, handler: Handler) -> None:
     def view(**ids: str) -> Response:
-        return _answer(handler, **ids)
+        return _handle(handler, **ids)
 
     blueprint.add_url_rule(rule, f"{method} {rule}".replace(".", "_"), view, methods=[method])
 
@@ -87,6 +87,6 @@ for _call in CALLS:
 
 @blueprint.route("/<path:rest>", methods=["GET", "POST", "DELETE"])
 def unknown(rest: str) -> Response:
-    """What the sandbox does not have is said as Stripe says it."""
-    message = f"Unrecognized request URL ({request.method}: /{rest}): the sandbox does not have it."
+    """Reject an unknown address in Stripe's format."""
+    message = f"Unrecognized request URL ({request.method}: /{rest}): the sandbox does not implement it."
     return _json(404, {"error": {"type": "invalid_request_error", "message": message}})

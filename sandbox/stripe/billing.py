@@ -1,4 +1,4 @@
-"""Stripe's billing of subscriptions: each period by the sandbox's clock, and what becomes of an invoice not paid."""
+"""Stripe's billing of subscriptions: renewals by the sandbox clock, and the resolution of unpaid invoices."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def is_due(subscription: Thing, now: int) -> bool:
 
 
 def renew(account: Account, subscription: Thing) -> None:
-    """One period has ended: end the subscription, or bill the next period."""
+    """Start the next period of a subscription and bill it, or end the subscription if it is canceled at period end."""
     if subscription["cancel_at_period_end"]:
         subscriptions.end(account, subscription)
         return
@@ -27,26 +27,27 @@ def renew(account: Account, subscription: Thing) -> None:
 
 
 def bill(account: Account, subscription: Thing, reason: str, lines: list[Thing], previous: Thing) -> None:
-    """Invoice the lines, after the prorations that wait, and collect the money. `previous` is how the subscription was
-    before that: the event has what is another now.
+    """Create an invoice of the pending prorations and the lines, and collect it according to the subscription.
+
+    `previous` holds the subscription's old values; the event contains those that changed.
     """
     invoice = invoices.create(account, subscription, reason, [*subscription.pop("_prorations", []), *lines])
     if subscription["pause_collection"]:
         _do_not_collect(account, invoice, subscription["pause_collection"]["behavior"])
-        _tell_changed(account, subscription, previous)
+        _emit_updated(account, subscription, previous)
     elif invoice["amount_due"] and subscription.pop("_fail_next", False):
         subscription["status"] = "past_due"
         invoices.fail(account, invoice)
-        _tell_changed(account, subscription, previous)
+        _emit_updated(account, subscription, previous)
     else:
         subscription["status"] = "active"
-        _tell_changed(account, subscription, previous)
+        _emit_updated(account, subscription, previous)
         invoices.pay(account, invoice)
 
 
-def _tell_changed(account: Account, subscription: Thing, previous: Thing) -> None:
-    others = {name: value for name, value in previous.items() if subscription[name] != value}
-    account.emit("customer.subscription.updated", account.save(subscription), others)
+def _emit_updated(account: Account, subscription: Thing, previous: Thing) -> None:
+    changed = {name: value for name, value in previous.items() if subscription[name] != value}
+    account.emit("customer.subscription.updated", account.save(subscription), changed)
 
 
 def _do_not_collect(account: Account, invoice: Thing, behavior: str) -> None:
@@ -58,32 +59,32 @@ def _do_not_collect(account: Account, invoice: Thing, behavior: str) -> None:
         invoices.keep_as_draft(account, invoice)
 
 
-# --- invoices that were not paid at once
+# --- unpaid invoices
 
 
 def pay_open_invoice(account: Account, invoice: Thing) -> Thing:
-    """The buyer pays what was open: the subscription is active again."""
+    """Pay an unpaid invoice. A subscription that was past due becomes active."""
     invoices.pay(account, invoice)
-    _owes_nothing(account, _subscription_of(account, invoice))
+    _reactivate(account, _subscription_of(account, invoice))
     return invoice
 
 
 def void_invoice(account: Account, invoice: Thing) -> Thing:
-    """The seller wants the money no more: the subscription is active again, if it was its latest invoice."""
+    """Void an unpaid invoice. If it was the latest one, a past-due subscription becomes active."""
     invoices.void(account, invoice)
-    return _give_up(account, invoice)
+    return _reactivate_if_latest(account, invoice)
 
 
 def mark_uncollectible(account: Account, invoice: Thing) -> Thing:
-    """The seller expects the money no more: the subscription is active again, if it was its latest invoice."""
+    """Mark an open invoice uncollectible. If it was the latest one, a past-due subscription becomes active."""
     invoices.mark_uncollectible(account, invoice)
-    return _give_up(account, invoice)
+    return _reactivate_if_latest(account, invoice)
 
 
-def _give_up(account: Account, invoice: Thing) -> Thing:
+def _reactivate_if_latest(account: Account, invoice: Thing) -> Thing:
     subscription = _subscription_of(account, invoice)
     if subscription["latest_invoice"] == invoice["id"]:
-        _owes_nothing(account, subscription)
+        _reactivate(account, subscription)
     return invoice
 
 
@@ -91,6 +92,6 @@ def _subscription_of(account: Account, invoice: Thing) -> Thing:
     return account.need("subscription", invoice["parent"]["subscription_details"]["subscription"])
 
 
-def _owes_nothing(account: Account, subscription: Thing) -> None:
+def _reactivate(account: Account, subscription: Thing) -> None:
     if subscription["status"] == "past_due":
         subscriptions.change(account, subscription, status="active")

@@ -48,14 +48,14 @@ def _expire_session(account: Account, params: Thing, id_: str) -> Thing:
 
 
 def _create_refund(account: Account, params: Thing) -> Thing:
-    named = params.get("charge") or params.get("payment_intent")
-    if not named:
+    payment = params.get("charge") or params.get("payment_intent")
+    if not payment:
         raise Refused("One of the following params should be provided: payment_intent or charge.")
     amount = whole(params, "amount", least=1) if "amount" in params else None
     meta = metadata(params)
     return refunds.create(
         account,
-        payments.charge_of(account, str(named)),
+        payments.charge_of(account, str(payment)),
         amount,
         reason=params.get("reason"),
         metadata=meta,
@@ -76,7 +76,7 @@ def _update_subscription(account: Account, params: Thing, id_: str) -> Thing:
         paused = params["pause_collection"]
         subscriptions.pause(account, subscription, paused["behavior"] if isinstance(paused, dict) else None)
     for item in params.get("items", []):
-        _change_price(account, subscription, item, params.get("proration_behavior", plan_changes.USUAL))
+        _change_price(account, subscription, item, params.get("proration_behavior", plan_changes.DEFAULT))
     return subscription
 
 
@@ -109,17 +109,17 @@ def _create_customer(account: Account, params: Thing) -> Thing:
 
 
 def _list_prices(account: Account, params: Thing) -> Thing:
-    prices.know_catalog(account)
+    prices.add_catalog_prices(account)
     filters = ("active", "currency", "product", "type")
     return lists.things(account, "price", _with_flags(params, "active"), filters, request.path)
 
 
 def _list_products(account: Account, params: Thing) -> Thing:
-    wanted = _with_flags(params, "active")
+    filters = _with_flags(params, "active")
     ids = params.get("ids")
     found = [product for product in prices.products(account) if not ids or product["id"] in ids]
-    if not wanted.get("active", True):
-        found = []  # nothing is ever withdrawn
+    if not filters.get("active", True):
+        found = []  # all products of the sandbox are active
     return lists.page(found, params, request.path)
 
 

@@ -1,4 +1,4 @@
-"""Stripe's checkout sessions: made by the API, finished on the checkout page."""
+"""Stripe's Checkout Sessions: created by the API, completed on the checkout page."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from sandbox.stripe.forms import flag, metadata, whole
 
 LIFE_SECONDS = 24 * 3600
 TRANSFER_SECONDS = 3 * 86400
-# What the page takes as promotion codes: parts of the price in hundredths.
+# The promotion codes of the page, and their discounts in percent.
 PROMOTIONS = {"HALF": 50, "FREE": 100}
 
 
 def create(account: Account, params: Thing, url: str) -> Thing:
-    """A session from the API's parameters; its page is below `url`. Raises Refused."""
+    """Create a session from the API's parameters; its page is below `url`. Raises Refused."""
     mode = params.get("mode")
     if mode not in ("payment", "subscription"):
         raise Refused(f"Invalid mode: must be payment or subscription, not {mode}", param="mode")
@@ -109,7 +109,7 @@ def _line(account: Account, given: Thing, mode: str, number: int) -> Thing:
 
 
 def _address(params: Thing, name: str) -> str | None:
-    """An address to send the browser to: never one that runs something."""
+    """An HTTP or HTTPS address to redirect the browser to, or None. Raises Refused."""
     address = params.get(name)
     if address is None:
         return None
@@ -122,33 +122,33 @@ def _address(params: Thing, name: str) -> str | None:
     return address
 
 
-def worded_line(line: Thing) -> str:
-    """What a line sells, for people: how many only where it is more than one."""
+def describe(line: Thing) -> str:
+    """What a line sells; with the quantity if it is more than one."""
     return str(line["description"]) if line["quantity"] == 1 else f"{line['quantity']} × {line['description']}"
 
 
 def line_items(session: Thing) -> list[Thing]:
-    """What the session sells."""
+    """The session's line items."""
     return list(session["_lines"])
 
 
-# --- what the page does
+# --- the actions of the page
 
 
 def promote(account: Account, session: Thing, code: str) -> None:
-    """Take a promotion code. Raises Refused if there is none such."""
-    part = PROMOTIONS.get(code.strip().upper())
-    if part is None or not session["allow_promotion_codes"]:
+    """Apply a promotion code. Raises Refused if it is unknown."""
+    percent = PROMOTIONS.get(code.strip().upper())
+    if percent is None or not session["allow_promotion_codes"]:
         known = " and ".join(PROMOTIONS)
-        raise Refused(f"This code is not known: {code[:50]}. The sandbox knows {known}.", param="code")
-    discount = session["amount_subtotal"] * part // 100
+        raise Refused(f"Unknown promotion code: {code[:50]}. The sandbox accepts {known}.", param="code")
+    discount = session["amount_subtotal"] * percent // 100
     session["total_details"]["amount_discount"] = discount
     session["amount_total"] = session["amount_subtotal"] - discount
     account.save(session)
 
 
 def pay(account: Account, session: Thing, email: str | None = None) -> None:
-    """The buyer has paid. Raises Refused if the session is not open."""
+    """Complete the session as paid by card. Raises Refused if it is not open."""
     _expect_open(session)
     _complete(account, session, email)
     session["payment_status"] = "paid" if session["amount_total"] else "no_payment_required"
@@ -160,10 +160,10 @@ def pay(account: Account, session: Thing, email: str | None = None) -> None:
 
 
 def pay_later(account: Account, session: Thing, email: str | None = None) -> None:
-    """The buyer has ordered a bank transfer, which arrives in three days of the sandbox's time, or never."""
+    """Complete the session by bank transfer, which is due three days of sandbox time later. Raises Refused."""
     _expect_open(session)
     if session["mode"] != "payment" or not session["amount_total"]:
-        raise Refused("Only packs that cost something can be paid by bank transfer here.")
+        raise Refused("Only packs with a price above zero can be paid by bank transfer.")
     _complete(account, session, email)
     intent = _intent(account, session)
     intent["status"] = "processing"
@@ -174,9 +174,9 @@ def pay_later(account: Account, session: Thing, email: str | None = None) -> Non
 
 
 def settle(account: Account, session: Thing, *, arrived: bool = True) -> None:
-    """The bank transfer arrives, or it is known that it never will."""
+    """Settle a pending bank transfer: it arrived, or it failed. Raises Refused if none is pending."""
     if "_settles_at" not in session:
-        raise Refused("No bank transfer is on its way.")
+        raise Refused("No bank transfer is pending.")
     del session["_settles_at"]
     intent = account.need("payment_intent", session["payment_intent"])
     if arrived:
@@ -189,7 +189,7 @@ def settle(account: Account, session: Thing, *, arrived: bool = True) -> None:
 
 
 def decline(account: Account, session: Thing) -> None:
-    """The card is declined; the buyer may try another."""
+    """Decline the card. The session stays open. Raises Refused if it is not open."""
     _expect_open(session)
     if session["mode"] == "payment" and session["amount_total"]:
         payments.fail(account, _intent(account, session))
@@ -198,7 +198,7 @@ def decline(account: Account, session: Thing) -> None:
 
 
 def expire(account: Account, session: Thing) -> Thing:
-    """Nobody can pay any more."""
+    """Expire the session. Raises Refused if it is not open."""
     _expect_open(session)
     session.update(status="expired", url=None)
     account.emit("checkout.session.expired", account.save(session))
@@ -225,7 +225,7 @@ def _complete(account: Account, session: Thing, email: str | None) -> None:
 
 
 def _intent(account: Account, session: Thing) -> Thing:
-    """The session's payment intent; one that a declined card left is used again."""
+    """The session's payment intent; the one of a declined card is reused."""
     if session.get("_intent"):
         intent = account.need("payment_intent", session["_intent"])
     else:
@@ -233,7 +233,7 @@ def _intent(account: Account, session: Thing) -> Thing:
         intent = payments.new_intent(account, session["amount_total"], session["currency"], meta)
     email = (session["customer_details"] or {}).get("email")
     intent.update(amount=session["amount_total"], customer=session["customer"], receipt_email=email)
-    intent["_sold"] = ", ".join(worded_line(line) for line in session["_lines"])
+    intent["_sold"] = ", ".join(describe(line) for line in session["_lines"])
     session["payment_intent"] = intent["id"]
     account.save(session)
     return account.save(intent)

@@ -1,4 +1,4 @@
-"""Stripe's disputes: inquiries that move nothing, withdrawals, and how they end, with the events that each tells."""
+"""Stripe's disputes and inquiries: opened, escalated and closed, with the events of each step."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ INQUIRY_CLOSED = "warning_closed"
 
 
 def is_charged_back(charge: Thing) -> bool:
-    """Whether a dispute has taken the money of the charge, so that Stripe refunds nothing of it."""
+    """Whether a dispute has withdrawn the charge's money. Stripe then rejects refunds."""
     return _state_of(charge) in (OPEN, LOST)
 
 
 def may_be_disputed(charge: Thing) -> bool:
-    """Whether money of the charge is left, and the buyer's bank has nothing to say yet, or has been answered."""
+    """Whether the charge succeeded, is not fully refunded, and has no open or lost dispute and no open inquiry."""
     return (
         charge["status"] == "succeeded"
         and _state_of(charge) in (None, WON, INQUIRY_CLOSED)
@@ -26,12 +26,12 @@ def may_be_disputed(charge: Thing) -> bool:
 
 
 def why_not_refundable(charge: Thing) -> str:
-    """For people: what a refund of the charge waits for, if anything. Empty if nothing is in its way."""
+    """Why the charge cannot be refunded; empty if it can."""
     if not is_charged_back(charge):
         return ""
     if _state_of(charge) == LOST:
-        return "Not refundable: the dispute is lost, the buyer has the money."
-    return "Not refundable while the dispute is open: the buyer's bank has the money until it is won or lost."
+        return "Not refundable: the dispute was lost, and the buyer has the money."
+    return "Not refundable while the dispute is open: the buyer's bank holds the money until it is won or lost."
 
 
 def _state_of(charge: Thing) -> str | None:
@@ -66,7 +66,7 @@ def _disputable(charge: Thing, amount_minor: int | None) -> int:
     if not 0 < amount <= left:
         most = formatting.price(left, charge["currency"])
         raise Refused(
-            f"The amount must be more than nothing, and at most what is left of the charge ({most}).", param="amount"
+            f"The amount must be greater than zero and at most what is left of the charge ({most}).", param="amount"
         )
     return amount
 
@@ -94,11 +94,11 @@ def _dispute(account: Account, charge: Thing, amount: int, inquiry: bool) -> Thi
 
 def _why_not_disputed(charge: Thing) -> str:
     is_refunded = charge["status"] == "succeeded" and charge["amount_refunded"] >= charge["amount"]
-    return "refunded already, nothing is left of it" if is_refunded else str(_state_of(charge) or charge["status"])
+    return "fully refunded" if is_refunded else str(_state_of(charge) or charge["status"])
 
 
 def escalate(account: Account, dispute: Thing) -> Thing:
-    """The inquiry becomes a dispute: the money goes, as far as it has not been refunded meanwhile."""
+    """Turn an inquiry into a dispute. Withdraws what has not been refunded since. Raises Refused."""
     _expect(dispute, INQUIRY)
     charge = account.need("charge", dispute["charge"])
     left = charge["amount"] - charge["amount_refunded"]
@@ -111,7 +111,7 @@ def escalate(account: Account, dispute: Thing) -> Thing:
 
 
 def close_inquiry(account: Account, dispute: Thing) -> Thing:
-    """The bank is content, and no money has moved."""
+    """Close an inquiry without moving money. Raises Refused."""
     _expect(dispute, INQUIRY)
     dispute["status"] = INQUIRY_CLOSED
     account.emit("charge.dispute.closed", _save(account, dispute))
@@ -119,13 +119,13 @@ def close_inquiry(account: Account, dispute: Thing) -> Thing:
 
 
 def close_inquiry_of(account: Account, charge: Thing) -> None:
-    """Who has all of the money back has nothing left to ask."""
+    """Close the inquiry of a charge, if it has an open one: it has been fully refunded."""
     if _state_of(charge) == INQUIRY:
         close_inquiry(account, account.need("dispute", charge["_dispute"]["id"]))
 
 
 def win(account: Account, dispute: Thing) -> Thing:
-    """The seller is in the right: the money comes back."""
+    """Close a dispute in the seller's favor: the money is reinstated. Raises Refused."""
     _expect(dispute, OPEN)
     dispute.update(status=WON, is_charge_refundable=True)
     _save(account, dispute)
@@ -136,7 +136,7 @@ def win(account: Account, dispute: Thing) -> Thing:
 
 
 def lose(account: Account, dispute: Thing) -> Thing:
-    """The buyer is in the right: the money stays away."""
+    """Close a dispute in the buyer's favor. Raises Refused."""
     _expect(dispute, OPEN)
     dispute["status"] = LOST
     account.emit("charge.dispute.closed", _save(account, dispute))
@@ -149,7 +149,7 @@ def _expect(dispute: Thing, status: str) -> None:
 
 
 def _save(account: Account, dispute: Thing, charge: Thing | None = None) -> Thing:
-    """The dispute, and a note of it on its charge."""
+    """Save the dispute, and its state on the charge."""
     charge = charge or account.need("charge", dispute["charge"])
     charge["_dispute"] = {"id": dispute["id"], "status": dispute["status"]}
     account.save(charge)

@@ -12,7 +12,7 @@ DEEPEST = 12
 
 
 def nested(pairs: Iterable[tuple[str, str]]) -> dict[str, Any]:
-    """The parameters as a tree. Raises Refused if two of them contradict each other."""
+    """The parameters as a tree. Raises Refused if one is both a value and a tree."""
     tree: dict[str, Any] = {}
     for name, value in pairs:
         steps = re.findall(r"[^\[\]]+|\[\]", name)[:DEEPEST] or [name]
@@ -27,12 +27,12 @@ def nested(pairs: Iterable[tuple[str, str]]) -> dict[str, Any]:
 
 
 def _step(place: dict[str, Any], step: str) -> str:
-    """The name of a step; of `[]`, the next number."""
+    """The key of a step; for `[]`, the next number."""
     return str(len(place)) if step == "[]" else step
 
 
 def _listed(value: Any) -> Any:
-    """Trees whose names are all numbers are lists."""
+    """Convert trees whose keys are all numbers to lists."""
     if not isinstance(value, dict):
         return value
     if value and all(name.isdigit() for name in value):
@@ -41,7 +41,7 @@ def _listed(value: Any) -> Any:
 
 
 def whole(params: dict[str, Any], name: str, default: int | None = None, least: int = 0) -> int:
-    """A whole number among the parameters. Raises Refused."""
+    """An integer parameter. Raises Refused."""
     text = params.get(name, "")
     if text == "" and default is not None:
         return default
@@ -51,7 +51,7 @@ def whole(params: dict[str, Any], name: str, default: int | None = None, least: 
 
 
 def flag(params: dict[str, Any], name: str) -> bool:
-    """A truth among the parameters."""
+    """A boolean parameter; False if it is missing."""
     return params.get(name) == "true"
 
 
@@ -64,5 +64,5 @@ def metadata(params: dict[str, Any], *path: str) -> dict[str, str]:
     if not found:
         return {}
     if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
-        raise Refused("Invalid metadata: it is text by name", param="metadata")
+        raise Refused("Invalid metadata: it must map strings to strings", param="metadata")
     return {name: value for name, value in found.items() if value}

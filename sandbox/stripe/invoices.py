@@ -1,4 +1,4 @@
-"""Stripe's invoices of subscriptions: paid by the buyer's card and by the customer's credit, or given up."""
+"""Stripe's invoices of subscriptions: paid by card and customer balance, voided or marked uncollectible."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def _totals(total: int, credit: int, left: int) -> Thing:
 
 
 def _use_credit(account: Account, subscription: Thing, total: int) -> tuple[int, int]:
-    """The customer's balance before an invoice of `total`, and after it. What they have to their credit is negative."""
+    """Apply the customer's balance. Returns it before and after an invoice of `total`; credit is negative."""
     customer = account.need("customer", subscription["customer"])
     before: int = customer["balance"]
     after = min(0, before + total)
@@ -93,7 +93,7 @@ def _set_balance(account: Account, customer: Thing, balance: int, currency: str)
 
 
 def pay(account: Account, invoice: Thing) -> Thing:
-    """The invoice is paid now, by the card that the buyer left. Raises Refused if it is not unpaid."""
+    """Pay the invoice with the stored card. Raises Refused unless it is open or uncollectible."""
     _expect(invoice, *UNPAID)
     if invoice["amount_due"]:
         _charge_for(account, invoice)
@@ -126,7 +126,7 @@ def _intent_of(account: Account, invoice: Thing) -> Thing:
 
 
 def fail(account: Account, invoice: Thing) -> Thing:
-    """The buyer's card is declined; the invoice stays open."""
+    """Decline the card for an open invoice, which stays open. Raises Refused."""
     _expect(invoice, "open")
     intent = _intent_of(account, invoice)
     payments.fail(account, intent)
@@ -136,11 +136,11 @@ def fail(account: Account, invoice: Thing) -> Thing:
     return invoice
 
 
-# --- what is never paid
+# --- invoices that are not paid
 
 
 def void(account: Account, invoice: Thing) -> Thing:
-    """The invoice counts no more; credit that it took is the customer's again. Raises Refused if it is not unpaid."""
+    """Void the invoice and restore the balance it used. Raises Refused unless it is open or uncollectible."""
     _expect(invoice, *UNPAID)
     if invoice["_intent"]:
         payments.cancel(account, account.need("payment_intent", invoice["_intent"]), "void_invoice")
@@ -153,7 +153,7 @@ def void(account: Account, invoice: Thing) -> Thing:
 
 
 def mark_uncollectible(account: Account, invoice: Thing, reason: str = "user_forgiven") -> Thing:
-    """Nobody expects the money any more; it can still be paid, or voided. Raises Refused unless it is open."""
+    """Mark the invoice uncollectible; it can still be paid or voided. Raises Refused unless it is open."""
     _expect(invoice, "open")
     invoice["status_transitions"]["marked_uncollectible_at"] = account.now
     invoice.update(status="uncollectible", auto_advance=False)
@@ -163,7 +163,7 @@ def mark_uncollectible(account: Account, invoice: Thing, reason: str = "user_for
 
 
 def keep_as_draft(account: Account, invoice: Thing) -> Thing:
-    """The invoice waits for somebody to finish it, which the sandbox has no call for."""
+    """Turn the invoice into a draft. The sandbox has no call that finalizes it."""
     _undo_credit(account, invoice)
     invoice["status_transitions"]["finalized_at"] = None
     invoice.update(status="draft", auto_advance=False, ending_balance=None)

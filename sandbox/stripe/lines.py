@@ -1,4 +1,4 @@
-"""The lines of Stripe's invoices: what a plan costs for its period, and what a change within it costs or gives back."""
+"""The lines of Stripe's invoices: a plan's period, and the prorations of a change."""
 
 from __future__ import annotations
 
@@ -7,42 +7,42 @@ from sandbox.store.store import Thing
 
 
 def item_of(subscription: Thing) -> Thing:
-    """The subscription's one item."""
+    """The subscription's only item."""
     found: Thing = subscription["items"]["data"][0]
     return found
 
 
 def of_period(subscription: Thing, amount: int | None = None) -> Thing:
-    """The plan for the subscription's current period, at its price or for another amount."""
+    """The line of the subscription's current period; `amount` in minor units replaces the price."""
     item = item_of(subscription)
-    minor = _each_period(item) if amount is None else amount
+    minor = _period_price(item) if amount is None else amount
     return _line(
         subscription, item, minor, item["current_period_start"], f"{item['quantity']} × {item['price']['_name']}"
     )
 
 
 def for_unused(account: Account, subscription: Thing, item: Thing) -> Thing:
-    """What is given back of an item for the rest of its period."""
+    """The proration that credits the unused rest of an item's period."""
     credited = subscription.get("_billed")
     amount = -_share_left(account, item)
     return _proration(account, subscription, item, amount, "Unused time on", credited)
 
 
 def for_rest(account: Account, subscription: Thing) -> Thing:
-    """What the subscription's item costs for the rest of its period."""
+    """The proration that charges the rest of the period for the subscription's item."""
     item = item_of(subscription)
     return _proration(account, subscription, item, _share_left(account, item), "Remaining time on", None)
 
 
-def _each_period(item: Thing) -> int:
+def _period_price(item: Thing) -> int:
     return int(item["price"]["unit_amount"] * item["quantity"])
 
 
 def _share_left(account: Account, item: Thing) -> int:
-    """Of the item's price, in proportion to the seconds that are left of its period; rounded half up."""
+    """The item's price for the rest of its period, by seconds, in minor units rounded half up."""
     whole = item["current_period_end"] - item["current_period_start"]
     left = min(max(item["current_period_end"] - account.now, 0), whole)
-    return (2 * _each_period(item) * left + whole) // (2 * whole)
+    return (2 * _period_price(item) * left + whole) // (2 * whole)
 
 
 def _proration(

@@ -1,4 +1,4 @@
-"""Stripe's lists: the newest first, `limit`, `starting_after` and `ending_before`, `created`, and filters by value."""
+"""Stripe's lists, the newest first: `limit`, `starting_after`, `ending_before`, `created`, and filters by value."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ MOST = 100
 
 
 def things(account: Account, kind: str, params: Thing, filters: tuple[str, ...], url: str) -> Thing:
-    """A page of the objects of a kind."""
+    """A page of the objects of a kind. `filters` are the parameters that select by value."""
     since, before = _window(params)
     found = account.store.each(account.name, kind, since, before)
-    wanted = {name: params[name] for name in filters if name in params}
-    return page([thing for thing in found if _fits(thing, wanted)], params, url)
+    selected = {name: params[name] for name in filters if name in params}
+    return page([thing for thing in found if _fits(thing, selected)], params, url)
 
 
-def _fits(thing: Thing, wanted: Thing) -> bool:
-    return all(FITS.get(name, _equals)(thing, name, value) for name, value in wanted.items())
+def _fits(thing: Thing, selected: Thing) -> bool:
+    return all(FITS.get(name, _equals)(thing, name, value) for name, value in selected.items())
 
 
 def _equals(thing: Thing, name: str, value: Any) -> bool:
@@ -33,20 +33,20 @@ def _fits_status(thing: Thing, name: str, value: Any) -> bool:
 
 
 def _fits_subscription(thing: Thing, name: str, value: Any) -> bool:
-    """Of a session its own; of an invoice the one below `parent`."""
+    """A session names its subscription itself, an invoice below `parent`."""
     details = (thing.get("parent") or {}).get("subscription_details") or thing
     return bool(details.get("subscription") == value)
 
 
 def _fits_payment(thing: Thing, name: str, value: Any) -> bool:
-    return isinstance(value, dict) and all(thing["payment"].get(part) == wanted for part, wanted in value.items())
+    return isinstance(value, dict) and all(thing["payment"].get(field) == given for field, given in value.items())
 
 
 FITS = {"status": _fits_status, "subscription": _fits_subscription, "payment": _fits_payment}
 
 
 def events(account: Account, params: Thing, url: str) -> Thing:
-    """A page of Stripe's events; `types`, `type` and `delivery_success` choose."""
+    """A page of Stripe's events, filtered by `types`, `type` and `delivery_success`."""
     since, before = _window(params)
     rows = account.store.events.created_between(account.name, "stripe", since, before)
     types = set(params.get("types") or ([params["type"]] if "type" in params else []))
@@ -58,7 +58,7 @@ def events(account: Account, params: Thing, url: str) -> Thing:
 
 
 def event(account: Account, id_: str) -> Thing:
-    """One event. Raises Refused."""
+    """An event by id. Raises Refused with 404."""
     found = account.store.events.find(account.name, id_)
     if found is None:
         raise Refused(f"No such event: '{id_}'", status=404, code="resource_missing", param="id")
@@ -71,7 +71,7 @@ def _with_state(body: str, state: str) -> Thing:
 
 
 def page(found: list[Thing], params: Thing, url: str) -> Thing:
-    """One page of what was found, the newest first. Raises Refused."""
+    """A page of a list in its order. Raises Refused for an invalid limit or cursor."""
     limit = whole(params, "limit", 10, 1)
     if limit > MOST:
         raise Refused("This value must be less than or equal to 100.", param="limit")
@@ -95,7 +95,7 @@ def _list(data: list[Thing], more: bool, url: str) -> Thing:
 
 
 def _window(params: Thing) -> tuple[int, int]:
-    """From (inclusive) and to (exclusive) of `created`."""
+    """The range of `created`: from (inclusive) and to (exclusive)."""
     created = params.get("created", {})
     if not isinstance(created, dict):
         return whole(params, "created"), whole(params, "created") + 1

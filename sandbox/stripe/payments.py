@@ -1,4 +1,4 @@
-"""Stripe's money: payment intents, their charges and refunds, with the events that each tells.
+"""Stripe's payment intents and charges, with the events of each.
 
 Functions take an Account, inside a transaction. Amounts are minor units of the currency.
 """
@@ -12,7 +12,7 @@ from sandbox.store.store import Thing
 
 
 def new_intent(account: Account, amount_minor: int, currency: str, metadata: Thing, **more: Any) -> Thing:
-    """A payment intent that waits for a means of payment."""
+    """Create a payment intent without a payment method."""
     intent = {
         "id": new_id("pi"),
         "object": "payment_intent",
@@ -39,7 +39,7 @@ def new_intent(account: Account, amount_minor: int, currency: str, metadata: Thi
 
 
 def succeed(account: Account, intent: Thing) -> Thing:
-    """The money is there: charge the intent and tell so. Returns the charge."""
+    """Charge the intent and emit the events. Returns the charge."""
     charge = account.save({**_charge(account, intent), "status": "succeeded", "paid": True, "captured": True})
     charge["amount_captured"] = charge["amount"]
     account.save(charge)
@@ -51,8 +51,8 @@ def succeed(account: Account, intent: Thing) -> Thing:
 
 
 def fail(account: Account, intent: Thing, code: str = "card_declined") -> None:
-    """The means of payment is refused; the intent waits for another."""
-    message = {"card_declined": "Your card was declined.", "bank_transfer_failed": "The transfer never came."}[code]
+    """Decline the payment method. The intent can be paid with another one."""
+    message = {"card_declined": "Your card was declined.", "bank_transfer_failed": "The bank transfer failed."}[code]
     charge = {**_charge(account, intent), "status": "failed", "failure_code": code, "failure_message": message}
     account.save(charge)
     error = {"charge": charge["id"], "code": code, "message": message, "type": "card_error"}
@@ -63,7 +63,7 @@ def fail(account: Account, intent: Thing, code: str = "card_declined") -> None:
 
 
 def cancel(account: Account, intent: Thing, reason: str) -> None:
-    """Nobody can pay the intent any more."""
+    """Cancel the intent."""
     intent.update(status="canceled", canceled_at=account.now, cancellation_reason=reason)
     account.emit("payment_intent.canceled", account.save(intent))
 
@@ -99,7 +99,7 @@ def _charge(account: Account, intent: Thing) -> Thing:
 
 
 def charge_of(account: Account, payment: str) -> Thing:
-    """The charge that `payment` names: its own id, or its intent's. Raises Refused."""
+    """The charge of `payment`, the id of a charge or of its intent. Raises Refused."""
     if payment.startswith("pi_"):
         intent = account.need("payment_intent", payment, "payment_intent")
         if intent["status"] != "succeeded":

@@ -1,4 +1,4 @@
-"""Stripe's prices: made by the API, with a checkout, or known from the app's catalog by their id."""
+"""Stripe's prices and products: created by the API or with a checkout, or taken from the app's catalog."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ INTERVALS = ("day", "week", "month", "year")
 
 
 def chosen(account: Account, given: Thing, param: str) -> Thing:
-    """The price of a line: made from `price_data`, or the one with the id `price`. Raises Refused."""
+    """The price of a line item: created from `price_data`, or the one with the id `price`. Raises Refused."""
     data = given.get("price_data")
     if isinstance(data, dict):
         return create(account, data, f"{param}[price_data]")
@@ -21,24 +21,24 @@ def chosen(account: Account, given: Thing, param: str) -> Thing:
 
 
 def known(account: Account, id_: str, param: str = "id") -> Thing:
-    """The price with this id, of the account or of the app's catalog. Raises Refused."""
+    """The price with this id, of the account or of the app's catalog. Raises Refused with 404."""
     return account.get("price", id_) or _of_catalog(account, id_) or account.need("price", id_, param)
 
 
 def others(account: Account, price: Thing) -> list[Thing]:
-    """The prices that a subscription of `price` may have instead, beside those of the catalog's plans.
+    """The recurring prices that a subscription can change to from `price`, without those of the catalog's plans.
 
-    Each checkout without a price's id makes one of its own: of those that are alike there is one.
+    Each checkout with `price_data` creates a price; of equal prices only one is returned.
     """
-    plans = {_looks(_plan_price(account, plan)) for plan in _plans(account)}
-    found = {_looks(other): other for other in reversed(account.each("price", currency=price["currency"]))}
+    plans = {_terms(_plan_price(account, plan)) for plan in _plans(account)}
+    found = {_terms(other): other for other in reversed(account.each("price", currency=price["currency"]))}
     return [
-        other for looks, other in reversed(found.items()) if other["recurring"] and looks not in (_looks(price), *plans)
+        other for terms, other in reversed(found.items()) if other["recurring"] and terms not in (_terms(price), *plans)
     ]
 
 
 def other_plans(account: Account, subscription: Thing) -> list[tuple[str, Thing]]:
-    """The catalog's plans that the subscription may have instead: (key, price)."""
+    """The catalog's plans that the subscription can change to, as (key, price)."""
     present = subscription["items"]["data"][0]["price"]
     found = [(plan.key, _plan_price(account, plan)) for plan in _plans(account)]
     return [
@@ -46,16 +46,16 @@ def other_plans(account: Account, subscription: Thing) -> list[tuple[str, Thing]
         for key, price in found
         if price["currency"] == subscription["currency"]
         and price["id"] != present["id"]
-        and (key != subscription["metadata"].get("plan") or _looks(price)[1:] != _looks(present)[1:])
+        and (key != subscription["metadata"].get("plan") or _terms(price)[1:] != _terms(present)[1:])
     ]
 
 
 def of_plan(account: Account, key: str) -> Thing:
-    """The price of a plan of the app's catalog. Raises Refused if there is no such plan."""
+    """The price of a plan of the app's catalog. Raises Refused with 404 if there is no such plan."""
     plans = {plan.key: plan for plan in _plans(account)}
     if key not in plans:
-        there_are = f"There are {', '.join(plans)}." if plans else "It has none."
-        raise Refused(f"The catalog has no plan {key[:50]!r}. {there_are}", status=404, param="plan")
+        choice = f"The plans are {', '.join(plans)}." if plans else "It has no plans."
+        raise Refused(f"The catalog has no plan {key[:50]!r}. {choice}", status=404, param="plan")
     return account.save(_plan_price(account, plans[key]))
 
 
@@ -65,20 +65,20 @@ def _plans(account: Account) -> list[Plan]:
 
 
 def _plan_price(account: Account, plan: Plan) -> Thing:
-    """The price that the catalog names, or one like those that a checkout makes; it has the same id each time."""
+    """The plan's `stripe_price`, or a price as a checkout creates it, with a stable id."""
     id_ = plan.stripe_price or f"price_{account.name}_{plan.key}_{plan.price_minor}"
     app = _app(account)
     assert app is not None
     return account.get("price", id_) or _monthly(account, app, plan, id_)
 
 
-def _looks(price: Thing) -> tuple[object, ...]:
+def _terms(price: Thing) -> tuple[object, ...]:
     recurring = price["recurring"] or {}
     return price["_name"], price["unit_amount"], recurring.get("interval"), recurring.get("interval_count")
 
 
 def create(account: Account, data: Thing, param: str = "price_data") -> Thing:
-    """A price from parameters. Raises Refused."""
+    """Create a price from the API's parameters. Raises Refused."""
     product = data.get("product_data")
     name = product.get("name") if isinstance(product, dict) else _name_of(account, data.get("product"))
     if not (name or data.get("product")):
@@ -89,9 +89,9 @@ def create(account: Account, data: Thing, param: str = "price_data") -> Thing:
     recurring = data.get("recurring")
     if recurring and recurring.get("interval") not in INTERVALS:
         raise Refused(f"Invalid interval: must be one of {', '.join(INTERVALS)}", param=f"{param}[recurring]")
-    each = whole(data, "unit_amount")
-    made = _made(account, new_id("price"), name or data["product"], each, currency, recurring)
-    return account.save({**made, "product": data.get("product") or made["product"]})
+    unit_amount = whole(data, "unit_amount")
+    price = _price(account, new_id("price"), name or data["product"], unit_amount, currency, recurring)
+    return account.save({**price, "product": data.get("product") or price["product"]})
 
 
 def _name_of(account: Account, product: str | None) -> str | None:
@@ -99,7 +99,7 @@ def _name_of(account: Account, product: str | None) -> str | None:
     return known["_name"] if known else None
 
 
-def _made(account: Account, id_: str, name: str, each: int, currency: str, recurring: Thing | None) -> Thing:
+def _price(account: Account, id_: str, name: str, unit_amount: int, currency: str, recurring: Thing | None) -> Thing:
     count = int((recurring or {}).get("interval_count", 1))
     return {
         "id": id_,
@@ -116,8 +116,8 @@ def _made(account: Account, id_: str, name: str, each: int, currency: str, recur
         and {"interval": recurring["interval"], "interval_count": count, "usage_type": "licensed"},
         "tax_behavior": "unspecified",
         "type": "recurring" if recurring else "one_time",
-        "unit_amount": each,
-        "unit_amount_decimal": str(each),
+        "unit_amount": unit_amount,
+        "unit_amount_decimal": str(unit_amount),
         "_name": name,
     }
 
@@ -127,43 +127,43 @@ def _app(account: Account) -> App | None:
 
 
 def _of_catalog(account: Account, id_: str) -> Thing | None:
-    """The price that the app's catalog knows by this id, as if it had been made at Stripe."""
+    """The price of the app's catalog with this `stripe_price`, created at its first use; or None."""
     app = _app(account)
     if app is None or not id_:
         return None
     pack, plan = app.pack_by_stripe_price(id_), app.plan_by_stripe_price(id_)
     if pack:
         name = f"{app.name}: {formatting.count(pack.units, app.unit)}"
-        return account.save(_made(account, id_, name, pack.price_minor, pack.currency, None))
+        return account.save(_price(account, id_, name, pack.price_minor, pack.currency, None))
     return account.save(_monthly(account, app, plan, id_)) if plan else None
 
 
 def _monthly(account: Account, app: App, plan: Plan, id_: str) -> Thing:
     name = f"{app.name}: {formatting.count(plan.units, app.unit)} a month"
-    return _made(account, id_, name, plan.price_minor, plan.currency, {"interval": "month"})
+    return _price(account, id_, name, plan.price_minor, plan.currency, {"interval": "month"})
 
 
-# --- lists, and products: each price has one of its own
+# --- lists, and products: each price has its own
 
 
-def know_catalog(account: Account) -> None:
-    """The prices that the catalog names by their ids are the account's, as if they had been made at Stripe."""
+def add_catalog_prices(account: Account) -> None:
+    """Create the catalog's prices that have a `stripe_price`, if the account does not have them yet."""
     app = _app(account)
-    packs = [it.stripe_price for it in app.packs.values()] if app else []
-    plans = [it.stripe_price for it in app.plans.values()] if app else []
+    packs = [pack.stripe_price for pack in app.packs.values()] if app else []
+    plans = [plan.stripe_price for plan in app.plans.values()] if app else []
     for id_ in filter(None, [*packs, *plans]):
         known(account, id_)
 
 
 def products(account: Account) -> list[Thing]:
-    """What the prices are for, the newest first."""
-    know_catalog(account)
+    """The products of the account's prices, the newest first."""
+    add_catalog_prices(account)
     found = {price["product"]: price for price in account.each("price")}
     return [_product(price) for price in found.values()]
 
 
 def product(account: Account, id_: str) -> Thing:
-    """One of them. Raises Refused."""
+    """A product by id. Raises Refused with 404."""
     price = next(iter(account.each("price", product=id_)), None)
     if price is None:
         raise Refused(f"No such product: '{id_}'", status=404, code="resource_missing", param="id")

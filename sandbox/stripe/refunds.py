@@ -24,8 +24,8 @@ def create(
 ) -> Thing:
     """Refund a charge: an amount, or all that is left.
 
-    `status` is what the refund shall be: `succeeded`, `pending` (until `settle`), or `failed` (right after its
-    creation). Raises Refused if the amount exceeds what is left, or a dispute has withdrawn the money.
+    `status`: `succeeded`, `pending` (until `settle`), or `failed` (fails right after its creation). Raises Refused if
+    the amount exceeds what is left, or a dispute has withdrawn the money.
     """
     amount = _refundable(charge, amount_minor)
     made_as = "succeeded" if status == "failed" else status
@@ -75,9 +75,9 @@ def _refund(account: Account, charge: Thing, amount: int, **more: Any) -> Thing:
 
 
 def fail(account: Account, refund: Thing) -> Thing:
-    """The bank does not take the refund: the money is the seller's again."""
+    """Fail a refund: its amount is no longer refunded. Raises Refused."""
     if refund["status"] in ("failed", "canceled"):
-        raise Refused("This refund has failed already.")
+        raise Refused("This refund has already failed.")
     charge = account.need("charge", refund["charge"])
     refund.update(status="failed", failure_reason="expired_or_canceled_card", failure_balance_transaction=new_id("txn"))
     account.save(refund)
@@ -89,7 +89,7 @@ def fail(account: Account, refund: Thing) -> Thing:
 
 
 def settle(account: Account, refund: Thing) -> Thing:
-    """A pending refund has arrived."""
+    """Settle a pending refund. Raises Refused."""
     if refund["status"] != "pending":
         raise Refused(f"This refund is {refund['status']}.")
     refund["status"] = "succeeded"

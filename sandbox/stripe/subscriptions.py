@@ -1,4 +1,4 @@
-"""Stripe's subscriptions: begun by a checkout, then paused, changed and ended, with the events of each."""
+"""Stripe's subscriptions: created by a checkout, then paused, changed and ended, with the events of each."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from sandbox.stripe import invoices, lines
 from sandbox.stripe.lines import item_of
 
 RUNNING = ("active", "trialing", "past_due")
-# What becomes of the invoices of a paused one.
+# Stripe's `pause_collection[behavior]`: what happens to invoices during a pause.
 PAUSES = ("void", "mark_uncollectible", "keep_as_draft")
 
 
 def begin(account: Account, session: Thing) -> Thing:
-    """The subscription that a paid session buys, with its first invoice."""
+    """Create the subscription of a paid session, with its first invoice."""
     customer = _customer(account, session)
     trial_seconds = session["_trial_days"] * 86400
     anchor = account.now + trial_seconds
@@ -38,7 +38,7 @@ def _customer(account: Account, session: Thing) -> Thing:
 
 
 def new_customer(account: Account, params: Thing) -> Thing:
-    """A customer as Stripe knows them."""
+    """Create a Stripe customer."""
     customer = {
         "id": new_id("cus"),
         "object": "customer",
@@ -114,7 +114,7 @@ def _items(account: Account, id_: str, line: Thing, anchor: int, trial: bool) ->
 
 
 def _start(anchor: int, price: Thing, number: int) -> int:
-    """When period `number` starts: the anchor plus so many intervals, to the end of a shorter month."""
+    """When period `number` starts: the anchor plus `number` intervals; in a shorter month, its last day."""
     first, interval = datetime.fromtimestamp(anchor, timezone.utc), price["recurring"]["interval"]
     count = number * price["recurring"]["interval_count"]
     if interval in ("month", "year"):
@@ -126,7 +126,7 @@ def _start(anchor: int, price: Thing, number: int) -> int:
 
 
 def enter_next_period(subscription: Thing) -> None:
-    """The period that follows, counted from the anchor."""
+    """Move the item to its next period, counted from the anchor."""
     item, anchor, number = item_of(subscription), subscription["billing_cycle_anchor"], subscription["_next"]
     item["current_period_start"] = _start(anchor, item["price"], number)
     item["current_period_end"] = _start(anchor, item["price"], number + 1)
@@ -134,7 +134,7 @@ def enter_next_period(subscription: Thing) -> None:
 
 
 def end(account: Account, subscription: Thing) -> Thing:
-    """The subscription is over, now."""
+    """End the subscription now. Raises Refused if it has ended."""
     if subscription["status"] == "canceled":
         raise Refused(f"No such subscription: '{subscription['id']}'", status=404, code="resource_missing", param="id")
     at = item_of(subscription)["current_period_end"] if subscription["cancel_at_period_end"] else account.now
@@ -146,28 +146,28 @@ def end(account: Account, subscription: Thing) -> Thing:
     return subscription
 
 
-def cancel_at_period_end(account: Account, subscription: Thing, wanted: bool = True) -> Thing:
-    """End it with the period, or change one's mind."""
-    ends_at = item_of(subscription)["current_period_end"] if wanted else None
-    canceled_at = account.now if wanted else None
-    return change(account, subscription, cancel_at_period_end=wanted, cancel_at=ends_at, canceled_at=canceled_at)
+def cancel_at_period_end(account: Account, subscription: Thing, cancel: bool = True) -> Thing:
+    """Cancel the subscription at the period's end; with `cancel=False`, undo that. Raises Refused."""
+    ends_at = item_of(subscription)["current_period_end"] if cancel else None
+    canceled_at = account.now if cancel else None
+    return change(account, subscription, cancel_at_period_end=cancel, cancel_at=ends_at, canceled_at=canceled_at)
 
 
 def pause(account: Account, subscription: Thing, behavior: str | None = "void") -> Thing:
-    """Bill nothing for a while: what becomes of the invoices is one of PAUSES. None bills again."""
+    """Pause collection: `behavior` is one of PAUSES; None resumes. Raises Refused."""
     if behavior is not None and behavior not in PAUSES:
         raise Refused(f"Invalid behavior: must be one of {', '.join(PAUSES)}", param="pause_collection[behavior]")
     return change(account, subscription, pause_collection=behavior and {"behavior": behavior, "resumes_at": None})
 
 
 def fail_next(account: Account, subscription: Thing) -> Thing:
-    """The next invoice's card will be declined."""
+    """Let the card be declined at the next invoice."""
     subscription["_fail_next"] = True
     return account.save(subscription)
 
 
 def change(account: Account, subscription: Thing, **changes: object) -> Thing:
-    """Set fields of a subscription that goes on, and tell so if any of them was another. Raises Refused."""
+    """Set fields of a subscription, and emit an event if one changed. Raises Refused if it has ended."""
     expect_not_ended(subscription)
     previous = {name: subscription[name] for name in changes if subscription[name] != changes[name]}
     subscription.update(changes)
@@ -178,6 +178,6 @@ def change(account: Account, subscription: Thing, **changes: object) -> Thing:
 
 
 def expect_not_ended(subscription: Thing) -> None:
-    """Raises Refused if the subscription is over."""
+    """Raises Refused if the subscription has ended."""
     if subscription["status"] == "canceled":
         raise Refused("A canceled subscription can only update its cancellation_details.")

@@ -27,10 +27,10 @@ def sells(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     packs: dict[str, Any] = {}
     told = {"app": APP, "name": "Songs", "unit": "credit", "packs": packs, "rates": {}, "plans": {}}
 
-    def ask(url: str, app: str, method: str, path: str, body: Any = None, **options: Any) -> tuple[int, Any]:
+    def call(url: str, app: str, method: str, path: str, body: Any = None, **options: Any) -> tuple[int, Any]:
         return (200, told) if path == "/v1/catalog" else (404, "")
 
-    monkeypatch.setattr(scrip, "ask", ask)
+    monkeypatch.setattr(scrip, "call", call)
     return packs
 
 
@@ -48,8 +48,8 @@ def shop(provider: Provider, query: str = "") -> str:
 @pytest.mark.parametrize(
     ("amount", "currency", "reason"),
     [
-        ("1.500", "kwd", "PayPal does not take KWD."),
-        ("0.00", "usd", "PayPal takes no orders that cost nothing."),
+        ("1.500", "kwd", "PayPal does not accept KWD."),
+        ("0.00", "usd", "PayPal does not accept free orders."),
         ("5.50", "huf", "paypal charges huf in whole amounts only."),
     ],
 )
@@ -68,7 +68,7 @@ def test_what_neither_takes_is_not_offered_at_all(provider, sells):
     assert "stripe:pack:odd" not in page
     assert "paypal:pack:odd" not in page
     assert "stripe charges isk in whole amounts only." in page
-    assert "PayPal does not take ISK." in page
+    assert "PayPal does not accept ISK." in page
     assert 'id="quantity-odd"' not in page
 
 

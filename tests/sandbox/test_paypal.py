@@ -318,4 +318,4 @@ def test_a_dispute_is_about_what_is_left_of_a_payment(provider, paypal):
 def test_a_refund_of_nothing_is_refused_by_the_portal(provider, paypal, amount):
     asked = {"app": APP, "action": "paypal-refund", "id": captured(provider, paypal)["id"], "amount": amount}
     answer = requests.post(f"{provider.url}/control", json=asked, timeout=9)
-    assert answer.json() == {"error": f"The amount must be more than nothing, not {amount}.", "param": "amount"}
+    assert answer.json() == {"error": f"The amount must be greater than zero, not {amount}.", "param": "amount"}

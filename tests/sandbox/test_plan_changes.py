@@ -356,7 +356,7 @@ def test_a_plan_that_the_catalog_does_not_have_is_refused_with_those_it_has(prov
     asked = {"app": APP, "action": "change-plan", "id": subscription.id, "plan": "tiny"}
     answer = requests.post(f"{provider.url}/control", json=asked, timeout=9)
     assert answer.status_code == 404
-    assert answer.json() == {"error": "The catalog has no plan 'tiny'. There are pro, max.", "param": "plan"}
+    assert answer.json() == {"error": "The catalog has no plan 'tiny'. The plans are pro, max.", "param": "plan"}
     assert v1.subscriptions.retrieve(subscription.id).metadata["plan"] == "pro"
 
 
@@ -384,13 +384,13 @@ def test_the_usual_proration_is_stripes_own(provider, v1):
 @pytest.mark.parametrize(
     ("action", "more", "said"),
     [
-        ("change-price", {}, "price names the price"),
-        ("change-plan", {}, "plan names the plan"),
-        ("change-plan", {"price": "price_1"}, "change-plan takes no price"),
+        ("change-price", {}, "The field price is missing"),
+        ("change-plan", {}, "The field plan is missing"),
+        ("change-plan", {"price": "price_1"}, "The action change-plan does not take the field price"),
         ("change-price", {"price": "price_nobody"}, "No such price"),
-        ("change-price", {"price": 5}, "The price must be a text"),
-        ("change-price", {"amount": "1.00"}, "change-price takes no amount"),
-        ("pause", {"proration": "none"}, "pause takes no proration"),
+        ("change-price", {"price": 5}, "The price must be a string"),
+        ("change-price", {"amount": "1.00"}, "The action change-price does not take the field amount"),
+        ("pause", {"proration": "none"}, "The action pause does not take the field proration"),
     ],
 )
 def test_a_button_says_what_it_needs(provider, v1, action, more, said):

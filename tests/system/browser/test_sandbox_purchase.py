@@ -22,7 +22,7 @@ def shop(system: Running, page: Page) -> Page:
 def choose(page: Page, app: str, customer: str, offer: str) -> None:
     """From the start to the payment page."""
     page.get_by_role("link", name=app, exact=True).click()
-    page.get_by_label("You are the customer").fill(customer)
+    page.get_by_label("Buy as customer").fill(customer)
     page.locator(".card", has=page.get_by_role("heading", name=offer, exact=True)).locator("button.main").click()
     expect(page.get_by_role("note")).to_contain_text("no money moves")
 
@@ -73,7 +73,7 @@ def test_a_promotion_code_that_is_mistyped_is_said_beside_its_field_and_can_be_m
     code = shop.get_by_label("Promotion code")
     code.fill("HALV")
     pay(shop)
-    expect(shop.get_by_role("alert")).to_contain_text("This code is not known: HALV")
+    expect(shop.get_by_role("alert")).to_contain_text("Unknown promotion code: HALV")
     expect(code).to_be_focused()
     widths = shop.locator("input.wide").evaluate_all("all => new Set(all.map(it => it.offsetWidth)).size")
     assert widths == 1
@@ -85,9 +85,9 @@ def test_a_promotion_code_that_is_mistyped_is_said_beside_its_field_and_can_be_m
 
 def test_several_packs_are_bought_at_once(system: Running, shop: Page) -> None:
     shop.get_by_role("link", name="Songs", exact=True).click()
-    shop.get_by_label("You are the customer").fill("browser-three")
+    shop.get_by_label("Buy as customer").fill("browser-three")
     card = shop.locator(".card", has_text="100 credits starter")
-    card.get_by_label("How many").fill("3")
+    card.get_by_label("Quantity").fill("3")
     card.get_by_role("button", name="Buy with Stripe").click()
     pay(shop)
     shows_balance(shop, 300)
@@ -98,7 +98,7 @@ def test_who_cancels_is_back_in_the_shop_without_credits(system: Running, shop: 
     pay(shop, "Cancel")
     expect(shop.get_by_role("heading", name="Songs")).to_be_visible()
     expect(shop.get_by_role("status")).to_contain_text("nothing was bought")
-    shop.get_by_role("link", name="Go on paying").click()
+    shop.get_by_role("link", name="Continue to payment").click()
     expect(shop.get_by_role("heading", name="Pay Songs")).to_be_visible()
     assert system.balance("browser-cancelled", app="songs") == 0
 
@@ -148,7 +148,7 @@ def test_a_refund_at_the_portal_takes_the_credits_back(system: Running, shop: Pa
     shows_balance(shop, 100)
     shop.goto(f"{system.sandbox_url()}/portal/ai-services")
     card = shop.locator(".card", has_text="browser-refund")
-    card.get_by_text("What can happen to it").click()
+    card.get_by_text("Actions", exact=True).click()
     card.get_by_label("Amount", exact=True).fill("400.00")
     shop.keyboard.press("Enter")
     expect(card.get_by_role("alert")).to_contain_text("greater than unrefunded amount")
@@ -165,23 +165,23 @@ def test_a_dispute_takes_the_refunds_buttons_away_until_it_is_won(system: Runnin
     shows_balance(shop, 30)
     shop.goto(f"{system.sandbox_url()}/portal/clash-ai")
     card = shop.locator("main > .card", has_text="browser-dispute")
-    card.get_by_text("What can happen to it").click()
-    card.get_by_role("button", name="Dispute: money withdrawn").click()
+    card.get_by_text("Actions", exact=True).click()
+    card.get_by_role("button", name="Open a dispute").click()
     expect(card).to_contain_text("Not refundable while the dispute is open")
     expect(card.get_by_role("button", name="Refund", exact=True)).to_have_count(0)
     card.get_by_role("button", name="The seller wins").click()
-    card.get_by_text("What can happen to it").click()
+    card.get_by_text("Actions", exact=True).click()
     expect(card.get_by_role("button", name="Refund", exact=True)).to_be_visible()
 
 
 def test_a_tier_that_a_pack_needs_is_explained_and_can_be_had(system: Running, shop: Page) -> None:
     shop.get_by_role("link", name="Voice AI Therapy", exact=True).click()
-    shop.get_by_label("You are the customer").fill("browser-tier")
+    shop.get_by_label("Buy as customer").fill("browser-tier")
     shop.keyboard.press("Enter")
     card = shop.locator(".card", has_text="15 minutes")
     expect(card).to_contain_text("For customers of the tier “firewall” only. browser-tier has no tier.")
     expect(card.get_by_role("button", name="Buy with Stripe")).to_have_count(0)
-    card.get_by_role("button", name="Make browser-tier one of “firewall”").click()
+    card.get_by_role("button", name="Give browser-tier the tier “firewall”").click()
     card.get_by_role("button", name="Buy with Stripe").click()
     pay(shop)
     shows_balance(shop, 15)
