@@ -1,13 +1,18 @@
 # `make` lists the commands. Each command creates or updates .venv if the requirements have changed.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint coverage bench bench-quick clean setup
+.PHONY: help run test test-deep lint style types coverage bench bench-quick clean setup
 
 SHELL := /bin/sh
 PYTHON ?= $(shell command -v python3 || command -v python)
 BIN := .venv/bin
 # Two test processes for two cores; more would wait for each other.
 TEST_PROCESSES ?= 2
+# A file of tests runs in one process, and so do the tests that share a running Scrip; the longest come first.
+PYTEST := $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadgroup --no-loadscope-reorder
+
+# Tests start some hundred Python processes: let Python keep what it compiles, also where the environment says otherwise.
+export PYTHONDONTWRITEBYTECODE =
 
 help: ## list the commands
 	@echo "Scrip: prepaid credits for AI products"
@@ -16,17 +21,29 @@ help: ## list the commands
 run: setup ## start everything in the foreground (PORT=8000, SCRIP_DATA_DIR=.data); Ctrl-C stops it
 	@exec $(BIN)/python manage.py up $(ARGS)
 
-test: setup lint ## check style, types and layers, then run the tests (ARGS="-k refund" selects some)
-	@exec $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile $(ARGS)
+# Types and layers are checked while the tests run; their result is shown at the end.
+test: setup style ## check style, types and layers, and run the tests (ARGS="-k refund" selects some)
+	@found=$$(mktemp) && trap 'rm -f "$$found"' EXIT; \
+	$(MAKE) --no-print-directory types >"$$found" 2>&1 & types=$$!; \
+	$(PYTEST) $(ARGS); tests=$$?; \
+	wait $$types; types=$$?; \
+	cat "$$found"; exit $$((tests || types))
 
-lint: setup ## check style, types and layers
+test-deep: setup ## run the properties, the fuzzing and the kills with many times as many of each (an hour)
+	@SCRIP_TEST_DEEP=1 $(PYTEST) -m deep $(ARGS)
+
+lint: setup style types ## check style, types and layers
+
+style: setup
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check --quiet .
+
+types: setup
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
 
 coverage: setup ## run the tests and report the lines that they do not reach (htmlcov/index.html)
-	@$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --cov --cov-report=term:skip-covered --cov-report=html $(ARGS)
+	@$(PYTEST) --cov --cov-report=term:skip-covered --cov-report=html $(ARGS)
 
 bench: setup ## run all benchmarks, with the limits of this machine (20 minutes)
 	@exec $(BIN)/python -m benchmarks $(ARGS)

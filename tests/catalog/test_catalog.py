@@ -16,6 +16,7 @@ from models.catalog import catalog
 from models.catalog.apps import Alerts, Pack, Plan, Rate
 from models.catalog.catalog import CatalogError, UnknownApp
 from settings import ROOT
+from tests.support.deep import times
 
 SHIPPED = ROOT / "catalog"
 
@@ -587,7 +588,8 @@ EXAMPLE_LINES = [
 ]
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@pytest.mark.deep
+@settings(max_examples=times(200), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     number=st.sampled_from(EXAMPLE_LINES),
     value=st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=3)),

@@ -14,6 +14,7 @@ from models.catalog import catalog
 from models.errors import Invalid
 from models.ledger import balances
 from models.planning.movements import Clawback
+from tests.support.deep import times
 from tests.support.posting import APP, capture, freeze, grant, hold, post, refund, release, sweep, take
 
 DAY = timedelta(days=1)
@@ -212,7 +213,8 @@ def _touched_a_lapsing_lot(entry_id: int) -> bool:
     return bool(database.read(sql, [entry_id]))
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@pytest.mark.deep
+@settings(max_examples=times(60), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=STEPS)
 def test_as_of_tells_what_the_balance_told_then(db, steps):
     database.write("TRUNCATE account, lot, entry, allocation, hold")

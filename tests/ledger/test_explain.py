@@ -5,12 +5,14 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 
 from models import database
 from models.catalog import catalog
 from models.ledger import balances, explain
 from tests.ledger.test_balances import DAY, STEPS, Story
+from tests.support.deep import times
 from tests.support.posting import APP, capture, grant, hold, refund, sweep, take
 
 
@@ -119,7 +121,8 @@ def test_a_lot_names_its_payment_and_its_subscription(db, now):
     assert took(bought) == took(given_) == []
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@pytest.mark.deep
+@settings(max_examples=times(40), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=STEPS)
 def test_every_lot_adds_up_after_any_story(db, steps):
     database.write("TRUNCATE account, lot, entry, allocation, hold")

@@ -1,25 +1,36 @@
 """How long the properties are hammered, and how a failure is run again.
 
-`SCRIP_HYPOTHESIS=thorough` takes fifty times as long as the default. Every run has a seed of its own, told on failure.
+`make test-deep` takes fifty times as long as the default. Every run has a seed of its own, shown on failure.
 """
 
 from __future__ import annotations
 
-import os
 import random
 from collections.abc import Generator
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, core, settings
+
+from tests.support.deep import IS_DEEP
 
 settings.register_profile(
     "quick", max_examples=80, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
 )
 settings.register_profile("thorough", settings.get_profile("quick"), max_examples=2000, stateful_step_count=50)
-settings.load_profile(os.environ.get("SCRIP_HYPOTHESIS", "quick"))
+settings.load_profile("thorough" if IS_DEEP else "quick")
+
+HERE = Path(__file__).parent
 
 if core.global_force_seed is None:
     core.global_force_seed = random.getrandbits(32)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Every property goes deeper in a deep run."""
+    for item in items:
+        if item.path.parent == HERE:
+            item.add_marker(pytest.mark.deep)
 
 
 @pytest.hookimpl(wrapper=True)

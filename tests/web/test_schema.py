@@ -23,6 +23,7 @@ from schemathesis.specs.openapi.checks import (
 from jobs.inbox import events
 from models import clock, database
 from tests.support.cast import ADA, BO
+from tests.support.deep import times
 from tests.support.providers.sandboxes import Provider
 from tests.support.providers.shop import PAGES, open_shop
 from tests.support.providers.stripe_events import event, paid_session
@@ -115,7 +116,8 @@ def _pack(app: str) -> str:
 
 @pytest.mark.parametrize("app", APPS)
 @SCHEMA.parametrize()
-@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
+@pytest.mark.deep
+@settings(max_examples=times(20, 10), deadline=None, suppress_health_check=list(HealthCheck))
 def test_nothing_undeclared_is_answered(case: Any, app: str) -> None:
     response = case.call_and_validate(headers=bearer(f"sk_sandbox_{app}"), checks=CHECKS)
     named = f"{case.method} {case.path}"

@@ -25,6 +25,7 @@ from models.inbox.events import Event
 from models.ledger import balances
 from models.payments import checkouts, reversals
 from tests.support.cast import ADA, BO, app, balance, entries, event_states
+from tests.support.deep import times
 from tests.support.folders import data_folder
 from tests.support.providers.paypal_events import amount, capture, dispute, event, order, refund
 from tests.support.providers.sandboxes import running_provider
@@ -778,7 +779,8 @@ ANYTHING = st.recursive(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@pytest.mark.deep
+@settings(max_examples=times(300), deadline=None)
 @given(st.sampled_from(sorted(paypal.HANDLERS)), ANYTHING)
 def test_no_json_is_more_than_refused(type_: str, resource: Any):
     check(type_, resource)

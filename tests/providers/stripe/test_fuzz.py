@@ -18,6 +18,7 @@ from models import database
 from models.errors import NotOurs, Unprocessable
 from models.inbox.events import Event
 from tests.support.cast import ADA, app, deliver, event_states
+from tests.support.deep import times
 from tests.support.providers.stripe_events import charge, dispute, event, invoice, paid_session, refund, subscription
 
 NOW = datetime(2026, 3, 10, 12, 0, tzinfo=timezone.utc)
@@ -77,7 +78,8 @@ def test_the_samples_themselves_are_understood(type_: str) -> None:
 
 
 @pytest.mark.parametrize("type_", sorted(stripe.HANDLERS))
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@pytest.mark.deep
+@settings(max_examples=times(60), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_whatever_is_in_an_event_is_understood_or_refused_with_a_reason(type_: str, data: st.DataObject) -> None:
     payload = event(type_, copy.deepcopy(kind_of(type_)), created=NOW)
@@ -91,7 +93,8 @@ def test_whatever_is_in_an_event_is_understood_or_refused_with_a_reason(type_: s
 
 
 @pytest.mark.parametrize("type_", sorted(stripe.HANDLERS))
-@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+@pytest.mark.deep
+@settings(max_examples=times(15), deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_whatever_is_in_an_event_ends_it_and_breaks_nothing(db: str, type_: str, data: st.DataObject) -> None:
     payload = event(type_, copy.deepcopy(kind_of(type_)), created=NOW)

@@ -10,10 +10,13 @@ import psutil
 import pytest
 import redis
 
+from tests.support.deep import times
 from tests.support.running import Running
 from tests.support.waiting import wait_until
 
-REPORTS, PHASE, CUSTOMERS, BATCH = 5000, 1000, 40, 25
+# One worker is killed in each phase.
+PHASE, CUSTOMERS, BATCH = 1000, 40, 25
+REPORTS = times(5 * PHASE, 10)
 DICE = random.Random(7)
 
 
@@ -22,6 +25,7 @@ def instance(rough: Running) -> Running:
     return rough
 
 
+@pytest.mark.deep
 def test_every_accepted_report_is_settled_once(instance: Running) -> None:
     for number in range(CUSTOMERS):
         instance.post("/v1/adjustments", {"id": f"g{number}", "customer": f"c{number}", "units": 10_000, "reason": "x"})
