@@ -120,8 +120,8 @@ def _window(scope: Scope, started_at: datetime, is_whole: bool, include_history:
     first = LONG_AGO if include_history else reconciliation.first_trace(app.slug)
     if first is None:
         return None
-    until = source.now_there(app, started_at)
-    home_since = source.now_there(app, first) - SLACK
+    until = source.provider_time(app, started_at)
+    home_since = source.provider_time(app, first) - SLACK
     since = until - (started_at - scope.since)
     return Window(max(since, home_since), until, is_whole, home_since)
 

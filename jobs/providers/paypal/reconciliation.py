@@ -34,7 +34,7 @@ def account(app: App) -> str:
     return client.account_of(app).client_id
 
 
-def now_there(app: App, now: datetime) -> datetime:
+def provider_time(app: App, now: datetime) -> datetime:
     """The provider's time at `now`: PayPal itself does not follow the sandbox's clock."""
     return now - clock.offset() if settings.sandbox and client.has_real_account(app) else now
 
@@ -51,7 +51,7 @@ def _as_listed(event: Object) -> Fetched:
 
 def _orders(app: App, window: Window, cursor: str | None) -> tuple[list[Fetched], str | None]:
     """The orders of checkouts that are open or pending in Scrip."""
-    since = window.since + (clock.now() - now_there(app, clock.now()))
+    since = window.since + (clock.now() - provider_time(app, clock.now()))
     rows = checkouts.open_at(app.slug, NAME, since=since, after=int(cursor or 0), limit=ORDERS_AT_ONCE)
     orders = [_order(app, row.provider_id, window) for row in rows if row.provider_id]
     return [order for order in orders if order], str(rows[-1].id) if len(rows) == ORDERS_AT_ONCE else None

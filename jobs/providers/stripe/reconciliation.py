@@ -32,7 +32,7 @@ account = client.account
 Lister = Callable[[App, Window, str | None], tuple[list[Fetched], str | None]]
 
 
-def now_there(app: App, now: datetime) -> datetime:
+def provider_time(app: App, now: datetime) -> datetime:
     """The provider's time at `now`: Stripe itself does not follow the sandbox's clock."""
     return now - clock.offset() if settings.sandbox and client.real_key(app) else now
 
