@@ -65,13 +65,6 @@ WORDS = (
     Word(r"lest", "so that … not", "lest it blocks", "the least"),
     Word(r"in vain", "without effect", "it waits in vain", "in vanilla Python"),
 )
-# Texts that are not rewritten yet. Remove a name with its last finding: the last test of this file demands it.
-NOT_YET = frozenset(
-    """
-    catalog/example.toml
-    jobs sandbox
-    """.split()
-)
 DOCUMENTS = (
     *("README.md", "CHANGELOG.md", ".env.example", "Makefile", "sdk/python/README.md"),
     *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*.md")),
@@ -174,12 +167,12 @@ def test_each_word_is_caught_and_its_like_is_not(word: Word) -> None:
     assert not pattern.search(word.spares)
 
 
-@pytest.mark.parametrize("name", [name for name in DOCUMENTS if name not in NOT_YET])
+@pytest.mark.parametrize("name", DOCUMENTS)
 def test_a_document_is_plain(name: str) -> None:
     assert [found for _, text in texts_of(name) for found in findings(text)] == []
 
 
-@pytest.mark.parametrize("name", [name for name in PROGRAM if name not in NOT_YET])
+@pytest.mark.parametrize("name", PROGRAM)
 def test_the_texts_of_the_program_are_plain(name: str) -> None:
     assert [f"{place}: {found}" for place, text in texts_of(name) for found in findings(text)] == []
 
@@ -187,9 +180,3 @@ def test_the_texts_of_the_program_are_plain(name: str) -> None:
 @pytest.mark.parametrize("name", HELP)
 def test_the_help_of_a_command_is_plain(name: str) -> None:
     assert findings(HELP[name].get_help()) == []
-
-
-@pytest.mark.parametrize("name", sorted(NOT_YET))
-def test_what_is_not_rewritten_yet_has_findings(name: str) -> None:
-    assert name in (*DOCUMENTS, *PROGRAM)
-    assert any(findings(text) for _, text in texts_of(name)), f"{name} is plain: remove it from NOT_YET"
