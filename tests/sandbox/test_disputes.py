@@ -81,7 +81,7 @@ def test_a_dispute_that_is_won_lets_the_charge_be_refunded(provider, v1, charge)
 def test_a_dispute_that_is_lost_has_given_the_money_back_already(provider, v1, charge):
     act(provider, "lose", act(provider, "dispute", charge.id)["id"])
     assert refusal_of_refund(v1, charge=charge.id).code == "charge_disputed"
-    assert "the dispute is lost" in buttons(provider)
+    assert "the dispute was lost" in buttons(provider)
 
 
 def test_an_inquiry_lets_the_charge_be_refunded_and_a_whole_refund_ends_it(provider, v1, charge):
