@@ -241,7 +241,7 @@ def test_the_portal_and_the_customers_page_show_the_balance(system):
     comes_to_say(pay(begin(system, "shop-has", "stripe:pack:starter", "ai-services"), "pay"), "Thank you, shop-has")
     wait_until(lambda: system.balance("shop-has") == 100)
     portal = requests.get(f"{system.sandbox_url()}/portal/ai-services", timeout=30).text
-    assert "has 100 credits now" in portal
+    assert "(balance: 100 credits)" in portal
     page = requests.get(f"{system.sandbox_url()}/customer/ai-services?customer=shop-has", timeout=30).text
     assert '<span id="balance">100</span> credits' in page
     assert "+100" in page

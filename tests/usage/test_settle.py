@@ -73,7 +73,7 @@ def test_an_id_with_other_content_is_refused_and_nothing_of_the_batch_is_stored(
 
 
 def test_an_id_with_two_contents_in_one_batch_is_refused(now: datetime) -> None:
-    with pytest.raises(Conflict, match="twice in the batch"):
+    with pytest.raises(Conflict, match="in the batch twice"):
         accept(report(1), report(1, quantity=7), now=now)
     assert database.read("SELECT count(*) FROM usage_report") == [(0,)]
 

@@ -29,7 +29,7 @@ from datetime import datetime
 import orjson
 from models import database
 from settings import settings
-from jobs import events
+from jobs.inbox import events
 database.bind(settings.database_url)
 app, now, payload = sys.argv[1], datetime.fromisoformat(sys.argv[2]), sys.argv[3]
 told = orjson.loads(payload)

@@ -64,7 +64,7 @@ def test_an_event_of_another_app_is_ignored_and_names_it(shop: Shop) -> None:
 def test_an_event_of_the_other_mode_is_ignored_and_says_which(shop: Shop) -> None:
     told = completed(shop, sold("live", livemode=True), livemode=True)
     state, why = became(shop, told)
-    assert (state, "live event" in why, "test mode" in why) == ("ignored", True, True)
+    assert (state, "in live mode" in why, "in test mode" in why) == ("ignored", True, True)
     assert shop.payments("live") == []
 
 
