@@ -13,7 +13,7 @@ from typing import Any
 
 from jobs import maintenance
 from jobs.chunks import Chunk
-from jobs.ledger import expiry, holds
+from jobs.ledger import holds, lot_expiry
 from jobs.outbox import expiry_alerts
 from jobs.plans import grants
 from jobs.reconciliation import run as reconciliation
@@ -24,7 +24,7 @@ MOST_FOUND = 100
 Job = Callable[..., Chunk]
 
 JOBS: dict[str, Job] = {
-    "expire": expiry.expire,
+    "expire": lot_expiry.expire,
     "grant-monthly": grants.grant_monthly,
     "release-holds": holds.release_expired,
     "settle-sessions": engine.settle,

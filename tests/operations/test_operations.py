@@ -11,7 +11,7 @@ import pytest
 
 from jobs import usage
 from jobs.inbox import events
-from jobs.ledger import adjustments, charges, expiry, holds, refunds
+from jobs.ledger import adjustments, charges, holds, lot_expiry, refunds
 from models.catalog import catalog
 from models.errors import InsufficientBalance, Invalid
 from models.operations import log as operations
@@ -142,7 +142,7 @@ def test_adjustments_and_refunds_start_and_succeed(db, now):
 
 def test_what_the_engine_does_by_itself_starts_and_succeeds(db, now):
     grant("ada", 5, key="grant:sub_1:0", now=now, type="subscription_grant", expires_after=MINUTE)
-    expiry.expire(now=now + MINUTE)
+    lot_expiry.expire(now=now + MINUTE)
     expected = [("GRANT", "STARTED"), ("GRANT", "SUCCESS"), ("EXPIRY", "STARTED"), ("EXPIRY", "SUCCESS")]
     assert told(log()) == expected
 

@@ -109,9 +109,9 @@ def test_a_job_that_nobody_knows_is_named_with_those_there_are(now: datetime) ->
 
 
 def test_expiry_takes_more_lots_than_fit_a_chunk(now: datetime, monkeypatch: pytest.MonkeyPatch) -> None:
-    from jobs.ledger import expiry
+    from jobs.ledger import lot_expiry
 
-    monkeypatch.setattr(expiry, "CHUNK", 7)
+    monkeypatch.setattr(lot_expiry, "CHUNK", 7)
     for number in range(20):
         give(f"c{number}", 5, now=now, expires_after=timedelta(hours=number + 1))
     counts = runs.run("ai-services", "expire", now=now + timedelta(hours=15))["counts"]

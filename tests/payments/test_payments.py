@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from jobs.ledger import adjustments, charges, expiry, holds, refunds
+from jobs.ledger import adjustments, charges, holds, lot_expiry, refunds
 from models import database
 from models.errors import NotFound
 from models.payments import listing
@@ -102,7 +102,7 @@ def test_a_lot_past_its_expiry_is_expired_before_and_after_the_sweep(db, now):
     buy(ADA, "voice_15", "1", now=now, slug="voice-therapy")
     assert credits_of(ADA, now + 30 * DAY - timedelta(seconds=1), "voice-therapy") == ["unredeemed"]
     assert credits_of(ADA, now + 30 * DAY, "voice-therapy") == ["expired"]
-    assert expiry.expire(now=now + 30 * DAY).counts["lots"] == 1
+    assert lot_expiry.expire(now=now + 30 * DAY).counts["lots"] == 1
     assert credits_of(ADA, now + 30 * DAY, "voice-therapy") == ["expired"]
 
 
@@ -138,7 +138,7 @@ def test_what_went_back_in_full_is_refunded_used_or_not(db, now, used):
 
 def test_a_full_refund_of_units_that_had_lapsed_is_refunded(db, now):
     buy(ADA, "voice_15", "1", now=now, slug="voice-therapy")
-    expiry.expire(now=now + 31 * DAY)
+    lot_expiry.expire(now=now + 31 * DAY)
     returned("1", state="refunded", refunded_minor=1000)
     assert credits_of(ADA, now + 31 * DAY, "voice-therapy") == ["refunded"]
 
