@@ -28,6 +28,7 @@ NOW = datetime(2026, 3, 10, 12, 0, tzinfo=timezone.utc)
 
 def pytest_configure(config: pytest.Config) -> None:
     """Start the servers before test modules are imported: some modules read the settings when they load."""
+    config.pluginmanager.register(_Groups())
     if config.option.collectonly or _is_controller(config):
         return
     import settings
@@ -63,10 +64,18 @@ def _prepare() -> None:
     schema.migrate()
 
 
+class _Groups:
+    """Marks each test with its group before pytest-xdist reads the marks."""
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        shared.mark_groups(items)
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Bring the tests into the order, and into the groups, that test processes take them in."""
-    shared.arrange(items)
+    """Sort the tests after pytest-randomly has shuffled them."""
+    shared.sort(items)
 
 
 @pytest.hookimpl(trylast=True)

@@ -34,12 +34,18 @@ def keep(name: str, instance: Running) -> Iterator[Running]:
         instance.close()
 
 
-def arrange(items: list[pytest.Item]) -> None:
-    """Sort the tests, the longest groups first; a group is one of `--dist loadgroup`."""
+def mark_groups(items: list[pytest.Item]) -> None:
+    """Give every test the group that `--dist loadgroup` runs in one process."""
     for item in items:
         item.add_marker(pytest.mark.xdist_group(_group(item)))
-    order = {name: number for number, name in enumerate(LONGEST)}
-    items.sort(key=lambda item: order.get(_group(item), len(order)))
+
+
+def sort(items: list[pytest.Item]) -> None:
+    """Sort the tests: the longest groups first, then group by group, in the order in which each group first appears."""
+    seen = {name: number for number, name in enumerate(LONGEST)}
+    for item in items:
+        seen.setdefault(_group(item), len(seen))
+    items.sort(key=lambda item: seen[_group(item)])
 
 
 def stop_unless_used(upcoming: pytest.Item | None) -> None:
@@ -51,4 +57,4 @@ def stop_unless_used(upcoming: pytest.Item | None) -> None:
 def _group(item: pytest.Item) -> str:
     """The Scrip that the test uses, else its file."""
     used = getattr(item, "fixturenames", ())
-    return next((name for name in SCRIPS if name in used), item.nodeid.partition("::")[0])
+    return next((name for name in SCRIPS if name in used), item.nodeid.partition("@")[0].partition("::")[0])
