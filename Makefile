@@ -9,7 +9,7 @@ BIN := .venv/bin
 # Two test processes for two cores; more would wait for each other.
 TEST_PROCESSES ?= 2
 # A file of tests runs in one process, and so do the tests that share a running Scrip; the longest come first.
-PYTEST := $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadgroup --no-loadscope-reorder
+PYTEST := $(BIN)/python -m pytest -n $(TEST_PROCESSES)
 
 # Tests start some hundred Python processes: let Python keep what it compiles, also where the environment says otherwise.
 export PYTHONDONTWRITEBYTECODE =

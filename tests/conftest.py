@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -28,7 +28,8 @@ NOW = datetime(2026, 3, 10, 12, 0, tzinfo=timezone.utc)
 
 def pytest_configure(config: pytest.Config) -> None:
     """Start the servers before test modules are imported: some modules read the settings when they load."""
-    config.pluginmanager.register(_Groups())
+    if _is_controller(config):
+        os.environ[shared.NOTE] = str(SERVERS.enter_context(data_folder()) / "groups")
     if config.option.collectonly or _is_controller(config):
         return
     import settings
@@ -64,18 +65,14 @@ def _prepare() -> None:
     schema.migrate()
 
 
-class _Groups:
-    """Marks each test with its group before pytest-xdist reads the marks."""
-
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        shared.mark_groups(items)
-
-
-@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Sort the tests after pytest-randomly has shuffled them."""
-    shared.sort(items)
+    """Bring the tests into the order that test processes take them in."""
+    shared.arrange(items)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Give the tests that share something to one test process."""
+    return shared.Scheduler(config, log)
 
 
 @pytest.hookimpl(trylast=True)
