@@ -14,6 +14,7 @@ from scheduler.tick import QUEUES
 from settings import ROOT
 from tests.house import rules
 from tests.house.rules import Sources
+from tests.support.shared import LONGEST, SCRIPS
 
 # Every package on a floor: one name a noun. A new noun is a line here, in docs/architecture.md and in tests/.
 NOUNS = frozenset(
@@ -84,6 +85,10 @@ def test_what_programs_of_others_import_is_where_it_was() -> None:
 
     assert callable(verify_signature)
     assert issubclass(CannotVerify, Exception)
+
+
+def test_the_longest_files_of_tests_exist() -> None:
+    assert [name for name in LONGEST if name not in SCRIPS and not (ROOT / name).exists()] == []
 
 
 def test_the_contracts_of_imports_cover_every_folder_with_code() -> None:

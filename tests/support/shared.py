@@ -23,7 +23,16 @@ if TYPE_CHECKING:
 # The fixtures that are a running Scrip.
 SCRIPS = ("system", "stories", "rough")
 # Groups of tests: those of a running Scrip, or a file. The longest come first, all others in any order.
-LONGEST = (*SCRIPS,)
+LONGEST = (
+    *SCRIPS,
+    "tests/system/browser/test_sandbox_purchase.py",
+    "tests/web/test_schema.py",
+    "tests/payments/test_reversals.py",
+    "tests/properties/test_planning.py",
+    "tests/properties/test_kernel.py",
+    "tests/properties/test_plan_stories.py",
+    "tests/plans/test_reversals.py",
+)
 # Test processes note here which tests belong to such a fixture, for the process that hands tests out.
 NOTE = "SCRIP_TEST_GROUPS"
 
