@@ -17,11 +17,19 @@ BurnOrder = Literal["expiring_first", "largest_first", "oldest_first"]
 OnShortfall = Literal["partial", "debt", "reject"]
 PayPalEnvironment = Literal["sandbox", "live"]
 Period = Literal["period"]
+TrialGrants = Literal["once", "monthly"]
+OnUpgrade = Literal["prorated", "full"]
+OnUpgradeUnbilled = Literal["wait", "trust"]
+Rounding = Literal["each", "carry"]
 
 
 @dataclass(frozen=True, slots=True)
 class Pack:
-    """Units sold once. They expire `expires_after` their posting (None: never)."""
+    """Units sold once. They expire `expires_after` their posting (None: never).
+
+    `min_price_minor`: the least that is accepted for one pack where only the amount is known. `limit_per_customer`:
+    how many a customer may buy by checkout; 0: no limit.
+    """
 
     key: str
     units: int
@@ -31,6 +39,13 @@ class Pack:
     requires_tier: str | None = None
     refundable: bool = True
     stripe_price: str | None = None
+    min_price_minor: int | None = None
+    limit_per_customer: int = 0
+
+    @property
+    def least_price_minor(self) -> int:
+        """The least amount that is accepted for one pack where only the amount is known."""
+        return self.price_minor if self.min_price_minor is None else self.min_price_minor
 
     def public(self) -> dict[str, Any]:
         """The fields of the pack that buyers may see, as JSON."""
@@ -39,6 +54,7 @@ class Pack:
             "expires_after": _lifetime(self.expires_after),
             "requires_tier": self.requires_tier,
             "refundable": self.refundable,
+            "limit_per_customer": self.limit_per_customer,
         }
 
 
@@ -46,7 +62,8 @@ class Pack:
 class Rate:
     """The price of usage: `units` for each `per` of `measure`, and at least `minimum` units.
 
-    `cost`: what one `per` costs the app itself, in major units of `cost_currency`.
+    `cost`: what one `per` costs the app itself, in major units of `cost_currency`. `rounding`: `each` report is rounded
+    up, or the fraction is carried (`carry`) by customer and rate.
     """
 
     key: str
@@ -56,6 +73,7 @@ class Rate:
     minimum: int = 0
     cost: Decimal | None = None
     cost_currency: str | None = None
+    rounding: Rounding = "each"
 
     def price(self, quantity: int) -> int:
         """The units for a quantity: max(minimum, ceil(quantity x units / per)), in exact integers, rounded up once.
@@ -69,12 +87,22 @@ class Rate:
 
     def public(self) -> dict[str, Any]:
         """The fields of the rate that customers may see, as JSON: all but the app's cost."""
-        return {"units": self.units, "per": self.per, "measure": self.measure, "minimum": self.minimum}
+        return {
+            "units": self.units,
+            "per": self.per,
+            "measure": self.measure,
+            "minimum": self.minimum,
+            "rounding": self.rounding,
+        }
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Units granted in each monthly cycle. They expire with the cycle ("period"), after a time, or never (None)."""
+    """Units granted in each monthly cycle, or each interval of a price by the day or week.
+
+    They expire with the cycle ("period"), after a time, or never (None). `rollover` units outlive their cycle by one
+    more (None: none). `stripe_prices`: further prices of the plan. `trial_units` None: as many as `units`.
+    """
 
     key: str
     units: int
@@ -84,6 +112,19 @@ class Plan:
     activation_key: bool = False
     expires_after: timedelta | Period | None = None
     stripe_price: str | None = None
+    stripe_prices: tuple[str, ...] = ()
+    paypal_plan: str | None = None
+    trial_units: int | None = None
+    trial_grants: TrialGrants = "once"
+    on_upgrade: OnUpgrade = "prorated"
+    on_upgrade_unbilled: OnUpgradeUnbilled = "wait"
+    paused_grants: bool = False
+    rollover: int | None = None
+
+    @property
+    def prices(self) -> tuple[str, ...]:
+        """All Stripe prices of the plan, the one that checkouts use first."""
+        return tuple(dict.fromkeys((*((self.stripe_price,) if self.stripe_price else ()), *self.stripe_prices)))
 
     def public(self) -> dict[str, Any]:
         """The fields of the plan that buyers may see, as JSON."""
@@ -92,6 +133,7 @@ class Plan:
             "expires_after": _lifetime(self.expires_after),
             "tier": self.tier,
             "activation_key": self.activation_key,
+            "trial_units": self.units if self.trial_units is None else self.trial_units,
         }
 
 
@@ -124,6 +166,20 @@ class Alerts:
 
     low_balance: tuple[int, ...] = ()
     expiring_within: timedelta = timedelta(days=3)
+
+
+@dataclass(frozen=True, slots=True)
+class CheckoutRules:
+    """What an app's checkouts allow. `return_hosts`: the hosts of success and cancel URLs; empty: any.
+
+    The rest is passed to Stripe's checkout sessions.
+    """
+
+    return_hosts: tuple[str, ...] = ()
+    automatic_tax: bool = False
+    allow_promotion_codes: bool = False
+    invoice_creation: bool = False
+    locale: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +216,7 @@ class App:
     sessions: Sessions | None
     alerts: Alerts
     refund_grace: timedelta
+    checkout: CheckoutRules
     stripe: StripeAccount
     paypal: PayPalAccount
 
@@ -169,7 +226,11 @@ class App:
 
     def plan_by_stripe_price(self, price_id: str) -> Plan | None:
         """The plan that is sold under this Stripe price id, or None."""
-        return next((plan for plan in self.plans.values() if plan.stripe_price == price_id), None)
+        return next((plan for plan in self.plans.values() if price_id in plan.prices), None)
+
+    def plan_by_paypal_plan(self, paypal_plan: str) -> Plan | None:
+        """The plan that is sold under this PayPal plan id, or None."""
+        return next((plan for plan in self.plans.values() if plan.paypal_plan == paypal_plan), None)
 
     def public(self) -> dict[str, Any]:
         """The body of GET /v1/catalog as JSON: prices and terms, without secrets and costs."""

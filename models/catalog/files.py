@@ -82,6 +82,7 @@ def _app(slug: str, root: Table, environ: Environ) -> App:
         sessions=sections.sessions(sessions, rates) if has_sessions else None,
         alerts=sections.alerts(root.table("alerts")),
         refund_grace=sections.refund_grace(root.table("refunds")),
+        checkout=sections.checkout(root.table("checkout")),
         stripe=sections.stripe_account(root.table("stripe"), environ),
         paypal=sections.paypal_account(root.table("paypal"), environ),
     )
@@ -95,10 +96,13 @@ def _entries(root: Table, key: str, read: Callable[[str, Table], T]) -> Mapping[
 
 
 def _refuse_shared_prices(app: App, root: Table) -> None:
-    """Refuse a Stripe price id that two packs or plans share: it must identify what was bought."""
-    prices = {f"packs.{pack.key}": pack.stripe_price for pack in app.packs.values()}
-    prices.update({f"plans.{plan.key}": plan.stripe_price for plan in app.plans.values()})
+    """Refuse a price id that two packs or plans share: it must identify what was bought."""
+    prices = [(f"packs.{pack.key}", "stripe_price", pack.stripe_price) for pack in app.packs.values()]
+    for plan in app.plans.values():
+        prices.append((f"plans.{plan.key}", "stripe_price", plan.stripe_price))
+        prices += [(f"plans.{plan.key}", "stripe_prices", price_id) for price_id in plan.stripe_prices or ()]
+        prices.append((f"plans.{plan.key}", "paypal_plan", plan.paypal_plan))
     sold_as: dict[str, str] = {}
-    for path, price_id in prices.items():
+    for path, name, price_id in prices:
         if price_id and sold_as.setdefault(price_id, path) != path:
-            root.refuse(f"{path}.stripe_price", f"is already the price of {sold_as[price_id]}")
+            root.refuse(f"{path}.{name}", f"is already the price of {sold_as[price_id]}")

@@ -15,6 +15,8 @@ Environ = Mapping[str, str]
 
 MOST_UNITS = 10**12
 MOST_LOW_BALANCES = 20
+MOST_PRICES = 50
+MOST_HOSTS = 50
 NO_TIME = timedelta(0)
 
 units = whole(1, MOST_UNITS)
@@ -22,6 +24,8 @@ tier = text(longest=64)
 
 _KEY = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _COST = re.compile(r"(0|[1-9][0-9]{0,11})(\.[0-9]{1,12})?")
+_HOST = re.compile(r"(?=.{1,253}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*(:[0-9]{1,5})?")
+_LOCALE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,4})?")
 _FROM_ENVIRON = re.compile(r"env:([A-Za-z_][A-Za-z0-9_]*)")
 
 
@@ -82,6 +86,41 @@ def price_id(environ: Environ) -> Kind[str | None]:
         return _lookup(environ, _variable(given))
 
     return read
+
+
+def price_ids(environ: Environ) -> Kind[tuple[str, ...]]:
+    """Kind: a list of price ids. Those whose variable is not set are left out."""
+    read = price_id(environ)
+
+    def read_all(value: object) -> tuple[str, ...]:
+        if not isinstance(value, list) or len(value) > MOST_PRICES:
+            raise ValueError(f"must be a list of at most {MOST_PRICES} price ids, got {describe(value)}")
+        return tuple(found for found in map(read, value) if found)
+
+    return read_all
+
+
+def rollover(value: object) -> int | None:
+    """Kind: a number of units, or "none"."""
+    return None if value == "none" else units(value)
+
+
+def host_names(value: object) -> tuple[str, ...]:
+    """Kind: a list of hosts in lower case, such as "app.example.com" or "localhost:3000"."""
+    if not isinstance(value, list) or len(value) > MOST_HOSTS:
+        raise ValueError(f"must be a list of at most {MOST_HOSTS} hosts, got {describe(value)}")
+    for host in map(string, value):
+        if _HOST.fullmatch(host) is None:
+            raise ValueError(f'must be hosts such as "app.example.com", in lower case, got {describe(host)}')
+    return tuple(value)
+
+
+def locale(value: object) -> str:
+    """Kind: a locale of Stripe's pages, such as "de" or "pt-BR"."""
+    name = string(value)
+    if name != "auto" and _LOCALE.fullmatch(name) is None:
+        raise ValueError(f'must be "auto" or a locale such as "de" or "pt-BR", got {describe(name)}')
+    return name
 
 
 def secret(environ: Environ) -> Kind[str]:

@@ -11,15 +11,20 @@ from models import money
 from models.catalog.apps import (
     Alerts,
     BurnOrder,
+    CheckoutRules,
     OnShortfall,
+    OnUpgrade,
+    OnUpgradeUnbilled,
     Pack,
     PayPalAccount,
     PayPalEnvironment,
     Plan,
     Provider,
     Rate,
+    Rounding,
     Sessions,
     StripeAccount,
+    TrialGrants,
 )
 from models.catalog.kinds import (
     MOST_UNITS,
@@ -29,8 +34,12 @@ from models.catalog.kinds import (
     currency_code,
     decimal_text,
     falling_balances,
+    host_names,
     lifetime,
+    locale,
     price_id,
+    price_ids,
+    rollover,
     secret,
     tier,
     units,
@@ -53,14 +62,36 @@ def pack(key: str, table: Table, provider: Provider, environ: Environ) -> Pack:
         requires_tier=table.optional("requires_tier", tier, None),
         refundable=table.optional("refundable", flag, True),
         stripe_price=table.optional("stripe_price", price_id(environ), None),
+        min_price_minor=_min_price(table, price_minor, currency),
+        limit_per_customer=table.optional("limit_per_customer", whole(0, MOST_UNITS), 0 if price_minor else 1),
     )
     table.close()
     return pack
 
 
+def _min_price(table: Table, price_minor: int, currency: str) -> int | None:
+    """`min_price` in minor units: at most the price, in its currency."""
+    amount = table.optional("min_price", decimal_text, None)
+    if amount is None or not table.sound("min_price", "price", "currency"):
+        return None
+    try:
+        least = money.to_minor(amount, currency)
+        if not 0 <= least <= price_minor:
+            raise ValueError("must be from 0 to the price")
+    except ValueError as refusal:
+        table.refuse("min_price", f"{refusal}, got {describe(amount)}")
+        return None
+    return least
+
+
 def plan(key: str, table: Table, provider: Provider, environ: Environ) -> Plan:
     """[plans.KEY]"""
     price_minor, currency = price(table, provider)
+    trial_grants: TrialGrants = table.optional("trial_grants", one_of(get_args(TrialGrants)), "once")
+    on_upgrade: OnUpgrade = table.optional("on_upgrade", one_of(get_args(OnUpgrade)), "prorated")
+    on_upgrade_unbilled: OnUpgradeUnbilled = table.optional(
+        "on_upgrade_unbilled", one_of(get_args(OnUpgradeUnbilled)), "wait"
+    )
     plan = Plan(
         key=key,
         units=table.required("units", units),
@@ -70,13 +101,24 @@ def plan(key: str, table: Table, provider: Provider, environ: Environ) -> Plan:
         activation_key=table.optional("activation_key", flag, False),
         expires_after=table.optional("expires_after", lifetime, None),
         stripe_price=table.optional("stripe_price", price_id(environ), None),
+        stripe_prices=table.optional("stripe_prices", price_ids(environ), ()),
+        paypal_plan=table.optional("paypal_plan", price_id(environ), None),
+        trial_units=table.optional("trial_units", whole(0, MOST_UNITS), None),
+        trial_grants=trial_grants,
+        on_upgrade=on_upgrade,
+        on_upgrade_unbilled=on_upgrade_unbilled,
+        paused_grants=table.optional("paused_grants", flag, False),
+        rollover=table.optional("rollover", rollover, None),
     )
     table.close()
+    if table.sound("rollover", "expires_after") and plan.rollover is not None and plan.expires_after != "period":
+        table.refuse("rollover", 'goes with expires_after = "period": other units do not expire with their cycle')
     return plan
 
 
 def rate(key: str, table: Table) -> Rate:
     """[rates.KEY]"""
+    rounding: Rounding = table.optional("rounding", one_of(get_args(Rounding)), "each")
     rate = Rate(
         key=key,
         units=table.required("units", units),
@@ -85,8 +127,11 @@ def rate(key: str, table: Table) -> Rate:
         minimum=table.optional("minimum", whole(0, MOST_UNITS), 0),
         cost=table.optional("cost", cost, None),
         cost_currency=table.optional("cost_currency", currency_code, None),
+        rounding=rounding,
     )
     table.close()
+    if table.sound("rounding", "minimum") and rounding == "carry" and rate.minimum:
+        table.refuse("minimum", 'must be 0 with rounding = "carry": a minimum per report would exceed the total')
     if table.sound("cost", "cost_currency") and (rate.cost is None) != (rate.cost_currency is None):
         table.refuse("cost", "cost and cost_currency go together: give both or neither")
     return rate
@@ -170,6 +215,19 @@ def refund_grace(table: Table) -> timedelta:
     grace = table.optional("refund_grace", duration(NO_TIME), timedelta(days=7))
     table.close()
     return grace
+
+
+def checkout(table: Table) -> CheckoutRules:
+    """[checkout]"""
+    rules = CheckoutRules(
+        return_hosts=table.optional("return_hosts", host_names, ()),
+        automatic_tax=table.optional("automatic_tax", flag, False),
+        allow_promotion_codes=table.optional("allow_promotion_codes", flag, False),
+        invoice_creation=table.optional("invoice_creation", flag, False),
+        locale=table.optional("locale", locale, None),
+    )
+    table.close()
+    return rules
 
 
 def stripe_account(table: Table, environ: Environ) -> StripeAccount:

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from models.catalog import catalog
-from models.catalog.apps import Alerts, Pack, Plan, Rate
+from models.catalog.apps import Alerts, CheckoutRules, Pack, Plan, Rate
 from models.catalog.catalog import CatalogError, UnknownApp
 from settings import ROOT
 from tests.support.deep import times
@@ -169,9 +169,9 @@ def test_songs_sells_four_packs_and_a_monthly_thousand_at_a_margin_of_two_and_a_
 
 def test_the_example_shows_every_key_there_is(shipped):
     written = (SHIPPED / "example.toml").read_text("utf-8")
-    sections = (Pack, Plan, Rate, Alerts, type(shipped["example"].sessions))
-    keys = {key for section in sections for key in section.__slots__} - {"key", "price_minor"}
-    keys |= {"price", "name", "unit", "provider", "order", "on_shortfall", "refund_grace"}
+    sections = (Pack, Plan, Rate, Alerts, CheckoutRules, type(shipped["example"].sessions))
+    keys = {key for section in sections for key in section.__slots__} - {"key", "price_minor", "min_price_minor"}
+    keys |= {"price", "min_price", "name", "unit", "provider", "order", "on_shortfall", "refund_grace"}
     keys |= {"secret_key", "webhook_secret", "client_id", "client_secret", "webhook_id", "environment"}
     assert {key for key in keys if f"{key} = " not in written} == set()
 
@@ -225,8 +225,10 @@ def test_the_public_catalog_has_prices_and_terms(shipped):
         "expires_after": "30d",
         "requires_tier": "firewall",
         "refundable": False,
+        "limit_per_customer": 0,
     }
-    assert public["rates"]["voice"] == {"units": 1, "per": 60, "measure": "second", "minimum": 1}
+    rounded = {"units": 1, "per": 60, "measure": "second", "minimum": 1, "rounding": "each"}
+    assert public["rates"]["voice"] == rounded
     assert shipped["example"].public()["plans"]["member"] == {
         "units": 120,
         "price": {"amount": "14.99", "currency": "usd"},
@@ -234,7 +236,26 @@ def test_the_public_catalog_has_prices_and_terms(shipped):
         "expires_after": "period",
         "tier": "member",
         "activation_key": False,
+        "trial_units": 30,
     }
+
+
+def test_a_plan_is_found_by_each_of_its_prices(load):
+    environ = {"YEAR": "price_year"}
+    prices = (
+        'stripe_price = "price_month"\nstripe_prices = ["price_old", "env:YEAR", "env:UNSET"]\npaypal_plan = "P-1"\n'
+    )
+    app = load(environ, shop=f'{SHOP}[plans.pro]\nunits = 10\nprice = "1"\ncurrency = "usd"\n{prices}')["shop"]
+    assert app.plans["pro"].prices == ("price_month", "price_old", "price_year")
+    assert {app.plan_by_stripe_price(price) for price in app.plans["pro"].prices} == {app.plans["pro"]}
+    assert app.plan_by_paypal_plan("P-1") is app.plans["pro"]
+    assert app.plan_by_paypal_plan("price_old") is None
+
+
+def test_a_free_pack_is_limited_to_one_a_customer_unless_the_file_says_otherwise(load):
+    free = '[packs.free]\nunits = 1\nprice = "0"\ncurrency = "usd"\n'
+    assert load({}, shop=SHOP + free)["shop"].packs["free"].limit_per_customer == 1
+    assert load({}, shop=f"{SHOP}{free}limit_per_customer = 0\n")["shop"].packs["free"].limit_per_customer == 0
 
 
 def test_the_public_catalog_keeps_costs_and_secrets_to_itself(load):
@@ -495,6 +516,35 @@ def test_a_wrong_value_is_refused_with_file_key_and_reason(refusal, was, became,
         (
             '[plans.p]\nunits = 1\nprice = "1"\ncurrency = "usd"\nactivation_key = "yes"',
             'plans.p.activation_key: must be true or false, got "yes"',
+        ),
+        (
+            '[plans.p]\nunits = 1\nprice = "1"\ncurrency = "usd"\nrollover = 5',
+            'plans.p.rollover: goes with expires_after = "period": other units do not expire with their cycle',
+        ),
+        (
+            '[plans.p]\nunits = 1\nprice = "1"\ncurrency = "usd"\non_upgrade = "half"\ntrial_units = -1',
+            'plans.p.on_upgrade: must be one of prorated, full, got "half"\n'
+            "plans.p.trial_units: must be at least 0, got -1",
+        ),
+        (
+            '[plans.p]\nunits = 1\nprice = "1"\ncurrency = "usd"\nstripe_prices = "price_1"',
+            'plans.p.stripe_prices: must be a list of at most 50 price ids, got "price_1"',
+        ),
+        (
+            '[packs.p]\nunits = 1\nprice = "5"\ncurrency = "usd"\nmin_price = "5.01"',
+            'packs.p.min_price: must be from 0 to the price, got "5.01"',
+        ),
+        (
+            '[rates.r]\nunits = 1\nminimum = 1\nrounding = "carry"',
+            'rates.r.minimum: must be 0 with rounding = "carry": a minimum per report would exceed the total',
+        ),
+        (
+            '[checkout]\nreturn_hosts = ["https://app.example"]',
+            'checkout.return_hosts: must be hosts such as "app.example.com", in lower case, got "https://app.example"',
+        ),
+        (
+            '[checkout]\nlocale = "German"',
+            'checkout.locale: must be "auto" or a locale such as "de" or "pt-BR", got "German"',
         ),
         ('[paypal]\nenvironment = "test"', 'paypal.environment: must be one of sandbox, live, got "test"'),
     ],
