@@ -5,17 +5,17 @@ the app's unit; prices are in minor units of their currency.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any, Literal
 
 from models import durations, money
+from models.catalog.provider_accounts import PayPalAccount, StripeAccount
 
 Provider = Literal["stripe", "paypal"]
 BurnOrder = Literal["expiring_first", "largest_first", "oldest_first"]
 OnShortfall = Literal["partial", "debt", "reject"]
-PayPalEnvironment = Literal["sandbox", "live"]
 Period = Literal["period"]
 TrialGrants = Literal["once", "monthly"]
 OnUpgrade = Literal["prorated", "full"]
@@ -180,24 +180,6 @@ class CheckoutRules:
     allow_promotion_codes: bool = False
     invoice_creation: bool = False
     locale: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class StripeAccount:
-    """The app's own Stripe account. Fields that are None or empty come from the settings."""
-
-    secret_key: str | None = field(default=None, repr=False)
-    webhook_secrets: tuple[str, ...] = field(default=(), repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class PayPalAccount:
-    """The app's own PayPal account. Fields that are None come from the settings."""
-
-    client_id: str | None = field(default=None, repr=False)
-    client_secret: str | None = field(default=None, repr=False)
-    webhook_id: str | None = field(default=None, repr=False)
-    environment: PayPalEnvironment | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,28 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from models.catalog.apps import Alerts, App, Pack, PayPalAccount, Plan, Rate, Sessions, StripeAccount
+from models.catalog.apps import App
 from models.catalog.files import read_app
 from models.catalog.toml_table import Problem
 from models.errors import CatalogError, UnknownApp
 
-__all__ = [
-    "Alerts",
-    "App",
-    "Catalog",
-    "CatalogError",
-    "Pack",
-    "PayPalAccount",
-    "Plan",
-    "Problem",
-    "Rate",
-    "Sessions",
-    "StripeAccount",
-    "UnknownApp",
-    "current",
-    "load",
-    "use",
-]
+__all__ = ["Catalog", "CatalogError", "Problem", "UnknownApp", "current", "load", "use"]
 
 
 @dataclass(frozen=True, slots=True)

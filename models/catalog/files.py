@@ -8,7 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeVar, get_args
 
-from models.catalog import sections
+from models.catalog import offers, sections
 from models.catalog.apps import App, Provider
 from models.catalog.kinds import Environ, entry_key
 from models.catalog.toml_kinds import one_of, text
@@ -76,9 +76,9 @@ def _app(slug: str, root: Table, environ: Environ) -> App:
         provider=provider,
         burn_order=burn_order,
         on_shortfall=on_shortfall,
-        packs=_entries(root, "packs", lambda key, table: sections.pack(key, table, provider, environ)),
+        packs=_entries(root, "packs", lambda key, table: offers.pack(key, table, provider, environ)),
         rates=rates,
-        plans=_entries(root, "plans", lambda key, table: sections.plan(key, table, provider, environ)),
+        plans=_entries(root, "plans", lambda key, table: offers.plan(key, table, provider, environ)),
         sessions=sections.sessions(sessions, rates) if has_sessions else None,
         alerts=sections.alerts(root.table("alerts")),
         refund_grace=sections.refund_grace(root.table("refunds")),

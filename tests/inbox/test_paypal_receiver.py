@@ -16,8 +16,8 @@ from jobs.providers.paypal import client as paypal_client
 from jobs.providers.paypal import receiver
 from models import database
 from models.catalog import catalog
-from models.catalog.apps import PayPalAccount
 from models.catalog.catalog import Catalog
+from models.catalog.provider_accounts import PayPalAccount
 from models.errors import ProviderAway, ProviderRefused
 from sandbox.control import purchases
 from sandbox.paypal import ca

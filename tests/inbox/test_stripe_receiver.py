@@ -11,8 +11,8 @@ import pytest
 
 from models import database
 from models.catalog import catalog
-from models.catalog.apps import StripeAccount
 from models.catalog.catalog import Catalog
+from models.catalog.provider_accounts import StripeAccount
 from tests.support.web_calls import KEY, MIB, problem, rows, signature
 
 EVENT = {"id": "evt_1", "type": "customer.created", "data": {"object": {"id": "cus_1"}}}

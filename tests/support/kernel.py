@@ -10,8 +10,9 @@ import pytest
 
 from models import database
 from models.catalog import catalog
-from models.catalog.apps import Alerts, App, PayPalAccount, StripeAccount
+from models.catalog.apps import Alerts, App, CheckoutRules
 from models.catalog.catalog import Catalog
+from models.catalog.provider_accounts import PayPalAccount, StripeAccount
 from models.ledger import post as ledger
 from models.ledger.verify import verify
 from models.planning.movements import (
@@ -64,6 +65,7 @@ def _app(burn: Any, shortfall: Any, grace: bool) -> App:
         sessions=None,
         alerts=Alerts(),
         refund_grace=GRACE if grace else timedelta(0),
+        checkout=CheckoutRules(),
         stripe=StripeAccount(),
         paypal=PayPalAccount(),
     )

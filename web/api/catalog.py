@@ -30,9 +30,10 @@ class Catalog(Shape):
                 "expires_after": None,
                 "requires_tier": None,
                 "refundable": True,
+                "limit_per_customer": 0,
             }
         },
-        "rates": {"voice_call": {"units": 1, "per": 60, "measure": "second", "minimum": 0}},
+        "rates": {"voice_call": {"units": 1, "per": 60, "measure": "second", "minimum": 0, "rounding": "each"}},
         "plans": {},
     }
 

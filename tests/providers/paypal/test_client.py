@@ -18,7 +18,7 @@ from jobs.providers.paypal import http, receiver
 from jobs.providers.paypal.client import PayPal
 from jobs.providers.paypal.http import Account
 from jobs.providers.paypal.signature import NoCertificate
-from models.catalog.apps import PayPalAccount
+from models.catalog.provider_accounts import PayPalAccount
 from models.errors import ProviderAway, ProviderRefused
 from tests.support.cast import app
 
