@@ -6,8 +6,8 @@
 SHELL := /bin/sh
 PYTHON ?= $(shell command -v python3 || command -v python)
 BIN := .venv/bin
-# Two test processes for two cores; more would wait for each other.
-TEST_PROCESSES ?= 2
+# Three test processes for two cores: tests with a running Scrip spend much of their time waiting.
+TEST_PROCESSES ?= 3
 # A file of tests runs in one process, and so do the tests that share a running Scrip; the longest come first.
 PYTEST := $(BIN)/python -m pytest -n $(TEST_PROCESSES)
 
