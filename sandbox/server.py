@@ -62,11 +62,15 @@ def _server(sandbox: Sandbox) -> BaseWSGIServer:
 
 
 @contextmanager
-def serving(sandbox: Sandbox, ticker: Ticker | None = None) -> Iterator[None]:
-    """Serve, send events and process what is due, for the time of the block. `ticker` replaces the usual one."""
+def serving(sandbox: Sandbox, ticker: Ticker | None = None, *, poll_seconds: float = 0.2) -> Iterator[None]:
+    """Serve, send events and process what is due, for the time of the block. `ticker` replaces the usual one.
+
+    `poll_seconds`: how often the server looks whether the block has ended.
+    """
     ticker = ticker or Ticker(sandbox)
     server = _server(sandbox)
-    thread = threading.Thread(target=partial(server.serve_forever, poll_interval=0.2), name="server", daemon=True)
+    serve = partial(server.serve_forever, poll_interval=poll_seconds)
+    thread = threading.Thread(target=serve, name="server", daemon=True)
     thread.start()
     sandbox.sender.start()
     ticker.start()

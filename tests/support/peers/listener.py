@@ -19,7 +19,7 @@ class Listener:
         self._seen: set[str] = set()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self.url = f"http://127.0.0.1:{self._server.server_port}/hooks"
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
 
     def of(self, customer: str, type_: str | None = None) -> list[dict[str, Any]]:
         """What was told of the customer, in the order in which it came."""

@@ -47,5 +47,5 @@ def running_provider(folder: Path | None = None, receiver: str = NOWHERE) -> Ite
     """A sandbox for the time of the block. `receiver` is where Scrip would be."""
     mine = replace(settings, data_dir=folder, sandbox_port=None) if folder else settings
     sandbox = Sandbox(mine, address.choose_url(mine), receiver)
-    with serving(sandbox):
+    with serving(sandbox, poll_seconds=0.01):
         yield Provider(sandbox)

@@ -130,7 +130,7 @@ def running_inside(app: Flask, catalog_dir: Path) -> Iterator[Inside]:
         sandbox.sender.app = app
         with (
             _settings(data_dir=folder, catalog_dir=catalog_dir, sandbox_url=sandbox.url),
-            serving(sandbox, _Ticker(sandbox)),
+            serving(sandbox, _Ticker(sandbox), poll_seconds=0.01),
         ):
             emptied.empty()
             catalog.use(None)
