@@ -12,6 +12,7 @@ from models.ledger import verify as books
 from models.operations import schedule
 from models.operations.errors import log_error
 from models.outbox import queue
+from models.plans import audit
 
 KEEP_SCHEDULE_RUNS = timedelta(days=14)
 KEEP_MESSAGES = timedelta(days=90)
@@ -26,8 +27,7 @@ def check_books(*, now: datetime, app: str | None = None, **options: Any) -> lis
     Raises:
         Unavailable: the database cannot be reached.
     """
-    plans = {known.slug: {plan.key: plan.units for plan in known.plans.values()} for known in catalog.current()}
-    return books.verify(database.live_connection(), now=now, app=app, plans=plans, **options)
+    return books.verify(database.live_connection(), now=now, app=app, plans=audit.failures, **options)
 
 
 def verify(*, now: datetime, app: str | None = None, after: Any = None) -> Chunk:

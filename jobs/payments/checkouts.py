@@ -99,7 +99,7 @@ def _stored(app: App, checkout_id: str, content: dict[str, Any]) -> Checkout | N
 
 def _promise(app: App, checkout_id: str, content: dict[str, Any], now: datetime) -> Checkout:
     """Store a new checkout with the terms that the catalog has now."""
-    sold = _sold(app, content)
+    sold = _sold(app, content, now)
     values = {
         **_terms(app, content, sold),
         "app": app.slug,
@@ -151,7 +151,7 @@ def _error_of(refusal: ProviderRefused, checkout: Checkout) -> ScripError:
 # --- what is sold, and on which terms
 
 
-def _sold(app: App, content: dict[str, Any]) -> Pack | Plan:
+def _sold(app: App, content: dict[str, Any], now: datetime) -> Pack | Plan:
     """The requested pack or plan, after the checks that need the catalog or the customer."""
     sold = _named(app, content)
     if isinstance(sold, Plan) and content["quantity"] != 1:
@@ -159,7 +159,7 @@ def _sold(app: App, content: dict[str, Any]) -> Pack | Plan:
     if sold.units * content["quantity"] > MOST_UNITS:
         raise Invalid([("quantity", f"comes to more than {MOST_UNITS} units")])
     required = sold.requires_tier if isinstance(sold, Pack) else None
-    if required and customers.tier(app, content["customer"]) != required:
+    if required and customers.tier(app, content["customer"], now=now) != required:
         raise TierRequired(f"{sold.key} is for the tier {required!r}", reasons=["tier"])
     return sold
 

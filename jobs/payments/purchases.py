@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
 
 from jobs.payments import reversals
-from jobs.providers.facts import CheckoutEnded, PaymentSettled, PeriodPaid
+from jobs.providers.facts import CheckoutEnded, PaymentSettled
 from models import money
 from models.catalog import prices
 from models.catalog.apps import App, Pack
@@ -18,8 +17,8 @@ from models.ledger import accounts
 from models.ledger.accounts import CREDIT_MANUALLY, CREDITED_ELSEWHERE
 from models.ledger.post import post
 from models.outbox import messages
-from models.outbox.messages import Message
 from models.payments import checkouts, payments
+from models.payments import messages as payment_messages
 from models.payments import reversals as payment_reversals
 from models.payments.payments import Payment
 from models.planning.movements import Grant
@@ -139,24 +138,9 @@ def _advance(conn: Connection, app: App, fact: PaymentSettled, pack: Pack, payme
         )
     payments.settle(conn, payment.id, units=outcome.units, entry_id=outcome.entry_id, now=now)
     data = {"pack": pack.key, "quantity": fact.quantity, "units": outcome.units, "entry": outcome.entry_id}
-    emit_payment_settled(conn, app, owner, fact, payment, data, now=now)
-
-
-def emit_payment_settled(
-    conn: Connection,
-    app: App,
-    customer: str,
-    fact: PaymentSettled | PeriodPaid,
-    payment: Payment,
-    data: dict[str, Any],
-    *,
-    now: datetime,
-) -> None:
-    """Emit `payment.settled` once for the payment. `data`: what it paid for."""
-    paid = None if fact.amount_minor is None or not fact.currency else money.as_json(fact.amount_minor, fact.currency)
-    content = {"payment": payment.id, "provider": fact.provider, "reference": payment.reference, "money": paid, **data}
-    message = Message(app.slug, "payment.settled", customer, content, key=f"payment.settled:{payment.id}")
-    messages.emit(conn, [message], now=now)
+    amount = (fact.amount_minor, fact.currency)
+    told = payment_messages.settled(app.slug, owner, fact.provider, payment.id, payment.reference, *amount, data)
+    messages.emit(conn, [told], now=now)
 
 
 def _grant(app: App, fact: PaymentSettled, pack: Pack, payment: Payment, customer: str) -> Grant:

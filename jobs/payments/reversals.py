@@ -14,7 +14,7 @@ from datetime import datetime
 from operator import attrgetter
 from typing import Any
 
-from jobs.plans import grants, reversals, steps
+from jobs.plans import settlement
 from jobs.providers.facts import Dispute, PaymentKnownAs, PaymentReversed
 from models.catalog.apps import App
 from models.database import Connection
@@ -22,14 +22,12 @@ from models.errors import Unprocessable
 from models.ledger import accounts
 from models.ledger.post import post
 from models.outbox import messages
-from models.outbox.messages import Message
-from models.payments import disputes, payments
+from models.payments import disputes, payments, standing
+from models.payments import messages as payment_messages
 from models.payments import reversals as payment_reversals
 from models.payments.payments import ReversiblePayment
-from models.payments.reversals import PaymentReversals
 from models.planning.movements import Clawback, Freeze
-from models.plans import shares, subscriptions
-from models.plans.subscription import Subscription
+from models.plans import subscriptions
 
 
 def reverse(conn: Connection, app: App, fact: PaymentReversed, *, now: datetime) -> str | None:
@@ -107,47 +105,20 @@ def settle(
 
     Callers that credit a payment call this too, in the same transaction.
     """
-    all_ids = payment_reversals.lock(conn, app.slug, provider, ids)
-    payment = payments.find(conn, app.slug, provider, all_ids)
+    payment, is_changed = standing.refresh(conn, app.slug, provider, ids, now=now)
     if payment is None:
         return None
     customer = accounts.customer_of(conn, payment.account_id)
-    before = (payment.refunded_minor, payment.disputed_minor, payment.frozen, payment.state)
-    reported = payment_reversals.for_payment(conn, app.slug, provider, all_ids, currency=payment.currency)
-    payment.aliases = sorted({*payment.aliases, *all_ids} - {payment.reference})
-    _cap(payment, reported)
-    payment.frozen = reported.frozen
-    if payment.state not in ("pending", "failed"):
-        payment.state = _state(payment)
-    payments.save_reversals(conn, payment, now=now)
-    if (payment.refunded_minor, payment.disputed_minor, payment.frozen, payment.state) != before:
+    if is_changed:
         units = _claw(conn, app, customer, payment, event_id, now)
-        _emit(conn, app, customer, payment, units, now)
+        messages.emit(conn, [payment_messages.reversed_(app.slug, customer, payment, units)], now=now)
     return customer
-
-
-def _cap(payment: ReversiblePayment, reported: PaymentReversals) -> None:
-    """Set the payment's amounts: refunds and disputes together never exceed what was paid."""
-    paid = payment.amount_minor or 0
-    payment.refunded_minor = min(reported.refunded_minor, paid)
-    payment.disputed_minor = min(reported.disputed_minor, paid - payment.refunded_minor)
-
-
-def _state(payment: ReversiblePayment) -> str:
-    if payment.disputed_minor or payment.frozen:
-        return "disputed"
-    if not payment.refunded_minor:
-        return "settled"
-    return "refunded" if payment.refunded_minor == payment.amount_minor else "partly_refunded"
 
 
 def _claw(conn: Connection, app: App, customer: str, payment: ReversiblePayment, event_id: str, now: datetime) -> int:
     """Claw back what the payment granted, up to its target. Returns the units that the reversed amount stands for."""
     if payment.subscription_id is not None:
-        subscription = subscriptions.lock_by_id(conn, payment.subscription_id)
-        _stop_or_resume(conn, app, payment, subscription, now)
-        reversals.bring(conn, app, [subscription], now=now, event_id=event_id)
-        return shares.units_back(conn, subscription.id, payment.id)
+        return _settle_plan(conn, app, payment, event_id, now)
     if payment.entry_id is None:
         return 0
     common: dict[str, Any] = {
@@ -172,34 +143,9 @@ def _target(payment: ReversiblePayment, units: int) -> int:
     return units * (payment.refunded_minor + payment.disputed_minor) // payment.amount_minor
 
 
-def _stop_or_resume(
-    conn: Connection, app: App, payment: ReversiblePayment, subscription: Subscription, now: datetime
-) -> None:
-    """Stop granting the cycles that a fully reversed payment paid for; resume if the money is reinstated.
-
-    A payment for a change of the plan alone pays for no cycle.
-    """
-    steps.recount(conn, subscription)
-    subscriptions.save(conn, subscription, now=now)
-    start, end = payment.period_start, payment.period_end
-    if (
-        payment.change_cycle is None
-        and start
-        and end
-        and steps.RETURNED + payment.reference not in subscription.withheld
-    ):
-        grants.grant_paid(conn, app, subscription, start, end, plan=payment.plan, now=now)
-    grants.grant_due(conn, app, [subscription], now=now)
-
-
-def _emit(conn: Connection, app: App, customer: str, payment: ReversiblePayment, units: int, now: datetime) -> None:
-    data = {
-        "payment": payment.id,
-        "provider": payment.provider,
-        "reference": payment.reference,
-        "state": payment.state,
-        "refunded_minor": payment.refunded_minor,
-        "disputed_minor": payment.disputed_minor,
-        "units": units,
-    }
-    messages.emit(conn, [Message(app.slug, "payment.reversed", customer, data)], now=now)
+def _settle_plan(conn: Connection, app: App, payment: ReversiblePayment, event_id: str, now: datetime) -> int:
+    """Settle the subscription whose bill was paid. Returns the units that it is owed less."""
+    subscription = subscriptions.provider_id_of(conn, payment.subscription_id or 0)
+    settled = settlement.settle(conn, app, payment.provider, subscription, event_id=event_id, now=now)
+    names = {payment.reference, *payment.aliases}
+    return sum(one.whole_units - one.units for one in settled.account.owed if one.paid_by in names)

@@ -6,9 +6,10 @@ Amounts are in minor units of their currency, times are aware and in UTC, ids ar
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass
 from typing import Literal
+
+from models.plans.facts import PlanFact
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,6 +19,14 @@ class Fact:
     app: str
     provider: str
     event_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What became of a fact: the customer whom it concerns, and what people should know about it."""
+
+    customer: str | None
+    note: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,63 +67,11 @@ class CustomerKnown(Fact):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SubscriptionChanged(Fact):
-    """The state of a subscription at `changed_at`. `price_id` takes precedence over `plan`: it is what is paid now.
+class PlanReported(Fact):
+    """A fact of a subscription. `subscription` is None for one that names only a bill of it."""
 
-    `is_current`: the state was refetched, so it may be newer than `changed_at`. `latest_invoice` may still be unpaid.
-    """
-
-    subscription: str
-    customer: str | None
-    provider_customer: str | None
-    plan: str | None
-    price_id: str | None
-    checkout: str | None = None
-    status: str
-    anchor: datetime
-    period_start: datetime | None
-    period_end: datetime | None
-    changed_at: datetime
-    is_first: bool = False
-    is_current: bool = False
-    latest_invoice: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlanLine:
-    """The line of an invoice that pays for a plan from `start` to `end`.
-
-    `is_prorated`: it pays for the rest of a period after a change to the plan.
-    """
-
-    plan: str | None
-    price_id: str | None
-    start: datetime
-    end: datetime
-    is_prorated: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PeriodPaid(Fact):
-    """An invoice of a subscription is paid or (`paid` is false) unpaid.
-
-    `renews`: it starts the subscription or a cycle. `changes`: it pays for a change of the plan. `is_given_up`: it was
-    voided or marked uncollectible.
-    """
-
-    subscription: str
-    customer: str | None
-    provider_customer: str | None
-    invoice: str
-    checkout: str | None = None
-    paid: bool
-    renews: bool
-    line: PlanLine | None
-    changes: bool = False
-    is_given_up: bool = False
-    amount_minor: int | None = None
-    currency: str | None = None
-    aliases: tuple[str, ...] = field(default=())
+    subscription: str | None
+    fact: PlanFact
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,5 +149,5 @@ class CheckoutEnded(Fact):
 
 
 AnyFact = (
-    PaymentSettled | CustomerKnown | SubscriptionChanged | PeriodPaid | PaymentReversed | PaymentKnownAs | CheckoutEnded
+    PaymentSettled | CustomerKnown | PlanReported | PaymentReversed | PaymentKnownAs | CheckoutEnded
 )

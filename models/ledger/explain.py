@@ -22,11 +22,7 @@ SELECT a.id, a.seq, a.held, a.debt, l.id, l.entry_id, l.source, l.granted, l.rem
        l.effective_at, l.expires_at, p.id, p.reference, s.provider_id
 FROM account a
 LEFT JOIN lot l ON l.account_id = a.id
-LEFT JOIN LATERAL (
-    SELECT payment_id AS id FROM plan_share WHERE subscription_id = l.subscription_id AND lot_id = l.id AND units > 0
-    ORDER BY units DESC, payment_id LIMIT 1
-) AS paid ON l.subscription_id IS NOT NULL
-LEFT JOIN payment p ON p.id = coalesce(paid.id, l.payment_id)
+LEFT JOIN payment p ON p.id = l.payment_id
 LEFT JOIN subscription s ON s.id = l.subscription_id
 WHERE a.app = %s AND a.customer = %s ORDER BY l.id
 """

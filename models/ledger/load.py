@@ -22,12 +22,12 @@ SELECT e.app, e.key, e.id, e.amount FROM entry e JOIN unnest(%s::text[], %s::tex
 """
 LOTS = """
 SELECT id, account_id, entry_id, granted, remaining, held, lapsed, frozen, open, priority, effective_at,
-       expires_at, payment_id, subscription_id, cycle, per_period, ctid::text
+       expires_at, payment_id, subscription_id, period_start, per_period, ctid::text
 FROM lot WHERE account_id = ANY(%s::bigint[]) AND """
 OPEN_LOTS = LOTS + "open"
 NAMED_LOTS = LOTS + "id = ANY(%s::bigint[])"
 GRANTED_LOTS = LOTS + "entry_id = ANY(%s::bigint[])"
-SPENT_CYCLES = LOTS + "subscription_id = ANY(%s::bigint[]) AND per_period AND NOT open AND expires_at > %s"
+SPENT_PERIODS = LOTS + "subscription_id = ANY(%s::bigint[]) AND per_period AND NOT open AND expires_at > %s"
 HOLDS = """
 SELECT h.id, h.app, h.account_id, h.key, h.units, h.state, h.lots, h.captured, h.entry_id, h.expires_at,
        h.reason, h.meta
@@ -141,7 +141,7 @@ def _load_closed_lots(
     if named:
         rows += conn.execute(GRANTED_LOTS, [owners, named])
     if renewed:
-        rows += conn.execute(SPENT_CYCLES, [owners, renewed, now])
+        rows += conn.execute(SPENT_PERIODS, [owners, renewed, now])
     for row in rows:
         _add_lot(state, accounts, row)
 

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from models import arrays
 from models.database import Connection
-from models.ledger.checks import CHECKS
+from models.ledger.checks import CHECKS, PLANS
 
-PlanUnits = Mapping[str, Mapping[str, int]]
+# (now, overdue, app) to (how many subscriptions, a text for each difference).
+PlanCheck = Callable[..., tuple[int, list[str]]]
 NAMED_FAILURES = 20
 ALARM_AGE = timedelta(minutes=15)
 # Parallel workers halve the time. At the default parallel_tuple_cost the planner does not start them, because it
@@ -50,25 +50,28 @@ def verify(
     *,
     now: datetime,
     app: str | None = None,
-    plans: PlanUnits | None = None,
+    plans: PlanCheck | None = None,
     alarm_age: timedelta = ALARM_AGE,
     progress: Callable[[Check], None] | None = None,
 ) -> list[Check]:
     """Check the eight invariants of one app, or of all apps, in one read-only snapshot.
 
-    `plans`: the monthly units by app and plan, in addition to those that the grants' entries record. `alarm_age`: how
-    long a usage report may stay pending. `progress` is called with each check as it ends.
+    `plans` compares plans with their facts; None: they are not checked. `alarm_age`: how long a usage report may stay
+    pending, and a grant be due. `progress` is called with each check as it ends.
 
     Raises:
         ActiveSqlTransaction: `conn` is in a transaction that has already run a query.
     """
-    values = {"app": app, "now": now, "overdue": now - alarm_age, **_plan_columns(plans or {})}
+    values = {"app": app, "now": now, "overdue": now - alarm_age}
     checks = []
     with conn.transaction():
         for setting in SNAPSHOT:
             conn.execute(setting)
         for number, (name, counted, finders) in enumerate(CHECKS, start=1):
-            checks.append(_check(conn, number, name, counted, finders, values))
+            if name == PLANS:
+                checks.append(_check_plans(conn, number, plans, values))
+            else:
+                checks.append(_check(conn, number, name, counted, finders, values))
             if progress:
                 progress(checks[-1])
     return checks
@@ -88,13 +91,9 @@ def _check(
     return Check(number, name, not failed, checked, failed, failures[:NAMED_FAILURES])
 
 
-def _plan_columns(plans: PlanUnits) -> dict[str, str]:
-    rows = [(app, plan, units) for app, sizes in plans.items() for plan, units in sizes.items()]
-    return {
-        "plan_apps": arrays.texts(app for app, _, _ in rows),
-        "plan_names": arrays.texts(plan for _, plan, _ in rows),
-        "plan_units": arrays.ints(units for _, _, units in rows),
-    }
+def _check_plans(conn: Connection, number: int, plans: PlanCheck | None, values: Mapping[str, Any]) -> Check:
+    checked, failures = plans(conn, **values) if plans else (0, [])
+    return Check(number, PLANS, not failures, checked, len(failures), sorted(failures)[:NAMED_FAILURES])
 
 
 # Lots and allocations have no `app` column. For all apps the bare tables are read, so that rows without an account are

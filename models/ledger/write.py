@@ -54,11 +54,11 @@ WHERE account.ctid = new.address AND account.id = new.id
 """
 INSERT_LOTS = """
 INSERT INTO lot (id, account_id, entry_id, source, granted, remaining, held, lapsed, frozen, open, priority,
-                 effective_at, expires_at, price_minor, currency, payment_id, subscription_id, cycle,
+                 effective_at, expires_at, price_minor, currency, payment_id, subscription_id, period_start,
                  per_period)
 SELECT * FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[], %s::text[], %s::bigint[], %s::bigint[],
     %s::bigint[], %s::bigint[], %s::boolean[], %s::boolean[], %s::int[], %s::timestamptz[], %s::timestamptz[],
-    %s::bigint[], %s::text[], %s::bigint[], %s::bigint[], %s::int[], %s::boolean[])
+    %s::bigint[], %s::text[], %s::bigint[], %s::bigint[], %s::timestamptz[], %s::boolean[])
 """
 INSERT_HOLDS = """
 INSERT INTO hold (id, app, account_id, key, units, state, lots, captured, entry_id, reason, meta, created_at,
@@ -181,7 +181,7 @@ def _lot_columns(plan: Plan) -> list[str]:
         arrays.texts([grant.currency if grant else None for grant in grants]),
         arrays.ints([lot.payment_id for lot in lots]),
         arrays.ints([lot.subscription_id for lot in lots]),
-        arrays.ints([lot.cycle for lot in lots]),
+        arrays.times([lot.period_start for lot in lots]),
         arrays.bools([lot.per_period for lot in lots]),
     ]
 

@@ -34,20 +34,14 @@ ONE = """
 SELECT p.*, a.customer FROM payment p JOIN account a ON a.id = p.account_id WHERE p.app = %(app)s AND p.id = %(id)s
 """
 LOTS = """
-SELECT l.*, l.granted AS units FROM lot l WHERE l.payment_id = p.id AND l.subscription_id IS NULL
-UNION ALL
-SELECT l.*, s.units FROM shares s JOIN lot l ON l.id = s.lot_id WHERE s.payment_id = p.id
+SELECT l.*, l.granted AS units FROM lot l WHERE l.payment_id = p.id
 """
 CLAWED = """
 SELECT -sum(x.amount) AS clawed, -sum(x.amount) FILTER (WHERE x.lot_id = l.id) AS clawed_here
 FROM entry e JOIN allocation x ON x.entry_id = e.id WHERE e.app = p.app AND e.reverses_id = l.entry_id
 """
 WITH_CREDIT = """
-WITH page AS ({payments}),
-shares AS MATERIALIZED (
-    SELECT * FROM plan_share WHERE units > 0
-    AND subscription_id = ANY(ARRAY(SELECT DISTINCT subscription_id FROM page WHERE subscription_id IS NOT NULL))
-)
+WITH page AS ({payments})
 SELECT p.id, p.customer, p.provider, p.reference, array_remove(p.aliases || p.order_id, NULL), p.pack, p.plan,
        p.quantity, p.amount_minor, p.currency,
        p.refunded_minor, p.disputed_minor, p.state, s.provider_id, p.created_at, p.updated_at,

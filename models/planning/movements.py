@@ -36,7 +36,7 @@ class Grant(Movement):
     """Create a lot of `units`.
 
     `expires_after` counts from the posting, so that a late webhook does not shorten what was sold. `expires_at` takes
-    precedence. `per_period`: the lot expires when a later cycle of its subscription is granted.
+    precedence. `per_period`: the lot expires when a later period of its subscription is granted.
     """
 
     units: int
@@ -49,7 +49,7 @@ class Grant(Movement):
     currency: str | None = None
     payment_id: int | None = None
     subscription_id: int | None = None
-    cycle: int | None = None
+    period_start: datetime | None = None
     per_period: bool = False
 
 

@@ -49,7 +49,7 @@ class Lot:
     expires_at: datetime = NEVER
     payment_id: int | None = None
     subscription_id: int | None = None
-    cycle: int | None = None
+    period_start: datetime | None = None
     per_period: bool = False
     ctid: str = ""
 

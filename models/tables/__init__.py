@@ -12,7 +12,7 @@ from models.tables.ledger import Account, Allocation, Entry, Hold, Lot
 from models.tables.operations import OperationError, ScheduleRun
 from models.tables.outbox import Endpoint, OutboxDelivery, OutboxMessage
 from models.tables.payments import Checkout, Payment, PaymentReturn, ProviderCustomer, RefundRequest
-from models.tables.plans import ActivationKey, Subscription
+from models.tables.plans import ActivationKey, PlanFact, PlanTerms, Subscription
 from models.tables.sessions import Session
 from models.tables.usage import UsageQueue, UsageReport
 
@@ -21,7 +21,7 @@ TABLES: tuple[type[Base], ...] = (
     *(UsageReport, UsageQueue),
     *(InboxEvent, DrainMarker),
     *(Payment, PaymentReturn, Checkout, RefundRequest, ProviderCustomer),
-    *(Subscription, ActivationKey),
+    *(Subscription, PlanFact, PlanTerms, ActivationKey),
     *(Session,),
     *(Endpoint, OutboxMessage, OutboxDelivery),
     *(ApiKey, Secret, Request),

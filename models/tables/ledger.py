@@ -62,8 +62,8 @@ class Lot(Base):
     currency = TextField(null=True)
     payment_id = ReferenceField("payment", null=True)
     subscription_id = ReferenceField("subscription", null=True)
-    cycle = IntegerField(null=True)
     per_period = BooleanField(constraints=[default("false")])
+    period_start = TimeField(null=True)
 
     class Meta:
         table_name = "lot"
@@ -71,7 +71,7 @@ class Lot(Base):
             index("lot_account ON lot (account_id, open)"),
             index("lot_expiry ON lot (expires_at, id) WHERE open AND expires_at IS NOT NULL"),
             index("lot_payment ON lot (payment_id) WHERE payment_id IS NOT NULL"),
-            index("lot_subscription ON lot (subscription_id, cycle) WHERE subscription_id IS NOT NULL"),
+            index("lot_subscription ON lot (subscription_id, period_start) WHERE subscription_id IS NOT NULL"),
         ]
         table_settings = "WITH (fillfactor = 70)"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from peewee import BigIntegerField, BooleanField, Check, CompositeKey, IntegerField, SmallIntegerField, TextField
+from peewee import BigIntegerField, BooleanField, Check, CompositeKey, SmallIntegerField, TextField
 
 from models.tables.base import (
     ArrayField,
@@ -50,8 +50,6 @@ class Payment(Base):
     subscription_id = ReferenceField("subscription", null=True)
     period_start = TimeField(null=True)
     period_end = TimeField(null=True)
-    monthly_units = BigIntegerField(null=True)
-    change_cycle = IntegerField(null=True)
     confirmed_at = TimeField(null=True)
     created_at = TimeField()
     updated_at = TimeField()
@@ -164,14 +162,15 @@ class RefundRequest(Base):
 
 
 class ProviderCustomer(Base):
-    """The account that a provider's own customer id stands for."""
+    """An account that a provider's own customer id stands for. `is_own`: Scrip created that customer for it."""
 
     app = IdentifierField()
     provider = IdentifierField()
     provider_id = IdentifierField()
     account_id = ReferenceField("account")
+    is_own = BooleanField(constraints=[default("false")])
 
     class Meta:
         table_name = "provider_customer"
-        primary_key = CompositeKey("app", "provider", "provider_id")
+        primary_key = CompositeKey("app", "provider", "provider_id", "account_id")
         indexes = [index("provider_customer_account ON provider_customer (account_id)")]

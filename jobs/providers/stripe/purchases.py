@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Literal
 
-from jobs.providers.facts import AnyFact, CheckoutEnded, CustomerKnown, PaymentSettled
+from jobs.providers.facts import AnyFact, CheckoutEnded, CustomerKnown, PaymentSettled, PlanReported
 from jobs.providers.malformed import MalformedEvent
 from jobs.providers.stripe.objects import (
     Object,
+    created,
     currency_of,
     customer_named,
     id_of,
@@ -17,12 +18,15 @@ from jobs.providers.stripe.objects import (
     own_id,
     price_of,
     text,
+    time_of,
     whole,
 )
 from models.catalog.apps import App
 from models.errors import NotOurs, Unprocessable
 from models.inbox.events import Event
+from models.ledger import accounts
 from models.ledger.accounts import CREDIT_MANUALLY, CREDITED_ELSEWHERE
+from models.plans.facts import Session as SubscriptionSession
 
 # A session's `payment_status`: paid, or nothing to pay.
 SETTLED = ("paid", "no_payment_required")
@@ -62,6 +66,7 @@ def _session_reached(app: App, event: Event, session: Object, state: Any) -> Ite
     """The facts of a session that reached the state. A plan is granted by its invoices."""
     if session.get("mode") == "subscription":
         yield from _ended(app, event, session, "paid" if state == "settled" else state)
+        yield from _subscribed(app, event, session, is_paid=state == "settled")
     else:
         yield _payment(app, event, session, state)
 
@@ -101,6 +106,29 @@ def _ended(app: App, event: Event, session: Object, state: Any) -> Iterator[AnyF
             reference=text(session["id"]),
             state=state,
         )
+
+
+def _subscribed(app: App, event: Event, session: Object, *, is_paid: bool) -> Iterator[PlanReported]:
+    """The session as a fact of the subscription that it names."""
+    subscription = id_of(session.get("subscription"))
+    customer = customer_named(session)
+    if subscription is None:
+        return
+    yield PlanReported(
+        app=app.slug,
+        provider=event.provider,
+        event_id=event.event_id,
+        subscription=subscription,
+        fact=SubscriptionSession(
+            key=f"{own_id(session)}:{'paid' if is_paid else 'unpaid'}",
+            session=own_id(session),
+            at=time_of(session.get("created")) or created(event),
+            is_paid=is_paid,
+            customer=accounts.known(customer, "metadata.customer or client_reference_id") if customer else None,
+            provider_customer=id_of(session.get("customer")),
+            checkout=metadata(session).get("checkout"),
+        ),
+    )
 
 
 def _payment(app: App, event: Event, session: Object, state: Any) -> PaymentSettled:

@@ -1,0 +1,118 @@
+"""Brings the ledger to what a subscription is owed: the only job that grants for plans or claws back from them.
+
+It runs after a new fact and when time makes something due, and computes everything from the facts. A second run posts
+nothing. Locks: the payments of the subscription's bills, then its row, then the accounts by their ids.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from jobs.plans import bill_payments, messages, movements, projection
+from jobs.plans.movements import Payments, Upcoming
+from models.catalog.apps import App
+from models.database import Connection
+from models.ledger.post import post
+from models.payments import reversals as payment_reversals
+from models.planning.movements import Clawback, Freeze, Movement
+from models.plans import activation, differences, owed, plan_lots, stored_facts, stored_terms, subscriptions
+from models.plans.differences import Target
+from models.plans.owed import Account
+from models.plans.subscriptions import Subscription
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """The result of a run. `problem`: why nothing can be granted yet; `notes`: what covers nothing."""
+
+    subscription: Subscription
+    account: Account
+    units: int = 0
+    problem: str | None = None
+
+    @property
+    def customer(self) -> str | None:
+        """The present owner."""
+        return self.account.owner.latest
+
+
+def settle(
+    conn: Connection, app: App, provider: str, provider_id: str, *, now: datetime, event_id: str | None = None
+) -> Settled:
+    """Compute what the subscription is owed, and post the difference in the caller's transaction."""
+    ids = bill_payments.ids(conn, app.slug, provider, provider_id)
+    if ids:
+        payment_reversals.lock(conn, app.slug, provider, ids)
+    row = subscriptions.lock(conn, app.slug, provider, provider_id, now=now)
+    book = stored_terms.book(conn, app, now=now)
+    facts = stored_facts.read(conn, app.slug, provider, provider_id, row.id)
+    account = owed.account(facts, book, now)
+    if account.owner.latest is None:
+        projection.save(conn, app, row, account, [], now=now)
+        return Settled(row, account, problem=account.owner.problem)
+    payments = bill_payments.record(conn, app, row, account, now=now)
+    facts = replace(facts, returned=stored_facts.returned(conn, app.slug, row.id, facts.bills))
+    account = owed.account(facts, book, now) if facts.returned else account
+    return _bring(conn, app, row, account, payments, event_id=event_id, now=now)
+
+
+def _bring(
+    conn: Connection, app: App, row: Subscription, account: Account, payments: Payments,
+    *, event_id: str | None, now: datetime,
+) -> Settled:  # fmt: skip
+    references = {bill: reference for bill, (_, reference) in payments.items()}
+    references = {bill: reference for bill, (_, reference) in payments.items()}
+    lots = plan_lots.of_subscription(conn, row.id)
+    found = differences.between(account.owed, lots, references)
+    numbers = Counter((lot.plan, lot.start) for lot in lots)
+    due: list[Upcoming] = []
+    later: list[Upcoming] = []
+    for one in found.grants:
+        grant = movements.upcoming(one, payments, numbers[one.plan, one.start])
+        numbers[one.plan, one.start] += 1
+        (due if one.due <= now else later).append(grant)
+    units = _post(conn, app, row, found.targets, due, event_id, now)
+    before = projection.save(conn, app, row, account, later, now=now)
+    activation.ensure(conn, app, row, now=now)
+    messages.emit_changes(conn, app, row, account, before, now=now)
+    return Settled(row, account, units=units)
+
+
+def _post(
+    conn: Connection, app: App, row: Subscription, targets: Sequence[Target], due: Sequence[Upcoming],
+    event_id: str | None, now: datetime,
+) -> int:  # fmt: skip
+    """Grant first, so that units that only change their plan are there when they are clawed back."""
+    grants = [movements.grant(app, row, one, now=now, event_id=event_id) for one in due]
+    changes = [change for target in targets for change in _movements(app, row, target, event_id)]
+    outcomes = post(conn, [*grants, *changes], now=now)[: len(grants)]
+    messages.emit_grants(conn, app, row, list(zip(grants, outcomes, strict=True)), now=now)
+    units = sum(outcome.units for outcome in outcomes if outcome.status == "applied")
+    if units:
+        row.granted_at = now
+    return units
+
+
+def _movements(app: App, row: Subscription, target: Target, event_id: str | None) -> list[Movement]:
+    """Freeze or thaw the lot, and claw back or reinstate its units."""
+    lot = target.lot
+    common: dict[str, Any] = {
+        "app": app.slug,
+        "customer": lot.customer,
+        "reason": f"{lot.plan}: {lot.granted - target.units} of {lot.granted} units are owed",
+        "actor": row.provider if event_id else "schedule",
+        "meta": {
+            "subscription": row.provider_id,
+            "provider": row.provider,
+            **({"payment": lot.payment} if lot.payment else {}),
+            **({"event": event_id} if event_id else {}),
+        },
+    }
+    return [
+        Freeze(**common, entry_ids=[lot.entry_id], frozen=target.is_frozen),
+        Clawback(**common, entry_id=lot.entry_id, target_units=target.units),
+    ]

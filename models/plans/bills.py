@@ -1,0 +1,163 @@
+"""Bills of a subscription, merged from all their reports, and the plans that their lines pay for. Without I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from models.plans.facts import STATES, Bill, CreditNote, Item, Line, Snapshot
+from models.plans.terms import Terms, TermsBook
+from models.plans.timeline import Timeline
+
+_DAY = timedelta(days=1)
+
+
+def merged(reports: Iterable[Bill], notes: Iterable[CreditNote]) -> list[Bill]:
+    """One bill for all reports of it, in the state that takes precedence; oldest first.
+
+    Its lines are those of the most complete report in that state.
+    """
+    by_id: dict[str, list[Bill]] = {}
+    for report in reports:
+        by_id.setdefault(report.bill, []).append(report)
+    bills = [_merge(many, [note for note in notes if note.bill == id_]) for id_, many in by_id.items()]
+    return sorted(bills, key=lambda bill: (bill.at, bill.bill))
+
+
+def _merge(reports: Sequence[Bill], notes: Sequence[CreditNote]) -> Bill:
+    best = max(reports, key=lambda one: (STATES.index(one.state), one.is_complete, len(one.lines), one.key))
+    by_notes = {note.note: note.amount_minor for note in notes}
+    for note in notes:
+        if note.is_void:
+            by_notes[note.note] = 0
+    return replace(
+        best,
+        at=min(report.at for report in reports),
+        aliases=tuple(sorted({alias for report in reports for alias in report.aliases})),
+        credited_minor=max(sum(by_notes.values()), *(report.credited_minor for report in reports)),
+        customer=best.customer or next((one.customer for one in reports if one.customer), None),
+        checkout=best.checkout or next((one.checkout for one in reports if one.checkout), None),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class PlanLine:
+    """A line that pays for a plan, or credits it. `quantity` is at least 1."""
+
+    line: Line
+    bill: Bill
+    terms: Terms
+    is_trial: bool
+
+    @property
+    def is_credit(self) -> bool:
+        return self.line.amount_minor < 0
+
+    @property
+    def units(self) -> int:
+        """The units of one month, of all seats."""
+        of_one = self.terms.units if self.line.units is None else self.line.units
+        return of_one * self.line.quantity
+
+
+class Prices:
+    """Which plan each price of a subscription pays for: by the catalog, else as its metadata named it."""
+
+    def __init__(self, book: TermsBook, timeline: Timeline) -> None:
+        self.book = book
+        self.learned: dict[str | None, str] = {}
+        for snapshot in timeline.snapshots:
+            hinted = self._hinted(snapshot)
+            if hinted and snapshot.plan:
+                self.learned[hinted.price] = snapshot.plan
+
+    def plan_of(self, price: str | None, at: datetime) -> str | None:
+        """The plan of the price at that time."""
+        return self.book.plan_of(price, at) or (self.learned.get(price) if price else None)
+
+    def items(self, snapshot: Snapshot, at: datetime) -> list[tuple[Item, Terms]]:
+        """The items that are plans, with their terms at that time."""
+        hinted = self._hinted(snapshot)
+        found = []
+        for item in snapshot.items or ((hinted,) if hinted else ()):
+            plan = self.book.plan_of(item.price, at) or (snapshot.plan if item is hinted else None)
+            terms = self.book.terms(plan or self.learned.get(item.price), at)
+            if terms and item.quantity > 0:
+                found.append((item, terms))
+        return found
+
+    def _hinted(self, snapshot: Snapshot) -> Item | None:
+        """The item that is the plan named in the metadata: the first one, if the catalog knows the price of none."""
+        if snapshot.plan is None or self.book.latest(snapshot.plan) is None:
+            return None
+        if any(self.book.plan_of(item.price, snapshot.at) for item in snapshot.items):
+            return None
+        return snapshot.items[0] if snapshot.items else Item(None, None)
+
+    def unknown(self, snapshot: Snapshot) -> list[str]:
+        """The prices of the snapshot that are of no plan."""
+        known = {item.price for item, _ in self.items(snapshot, snapshot.at)}
+        return sorted({item.price for item in snapshot.items if item.price and item.price not in known})
+
+
+def plan_lines(bill: Bill, prices: Prices, timeline: Timeline) -> list[PlanLine]:
+    """The lines of the bill that are about plans, in order."""
+    lines = [line for line in bill.lines if line.quantity > 0 and not line.is_one_off]
+    known = {line.id: prices.plan_of(line.price, line.start) for line in lines}
+    if not any(known.values()):
+        known.update(_hinted(bill, lines, prices))
+    found = []
+    for line in lines:
+        plan = known[line.id]
+        if plan is None and line.amount_minor < 0 and line.price is None:
+            plan = _plan_before(line, prices, timeline)
+        terms = prices.book.terms(plan, line.start)
+        if terms is not None:
+            found.append(PlanLine(line, bill, terms, _is_trial(line, bill, terms, timeline)))
+    return found
+
+
+def _hinted(bill: Bill, lines: Sequence[Line], prices: Prices) -> dict[str, str | None]:
+    """The plan that metadata name, of the last whole line and of the last prorated one: others may be add-ons."""
+    found: dict[str, str | None] = {}
+    for is_prorated in (False, True):
+        alike = [line for line in lines if line.is_prorated == is_prorated and line.amount_minor >= 0]
+        line = max(alike, key=lambda one: (one.start, one.amount_minor, one.id), default=None)
+        plan = (bill.plan or line.plan) if line else None
+        if line and plan and prices.book.latest(plan):
+            found[line.id] = plan
+    return found
+
+
+def _plan_before(line: Line, prices: Prices, timeline: Timeline) -> str | None:
+    """The plan that a credit without a price credits: the one in force before it."""
+    before = [snapshot for snapshot in timeline.snapshots if snapshot.at < line.start]
+    items = prices.items(before[-1], line.start) if before else []
+    return items[0][1].plan if items else None
+
+
+def _is_trial(line: Line, bill: Bill, terms: Terms, timeline: Timeline) -> bool:
+    """Whether the line is that of a trial: nothing for a plan that is not free, until the anchor. A coupon leaves the
+    amount of the line.
+    """
+    if line.amount_minor != 0 or terms.price_minor == 0 or line.is_prorated or line.end <= line.start:
+        return False
+    ends = [end for snapshot in timeline.snapshots for end in (snapshot.anchor, snapshot.trial_end) if end]
+    if not ends:
+        return bill.reason == "subscription_create"
+    tolerance = (line.interval.tolerance if line.interval else None) or _DAY
+    return any(abs(line.end - end) <= tolerance for end in ends)
+
+
+def covered_share(bill: Bill) -> tuple[int, int]:
+    """Which part of its units a paid bill covers, as a fraction: less than whole after credit notes before payment."""
+    if bill.credited_minor <= 0 or bill.total_minor <= 0:
+        return 1, 1
+    return max(0, bill.total_minor - bill.credited_minor), bill.total_minor
+
+
+def unpaid_reason(bill: Bill) -> str:
+    """Why a bill covers nothing."""
+    words: Mapping[str, str] = {"void": "was voided", "failed": "was not paid", "uncollectible": "is uncollectible"}
+    return f"{bill.bill} {words.get(bill.state, f'is {bill.state}')}"

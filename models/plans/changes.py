@@ -1,0 +1,152 @@
+"""Changes within a period: prorated lines of a paid bill, and the credits beside them. Without I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from operator import attrgetter
+
+from models.cycles import LONG_AGO
+from models.plans import months
+from models.plans.bills import PlanLine, covered_share
+from models.plans.parts import Part, day, seats, units_at
+from models.plans.timeline import Timeline
+
+# Of a running period, by its start: the units that are paid for now, and the most that were.
+Levels = dict[datetime, tuple[int, int]]
+AN_INSTANT = timedelta(microseconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Prorated lines of one bill that count from `start`: what was `added`, and what was `credited` for it."""
+
+    start: datetime
+    added: Sequence[PlanLine]
+    credited: Sequence[PlanLine]
+
+    @property
+    def delta(self) -> int:
+        """By how many units of a whole period it changes what is paid for."""
+        return sum(one.units for one in self.added) - sum(one.units for one in self.credited)
+
+    @property
+    def end(self) -> datetime:
+        """The end of what was added."""
+        return max(one.line.end for one in self.added)
+
+    @property
+    def leading(self) -> PlanLine:
+        """The line of the largest plan that was added."""
+        return max(self.added, key=lambda one: (one.units, one.line.id))
+
+
+def apply(change: Change, parts: list[Part], levels: Levels, timeline: Timeline) -> None:
+    """Apply a change to the parts. Credits alone end what they credit, for periods that have not begun."""
+    if not change.added:
+        for part in parts:
+            if part.start >= change.start and any(_is_credited(part, one) for one in change.credited):
+                part.units = 0
+        return
+    for start, end in _touched(change, parts, timeline):
+        if start < change.start:
+            _raise_running(change, parts, levels, start, end)
+        else:
+            _change_later(change, parts, start, end)
+
+
+def _raise_running(change: Change, parts: list[Part], levels: Levels, start: datetime, end: datetime) -> None:
+    """In the running period only what exceeds the most so far is new, by the share of time. Nothing is taken."""
+    level, peak = levels.get(start) or (units_at(parts, change.start),) * 2
+    changed = level + change.delta
+    if change.delta < 0:
+        changed = max(changed, min(level, sum(one.units for one in change.added)))
+    gain = max(0, changed - peak)
+    levels[start] = (changed, max(peak, changed))
+    terms = change.leading.terms
+    whole = end - start
+    paid = whole if terms.on_upgrade == "full" else min(change.end, end) - change.start
+    covered, of = covered_share(change.leading.bill)
+    units = gain * (paid // AN_INSTANT) * covered // (whole // AN_INSTANT * of)
+    if units > 0:
+        parts.append(_part(change, start, end, units, LONG_AGO))
+
+
+def _change_later(change: Change, parts: list[Part], start: datetime, end: datetime) -> None:
+    """Periods that have not begun have the new units. What was added pays for the difference."""
+    credited = [
+        part for part in parts if part.begins_at(start) and any(_is_credited(part, one) for one in change.credited)
+    ]
+    covered, of = covered_share(change.leading.bill)
+    whole = (end - start) // AN_INSTANT
+    paid = whole if change.end >= end - months.TOLERANCE else (change.end - start) // AN_INSTANT
+    if change.delta >= 0:
+        units = change.delta * paid * covered // (whole * of)
+        for part in credited:
+            part.prices |= {one.line.price for one in change.added}
+        if units > 0:
+            parts.append(_part(change, start, end, units, start))
+        return
+    left = sum(one.units for one in change.credited)
+    for part in sorted(credited, key=attrgetter("since"), reverse=True):
+        taken = min(part.units, left)
+        part.units -= taken
+        left -= taken
+    for one in change.added:
+        units = one.units * paid * covered // (whole * of)
+        if units > 0:
+            parts.append(_part(Change(change.start, [one], ()), start, end, units, start))
+
+
+def _touched(change: Change, parts: Sequence[Part], timeline: Timeline) -> list[months.Period]:
+    """The periods that the added lines touch: those that are covered, else those of the anchor."""
+    start, end = change.start, change.end
+    spans = {
+        (part.start, part.end) for part in parts if part.kind != "trial" and part.overlaps(start, end) and part.line
+    }
+    credited = {
+        (part.start, part.end)
+        for part in parts
+        if part.overlaps(start, end) and any(_is_credited(part, one) for one in change.credited)
+    }
+    alike = {span for span in spans if span[1] <= end + months.TOLERANCE}
+    chosen = _distinct(credited or alike)
+    if chosen and chosen[0][0] <= start:
+        return chosen
+    anchor = next(iter(timeline.anchors()), end)
+    return months.grid(start, end, anchor, change.leading.line.interval)
+
+
+def _distinct(spans: set[months.Period]) -> list[months.Period]:
+    """Periods in order, without those that begin as another does."""
+    found: list[months.Period] = []
+    for span in sorted(spans):
+        if not found or span[0] >= found[-1][1] - months.TOLERANCE:
+            found.append(span)
+    return found
+
+
+def _is_credited(part: Part, one: PlanLine) -> bool:
+    """Whether a negative line credits the part: it names its line, else it has its price and overlaps it."""
+    if part.kind == "trial":
+        return False
+    line = one.line
+    if part.bill in line.credits:
+        named = [id_ for id_ in line.credits if id_ != part.bill]
+        return not named or part.line in named or line.price in part.prices
+    if not part.overlaps(line.start, line.end):
+        return False
+    if line.price is not None and part.prices - {None}:
+        return line.price in part.prices
+    return part.plan == one.terms.plan or (part.kind == "opening" and line.price is None)
+
+
+def _part(change: Change, start: datetime, end: datetime, units: int, due: datetime) -> Part:
+    one = change.leading
+    return Part(
+        kind="change", plan=one.terms.plan, units=units, start=start, end=end,
+        why=f"{seats(one.terms.plan, one.line.quantity)} from {day(change.start)}: paid by {one.bill.bill}", due=due,
+        bill=one.bill.bill, item=one.line.item, line=one.line.id, since=change.start,
+        prices={added.line.price for added in change.added},
+    )  # fmt: skip

@@ -1,0 +1,125 @@
+"""What separates a subscription's lots from what it is owed. Pure.
+
+Owed periods and lots are compared by customer and start, where two starts may differ a little: a late fact that moves
+the anchor by seconds grants nothing again. Within a period, plans make up for each other: units of a smaller plan that
+are there already count towards a larger one.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+from models.plans.months import TOLERANCE
+from models.plans.owed import Owed
+from models.plans.plan_lots import PlanLot
+
+
+@dataclass(slots=True)
+class Period:
+    """What is owed to a customer for one period, and the lots that were granted for it."""
+
+    customer: str
+    start: datetime
+    length: timedelta
+    owed: list[Owed] = field(default_factory=list)
+    lots: list[PlanLot] = field(default_factory=list)
+
+    def is_at(self, customer: str, start: datetime) -> bool:
+        """Whether a period of the customer that begins then is this one."""
+        return customer == self.customer and abs(start - self.start) <= min(TOLERANCE, self.length / 3)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """How many units of a lot are to be clawed back in total, and whether it is to be frozen."""
+
+    lot: PlanLot
+    units: int
+    is_frozen: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Differences:
+    """`grants`: units to grant, some of them later. `targets`: lots that are not as they should be."""
+
+    grants: list[Owed]
+    targets: list[Target]
+
+
+def between(owed: Iterable[Owed], lots: Iterable[PlanLot], payments: Mapping[str, str]) -> Differences:
+    """What to grant and what to claw back, so that the lots are what is owed.
+
+    `payments`: the reference of the payment of each bill.
+    """
+    found = Differences([], [])
+    for period in _periods(owed, lots):
+        grants, surplus = _balance(period)
+        found.grants.extend(grants)
+        found.targets.extend(_targets(period, surplus, payments))
+    return found
+
+
+def _periods(owed: Iterable[Owed], lots: Iterable[PlanLot]) -> list[Period]:
+    periods: list[Period] = []
+    by_customer: dict[str, list[Period]] = defaultdict(list)
+
+    def period_at(customer: str, start: datetime, length: timedelta) -> Period:
+        # Owed periods come in order, so only the last ones can be near; lots look at all of them.
+        for period in reversed(by_customer[customer]):
+            if period.is_at(customer, start):
+                return period
+        period = Period(customer, start, length)
+        periods.append(period)
+        by_customer[customer].append(period)
+        return period
+
+    for one in sorted(owed, key=lambda one: (one.start, one.end)):
+        period_at(one.customer, one.start, one.end - one.start).owed.append(one)
+    for lot in lots:
+        period_at(lot.customer, lot.start, TOLERANCE).lots.append(lot)
+    return periods
+
+
+def _balance(period: Period) -> tuple[list[Owed], dict[str, int]]:
+    """(What to grant, the units of lots that are too many, by plan)."""
+    granted: dict[str, int] = defaultdict(int)
+    for lot in period.lots:
+        granted[lot.plan] += lot.granted
+    left = dict(granted)
+    missing: list[Owed] = []
+    for one in sorted(period.owed, key=lambda one: (not one.is_opening, one.due, one.units)):
+        there = min(one.units, left.get(one.plan, 0))
+        left[one.plan] = left.get(one.plan, 0) - there
+        if one.units > there:
+            missing.append(replace(one, units=one.units - there))
+    grants = []
+    for one in missing:
+        units = one.units
+        for plan in sorted(left):
+            there = min(units, left[plan])
+            left[plan] -= there
+            units -= there
+        if units:
+            grants.append(replace(one, units=units))
+    return grants, left
+
+
+def _targets(period: Period, surplus: dict[str, int], payments: Mapping[str, str]) -> list[Target]:
+    """The lots to change: what is too much is clawed back from the newest ones."""
+    found = []
+    for lot in reversed(period.lots):
+        units = min(lot.granted, surplus.get(lot.plan, 0))
+        surplus[lot.plan] = surplus.get(lot.plan, 0) - units
+        is_frozen = _is_frozen(lot, period.owed, payments)
+        if not lot.is_at(units) or is_frozen != lot.is_frozen:
+            found.append(Target(lot, units, is_frozen))
+    return found[::-1]
+
+
+def _is_frozen(lot: PlanLot, owed: Sequence[Owed], payments: Mapping[str, str]) -> bool:
+    """Whether an inquiry is open about the payment of the lot; without one of its own, about any of its plan."""
+    own = [one for one in owed if lot.payment is not None and payments.get(one.paid_by or "") == lot.payment]
+    return any(one.is_frozen for one in own or [one for one in owed if one.plan == lot.plan])

@@ -1,0 +1,195 @@
+"""What a subscription is owed: a pure function of the set of its facts. No I/O, no clock.
+
+The rules are those of docs/plans.md. Each module beside this one has some of them: which snapshot is in force
+(`timeline`), what the status covers and trials (`by_status`), what paid bills cover (`by_bills`, `changes`), whose it
+is (`owner`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from operator import attrgetter
+
+from models.plans import by_status, owner, paypal, unbilled
+from models.plans.bills import Bill, PlanLine, Prices, merged, plan_lines
+from models.plans.by_bills import Coverage
+from models.plans.facts import Facts, Returned
+from models.plans.owner import Owner
+from models.plans.parts import Part
+from models.plans.terms import TermsBook
+from models.plans.timeline import Timeline
+
+NOTHING_BACK = Returned(0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Owed:
+    """Units that the subscription is owed for the period from `start` to `end` of an item, refunds deducted.
+
+    `due`: from when on. `paid_by`: the bill, None for a trial or a status. `whole_units`: before refunds.
+    """
+
+    item: str | None
+    plan: str
+    start: datetime
+    end: datetime
+    units: int
+    whole_units: int
+    customer: str
+    due: datetime
+    paid_by: str | None
+    why: str
+    is_frozen: bool = False
+    is_opening: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """What is owed, now and later, and what else the facts say.
+
+    `owed` is empty while it is undecided whose it is. `recompute_at`: when time alone changes the result, apart from
+    what falls due. `notes`: what could not be understood or covers nothing, as sentences.
+    """
+
+    owed: list[Owed]
+    owner: Owner
+    timeline: Timeline
+    bills: list[Bill]
+    prices: Prices
+    notes: list[str]
+    recompute_at: datetime | None = None
+
+
+def owed(facts: Facts, book: TermsBook, now: datetime) -> list[Owed]:
+    """What is owed at `now`, in the order of the periods."""
+    return [one for one in account(facts, book, now).owed if one.due <= now]
+
+
+def account(facts: Facts, book: TermsBook, now: datetime) -> Account:
+    """What is owed by what is known at `now`, including periods that begin later."""
+    timeline = Timeline(facts.snapshots, now)
+    prices = Prices(book, timeline)
+    bills = paypal.with_lines(merged(facts.bills, facts.notes), timeline, prices)
+    lines = [one for bill in bills if bill.state == "paid" for one in plan_lines(bill, prices, timeline)]
+    parts = _parts(facts, bills, lines, timeline, prices)
+    whose = owner.of(facts, bills, timeline, now)
+    found = []
+    for part, units in _after_returns(facts, bills, parts, timeline):
+        customer = whose.at(part.start)
+        if customer is not None:
+            found.append(_owed(facts, part, units, customer, whose))
+    return Account(
+        owed=sorted(found, key=attrgetter("start", "plan", "units")),
+        owner=whose,
+        timeline=timeline,
+        bills=bills,
+        prices=prices,
+        notes=_notes(bills, prices, timeline),
+        recompute_at=min(filter(None, [timeline.unknown_until, _end_to_come(timeline)]), default=None),
+    )
+
+
+def _parts(
+    facts: Facts, bills: Sequence[Bill], lines: Sequence[PlanLine], timeline: Timeline, prices: Prices
+) -> list[Part]:
+    """All parts, before refunds."""
+    parts = [
+        Part(
+            kind="opening",
+            plan=one.plan,
+            units=one.units,
+            start=one.start,
+            end=one.end,
+            since=one.start,
+            why=f"{one.plan}: granted before plans were computed from facts",
+            shares=one.shares,
+        )  # fmt: skip
+        for one in (facts.opening.periods if facts.opening else ())
+    ]
+    parts += by_status.trial(facts, bills, lines, timeline, prices)
+    parts += by_status.periods(facts, bills, timeline, prices)
+    sold = [one for one in lines if not one.is_trial]
+    Coverage(facts, timeline, parts).apply([*sold, *unbilled.lines(bills, timeline, prices)])
+    return [part for part in parts if part.units > 0]
+
+
+def _after_returns(
+    facts: Facts, bills: Sequence[Bill], parts: Sequence[Part], timeline: Timeline
+) -> list[tuple[Part, int]]:
+    """The units of each part that are left after refunds and disputes of its bill."""
+    ended_at = timeline.ended_at
+    left = {id(part): part.units for part in parts}
+    for bill in bills:
+        back = facts.returned.get(bill.bill, NOTHING_BACK)
+        paid_for = [part for part in parts if part.bill == bill.bill]
+        if back.back_minor <= 0 or back.paid_minor <= 0 or not paid_for:
+            continue
+        if ended_at and _is_in_force(bill, ended_at):
+            _take_backwards(paid_for, back, left)
+        else:
+            for part in paid_for:
+                left[id(part)] -= _share(part.units, back)
+    for part in parts:
+        for payment, units in part.shares:
+            back = facts.returned.get(payment, NOTHING_BACK)
+            if back.paid_minor > 0:
+                left[id(part)] -= _share(units, back)
+    return [(part, max(0, left[id(part)])) for part in parts]
+
+
+def _share(units: int, back: Returned) -> int:
+    return units * min(back.back_minor, back.paid_minor) // back.paid_minor
+
+
+def _is_in_force(bill: Bill, ended_at: datetime) -> bool:
+    """Whether the subscription ended in the time that the bill pays for."""
+    ends = [line.end for line in bill.lines if line.amount_minor > 0 or bill.total_minor == 0]
+    return bool(ends) and by_status.bill_start(bill) <= ended_at < max(ends)
+
+
+def _take_backwards(paid_for: Iterable[Part], back: Returned, left: dict[int, int]) -> None:
+    """After the end a refund counts backwards from the end of its bill: what was used up before stays paid."""
+    parts = sorted(paid_for, key=attrgetter("start"), reverse=True)
+    units = _share(sum(part.units for part in parts), back)
+    for part in parts:
+        taken = min(units, part.units)
+        left[id(part)] -= taken
+        units -= taken
+
+
+def _owed(facts: Facts, part: Part, units: int, customer: str, whose: Owner) -> Owed:
+    payments = [part.bill] if part.bill else [payment for payment, _ in part.shares]
+    return Owed(
+        item=part.item,
+        plan=part.plan,
+        start=part.start,
+        end=part.end,
+        units=units,
+        whole_units=part.units,
+        customer=customer,
+        due=max(part.due, whose.decided_at),
+        paid_by=part.bill or None,
+        why=part.why,
+        is_frozen=any(facts.returned.get(name, NOTHING_BACK).is_frozen for name in payments),
+        is_opening=part.kind == "opening",
+    )
+
+
+def _end_to_come(timeline: Timeline) -> datetime | None:
+    """An end that was reported before it comes."""
+    latest = timeline.latest
+    return latest.ended_at if latest and latest.ended_at and latest.ended_at > timeline.now else None
+
+
+def _notes(bills: Sequence[Bill], prices: Prices, timeline: Timeline) -> list[str]:
+    """What covers nothing: unknown prices, and paid bills without a line of a plan."""
+    notes = []
+    latest = timeline.latest
+    for price in prices.unknown(latest) if latest else []:
+        notes.append(f"the price {price} belongs to no plan of the catalog, so it grants nothing")
+    for bill in bills:
+        if bill.state == "paid" and bill.total_minor > 0 and not plan_lines(bill, prices, timeline):
+            notes.append(f"{bill.bill} is paid and has no line for a plan of the catalog, so it covers nothing")
+    return notes
