@@ -20,11 +20,14 @@ Payments = Mapping[str, tuple[int, str]]
 Upcoming = dict[str, Any]
 
 
-def upcoming(one: Owed, payments: Payments, number: int) -> Upcoming:
+def upcoming(one: Owed, payments: Payments, number: int, *, now: datetime) -> Upcoming:
     """Owed units as JSON: all that is needed to grant them once they are due.
 
-    `number`: how many grants of this plan for this period precede it.
+    `number`: how many grants of this plan for this period precede it. Units of a payment about which an inquiry is open
+    are computed again then.
     """
+    if one.is_frozen and one.due > now:
+        return {"due": one.due}
     payment = payments.get(one.paid_by or "")
     return {
         "due": one.due,

@@ -72,7 +72,7 @@ def _bring(
     due: list[Upcoming] = []
     later: list[Upcoming] = []
     for one in found.grants:
-        grant = movements.upcoming(one, payments, numbers[one.plan, one.start])
+        grant = movements.upcoming(one, payments, numbers[one.plan, one.start], now=now)
         numbers[one.plan, one.start] += 1
         (due if one.due <= now else later).append(grant)
     units = _post(conn, app, row, found.targets, due, event_id, now)

@@ -66,15 +66,17 @@ class Prices:
 
     def __init__(self, book: TermsBook, timeline: Timeline) -> None:
         self.book = book
-        self.learned: dict[str | None, str] = {}
+        named: dict[str, set[str]] = {}
         for snapshot in timeline.snapshots:
             hinted = self._hinted(snapshot)
-            if hinted and snapshot.plan:
-                self.learned[hinted.price] = snapshot.plan
+            if hinted and hinted.price and snapshot.plan:
+                named.setdefault(hinted.price, set()).add(snapshot.plan)
+        # A price that was made for one checkout, and is in no catalog.
+        self.learned = {price: plans.copy().pop() for price, plans in named.items() if len(plans) == 1}
 
     def plan_of(self, price: str | None, at: datetime) -> str | None:
         """The plan of the price at that time."""
-        return self.book.plan_of(price, at) or (self.learned.get(price) if price else None)
+        return self.book.plan_of(price, at) or self.learned.get(price or "")
 
     def items(self, snapshot: Snapshot, at: datetime) -> list[tuple[Item, Terms]]:
         """The items that are plans, with their terms at that time."""
@@ -82,7 +84,7 @@ class Prices:
         found = []
         for item in snapshot.items or ((hinted,) if hinted else ()):
             plan = self.book.plan_of(item.price, at) or (snapshot.plan if item is hinted else None)
-            terms = self.book.terms(plan or self.learned.get(item.price), at)
+            terms = self.book.terms(plan or self.learned.get(item.price or ""), at)
             if terms and item.quantity > 0:
                 found.append((item, terms))
         return found
@@ -104,13 +106,12 @@ class Prices:
 def plan_lines(bill: Bill, prices: Prices, timeline: Timeline) -> list[PlanLine]:
     """The lines of the bill that are about plans, in order."""
     lines = [line for line in bill.lines if line.quantity > 0 and not line.is_one_off]
-    known = {line.id: prices.plan_of(line.price, line.start) for line in lines}
-    if not any(known.values()):
-        known.update(_hinted(bill, lines, prices))
+    known = {line.id: prices.book.plan_of(line.price, line.start) for line in lines}
+    hinted = {} if any(known.values()) else _hinted(bill, lines, prices)
     found = []
     for line in lines:
-        plan = known[line.id]
-        if plan is None and line.amount_minor < 0 and line.price is None:
+        plan = known[line.id] or hinted.get(line.id) or prices.learned.get(line.price or "")
+        if plan is None and line.amount_minor < 0 and hinted:
             plan = _plan_before(line, prices, timeline)
         terms = prices.book.terms(plan, line.start)
         if terms is not None:
@@ -131,10 +132,10 @@ def _hinted(bill: Bill, lines: Sequence[Line], prices: Prices) -> dict[str, str 
 
 
 def _plan_before(line: Line, prices: Prices, timeline: Timeline) -> str | None:
-    """The plan that a credit without a price credits: the one in force before it."""
+    """The plan that a credit credits whose price is in no catalog: the one of the item before it."""
     before = [snapshot for snapshot in timeline.snapshots if snapshot.at < line.start]
     items = prices.items(before[-1], line.start) if before else []
-    return items[0][1].plan if items else None
+    return next((terms.plan for item, terms in items if line.price in (None, item.price)), None)
 
 
 def _is_trial(line: Line, bill: Bill, terms: Terms, timeline: Timeline) -> bool:

@@ -68,7 +68,7 @@ def bill(event: Event, invoice: Object) -> Bill:
         bill=own_id(invoice),
         state=state,
         at=time_of(invoice.get("created")) or created(event),
-        lines=tuple(_line(line, number) for number, line in enumerate(lines)),
+        lines=tuple(_line(line, number, paid or 0) for number, line in enumerate(lines)),
         reason=invoice.get("billing_reason") if isinstance(invoice.get("billing_reason"), str) else None,
         total_minor=_amount(invoice.get("total"), default=paid or 0),
         paid_minor=paid or 0,
@@ -98,7 +98,7 @@ def _state(event: Event, invoice: Object) -> str:
     return "failed" if status == "open" and event.type == "invoice.payment_failed" else str(status)
 
 
-def _line(line: Object, number: int) -> Line:
+def _line(line: Object, number: int, paid: int) -> Line:
     start, end = time_of(get(line, "period", "start")), time_of(get(line, "period", "end"))
     if start is None or end is None:
         raise ValueError("a line of data.object.lines has no period")
@@ -109,7 +109,7 @@ def _line(line: Object, number: int) -> Line:
         id=id_of(line.get("id")) or str(number),
         start=start,
         end=end,
-        amount_minor=_amount(line.get("amount"), default=0),
+        amount_minor=_amount(line.get("amount"), default=paid),
         item=id_of(line.get("subscription_item")) or _item(details),
         price=price_of(line),
         quantity=quantity_of(line),
