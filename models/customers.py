@@ -86,7 +86,7 @@ def _to_json(app: App, accounts: Sequence[Account], now: datetime) -> list[dict[
         return []
     subscriptions = _subscriptions(app, ids, now)
     providers = provider_customers.of_accounts(ids)
-    keys = activation.of_accounts(ids, now=now)
+    keys = activation.of_accounts(ids)
     return [
         {
             **_fields(app, account, subscriptions.get(account.id), now),
@@ -148,7 +148,9 @@ def _subscription(row: Subscription | None, now: datetime) -> dict[str, Any] | N
 def _running_cycle(row: Subscription, now: datetime) -> tuple[datetime | None, datetime | None]:
     """The month of the anchor that runs, or ran last; of a price by the day or week, the provider's period."""
     starts_at, runs_to = row.cycle_start, row.cycle_end
-    if row.anchor is None or (starts_at and runs_to and runs_to - starts_at < SHORTEST_MONTH and starts_at >= row.anchor):
+    if row.anchor is None or (
+        starts_at and runs_to and runs_to - starts_at < SHORTEST_MONTH and starts_at >= row.anchor
+    ):
         return starts_at, runs_to
     # The provider's event for an end may come later than the end itself: the period's end is the earlier of the two.
     ended_at = min(row.ended_at, runs_to or row.ended_at) if row.ended_at else None

@@ -152,9 +152,7 @@ def _keep(event: Event, found: list[AnyFact] | NotOurs, now: datetime) -> None:
         database.transaction(lambda conn: reports.keep(conn, catalog.current()[event.app], of_plans, now=now))
 
 
-def _apply(
-    conn: Connection, event: Event, found: list[AnyFact] | NotOurs, known: set[str], now: datetime
-) -> int:
+def _apply(conn: Connection, event: Event, found: list[AnyFact] | NotOurs, known: set[str], now: datetime) -> int:
     """Apply the event. Returns 1, or 0 if it cannot be claimed. The ids that it makes known are added to `known`."""
     if not events.claim(conn, event):
         return 0

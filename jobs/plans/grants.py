@@ -24,6 +24,8 @@ from models.plans.subscriptions import Subscription
 log = structlog.get_logger()
 CHUNK = 500
 RETRY_AFTER = timedelta(minutes=10)
+
+
 def grant_monthly(*, now: datetime, app: str | None = None, after: Any = None) -> Chunk:
     """One chunk of the schedule: what time has made due, of the subscriptions that have been due longest."""
     counts, again = database.transaction(lambda conn: _chunk(conn, now, app))
@@ -34,6 +36,7 @@ def grant_monthly(*, now: datetime, app: str | None = None, after: Any = None) -
 
 def grant_owed(app: App, customer: str, *, now: datetime) -> int:
     """Grant what plans owe this customer now, as on login. Returns the units."""
+
     def work(conn: Connection) -> int:
         rows = subscriptions.lock_of_account(conn, app.slug, customer)
         return sum(settle(conn, app, row.provider, row.provider_id, now=now).units for row in rows)

@@ -40,6 +40,7 @@ def upcoming(one: Owed, payments: Payments, number: int, *, now: datetime) -> Up
         "payment": payment[0] if payment else None,
         "why": one.why,
         "number": number,
+        "is_frozen": one.is_frozen,
     }
 
 

@@ -16,6 +16,7 @@ from jobs.plans import bill_payments, messages, movements, projection
 from jobs.plans.movements import Payments, Upcoming
 from models.catalog.apps import App
 from models.database import Connection
+from models.ledger.lots import set_payments
 from models.ledger.post import post
 from models.payments import reversals as payment_reversals
 from models.planning.movements import Clawback, Freeze, Movement
@@ -76,6 +77,9 @@ def _bring(
         numbers[one.plan, one.start] += 1
         (due if one.due <= now else later).append(grant)
     units = _post(conn, app, row, found.targets, due, event_id, now)
+    paid = {entry_id: payments[bill][0] for entry_id, bill in found.paid.items()}
+    if paid:
+        set_payments(conn, {lot.account_id for lot in lots if lot.entry_id in paid}, paid)
     before = projection.save(conn, app, row, account, later, now=now)
     activation.ensure(conn, app, row, now=now)
     messages.emit_changes(conn, app, row, account, before, now=now)
@@ -90,6 +94,12 @@ def _post(
     grants = [movements.grant(app, row, one, now=now, event_id=event_id) for one in due]
     changes = [change for target in targets for change in _movements(app, row, target, event_id)]
     outcomes = post(conn, [*grants, *changes], now=now)[: len(grants)]
+    frozen = [
+        Freeze(app=app.slug, customer=grant.customer, entry_ids=[outcome.entry_id], frozen=True, actor=row.provider)
+        for grant, outcome, one in zip(grants, outcomes, due, strict=True)
+        if one["is_frozen"] and outcome.entry_id
+    ]
+    post(conn, frozen, now=now)
     messages.emit_grants(conn, app, row, list(zip(grants, outcomes, strict=True)), now=now)
     units = sum(outcome.units for outcome in outcomes if outcome.status == "applied")
     if units:

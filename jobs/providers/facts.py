@@ -148,6 +148,4 @@ class CheckoutEnded(Fact):
     state: Literal["expired", "pending", "failed", "paid"]
 
 
-AnyFact = (
-    PaymentSettled | CustomerKnown | PlanReported | PaymentReversed | PaymentKnownAs | CheckoutEnded
-)
+AnyFact = PaymentSettled | CustomerKnown | PlanReported | PaymentReversed | PaymentKnownAs | CheckoutEnded

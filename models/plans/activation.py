@@ -12,10 +12,9 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from peewee import fn
-
 from models.catalog.apps import App
 from models.database import Connection
+from models.plans.facts import PAYING
 from models.plans.subscriptions import Subscription
 from models.tables import Account, ActivationKey
 from models.tables import Subscription as SubscriptionRow
@@ -30,13 +29,12 @@ UNKNOWN = {"valid": False, "customer": None, "plan": None, "status": None}
 
 
 def ensure(conn: Connection, app: App, subscription: Subscription, *, now: datetime) -> None:
-    """Store a key for a locked subscription that is owed a plan with keys, unless it has one.
+    """Store a key for a locked subscription that is active or trialing and whose plan has keys, unless it has one.
 
     The key is committed with the caller's transaction.
     """
     plan = app.plans.get(subscription.plan or "")
-    is_owed = subscription.owed_until is not None and subscription.owed_until > now
-    if plan is None or not plan.activation_key or not is_owed or subscription.account_id is None:
+    if plan is None or not plan.activation_key or subscription.status not in PAYING or subscription.account_id is None:
         return
     key = make()
     row = ActivationKey.insert(
@@ -56,31 +54,30 @@ def make() -> str:
     return "-".join(groups)
 
 
-def check(app: App, key: str, *, now: datetime) -> dict[str, Any]:
+def check(app: App, key: str) -> dict[str, Any]:
     """`{"valid", "customer", "plan", "status"}`, the last three None for a key that the app did not make.
 
     Case, spaces and dashes do not matter, and O is read as 0, I and L as 1. A key is valid while its subscription is
-    owed a period of a plan that has activation keys: the rule of the plan's tier.
+    active or trialing and its plan has activation keys.
     """
-    columns = (Account.customer, SubscriptionRow.plan, SubscriptionRow.status, SubscriptionRow.owed_until)
+    columns = (Account.customer, SubscriptionRow.plan, SubscriptionRow.status)
     joined = ActivationKey.select(*columns).join(Account, on=(Account.id == ActivationKey.account_id))
     joined = joined.join_from(ActivationKey, SubscriptionRow, on=(SubscriptionRow.id == ActivationKey.subscription_id))
     row = joined.where(ActivationKey.app == app.slug, ActivationKey.hash == digest(key)).dicts().first()
     if row is None:
         return UNKNOWN
-    plan, owed_until = app.plans.get(row["plan"] or ""), row.pop("owed_until")
-    valid = owed_until is not None and owed_until > now and plan is not None and plan.activation_key
+    plan = app.plans.get(row["plan"] or "")
+    valid = row["status"] in PAYING and plan is not None and plan.activation_key
     return {"valid": valid, **row}
 
 
-def of_accounts(ids: Sequence[int], *, now: datetime) -> dict[int, str]:
+def of_accounts(ids: Sequence[int]) -> dict[int, str]:
     """The key to show, by account: the newest that is valid, else the newest. Accounts without a key are absent."""
     joined = ActivationKey.select(ActivationKey.account_id, ActivationKey.key).join(
         SubscriptionRow, on=(SubscriptionRow.id == ActivationKey.subscription_id)
     )
-    is_owed = fn.coalesce(SubscriptionRow.owed_until > now, False)
     newest = joined.distinct(ActivationKey.account_id).order_by(
-        ActivationKey.account_id, is_owed.desc(), SubscriptionRow.id.desc()
+        ActivationKey.account_id, SubscriptionRow.status.in_(PAYING).desc(), SubscriptionRow.id.desc()
     )
     keys = newest.where(ActivationKey.account_id.in_(ids)).objects() if ids else ()
     return {key.account_id: key.key for key in keys}

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from models.plans.facts import STATES, Bill, CreditNote, Item, Line, Snapshot
+from models.plans.months import SHORTEST_MONTH
 from models.plans.terms import Terms, TermsBook
 from models.plans.timeline import Timeline
 
@@ -66,6 +67,9 @@ class Prices:
 
     def __init__(self, book: TermsBook, timeline: Timeline) -> None:
         self.book = book
+        self.intervals = {
+            item.price: item.interval for snapshot in timeline.snapshots for item in snapshot.items if item.interval
+        }
         named: dict[str, set[str]] = {}
         for snapshot in timeline.snapshots:
             hinted = self._hinted(snapshot)
@@ -115,7 +119,10 @@ def plan_lines(bill: Bill, prices: Prices, timeline: Timeline) -> list[PlanLine]
             plan = _plan_before(line, prices, timeline)
         terms = prices.book.terms(plan, line.start)
         if terms is not None:
-            found.append(PlanLine(line, bill, terms, _is_trial(line, bill, terms, timeline)))
+            sold = replace(line, interval=line.interval or prices.intervals.get(line.price))
+            is_trial = _is_trial(sold, bill, terms, timeline)
+            sold = sold if is_trial or not _is_stub(sold, timeline) else replace(sold, is_prorated=True)
+            found.append(PlanLine(sold, bill, terms, is_trial))
     return found
 
 
@@ -149,6 +156,15 @@ def _is_trial(line: Line, bill: Bill, terms: Terms, timeline: Timeline) -> bool:
         return bill.reason == "subscription_create"
     tolerance = (line.interval.tolerance if line.interval else None) or _DAY
     return any(abs(line.end - end) <= tolerance for end in ends)
+
+
+def _is_stub(line: Line, timeline: Timeline) -> bool:
+    """Whether the line pays for the days before the anchor, with which a subscription may begin."""
+    if line.amount_minor <= 0 or line.end - line.start >= SHORTEST_MONTH:
+        return False
+    if line.interval is not None:
+        return line.interval.unit == "month"
+    return any(abs(line.end - anchor) <= _DAY and line.start < anchor - _DAY for anchor in timeline.anchors())
 
 
 def covered_share(bill: Bill) -> tuple[int, int]:

@@ -61,15 +61,10 @@ class Coverage:
         """Units that the period has already: an opening's, or those of another paid bill for the same price."""
         same = [part for part in self.parts if part.begins_at(start)]
         opening = sum(part.units for part in same if part.kind == "opening")
-        again = sum(
-            part.units
-            for part in same
-            if part.kind == "bill"
-            and part.bill != one.bill.bill
-            and part.prices == {one.line.price}
-            and _is_same(part, one)
-        )
-        return opening + again
+        again = [part for part in same if part.bill != one.bill.bill and _is_paid_again(part, one)]
+        for part in again:
+            part.also_paid_by.append(one.bill.bill)
+        return opening + sum(part.units for part in again)
 
     def _end_earlier(self, one: PlanLine) -> None:
         """End what the same item had before, for periods that do not begin before the line does."""
@@ -95,6 +90,12 @@ class Coverage:
             return None
         self.is_promise_kept = True
         return promise.units
+
+
+def _is_paid_again(part: Part, one: PlanLine) -> bool:
+    """Whether the line pays once more for what the part was paid for."""
+    is_alike = part.prices == {one.line.price} and part.plan == one.terms.plan
+    return part.kind == "bill" and is_alike and _is_same(part, one)
 
 
 def _is_same(part: Part, one: PlanLine) -> bool:

@@ -8,7 +8,7 @@ are there already count towards a larger one.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -43,10 +43,14 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Differences:
-    """`grants`: units to grant, some of them later. `targets`: lots that are not as they should be."""
+    """`grants`: units to grant, some of them later. `targets`: lots that are not as they should be.
+
+    `paid`: the bill of lots that were granted before it was known.
+    """
 
     grants: list[Owed]
     targets: list[Target]
+    paid: dict[int, str]
 
 
 def between(owed: Iterable[Owed], lots: Iterable[PlanLot], payments: Mapping[str, str]) -> Differences:
@@ -54,11 +58,12 @@ def between(owed: Iterable[Owed], lots: Iterable[PlanLot], payments: Mapping[str
 
     `payments`: the reference of the payment of each bill.
     """
-    found = Differences([], [])
+    found = Differences([], [], {})
     for period in _periods(owed, lots):
         grants, surplus = _balance(period)
         found.grants.extend(grants)
         found.targets.extend(_targets(period, surplus, payments))
+        found.paid.update(_paid(period, payments))
     return found
 
 
@@ -117,6 +122,14 @@ def _targets(period: Period, surplus: dict[str, int], payments: Mapping[str, str
         if not lot.is_at(units) or is_frozen != lot.is_frozen:
             found.append(Target(lot, units, is_frozen))
     return found[::-1]
+
+
+def _paid(period: Period, payments: Mapping[str, str]) -> Iterator[tuple[int, str]]:
+    """(Entry, bill) of the lots without a payment whose plan was paid for since."""
+    for lot in period.lots:
+        bills = [one.paid_by for one in period.owed if one.plan == lot.plan and one.paid_by in payments]
+        if lot.payment is None and bills:
+            yield lot.entry_id, str(bills[0])
 
 
 def _is_frozen(lot: PlanLot, owed: Sequence[Owed], payments: Mapping[str, str]) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from fractions import Fraction
 from operator import attrgetter
 
 from models.plans import by_status, owner, paypal, unbilled
@@ -121,9 +122,10 @@ def _after_returns(
     """The units of each part that are left after refunds and disputes of its bill."""
     ended_at = timeline.ended_at
     left = {id(part): part.units for part in parts}
+    payers = {id(part): _payer(part, facts) for part in parts}
     for bill in bills:
         back = facts.returned.get(bill.bill, NOTHING_BACK)
-        paid_for = [part for part in parts if part.bill == bill.bill]
+        paid_for = [part for part in parts if payers[id(part)] == bill.bill]
         if back.back_minor <= 0 or back.paid_minor <= 0 or not paid_for:
             continue
         if ended_at and _is_in_force(bill, ended_at):
@@ -137,6 +139,16 @@ def _after_returns(
             if back.paid_minor > 0:
                 left[id(part)] -= _share(units, back)
     return [(part, max(0, left[id(part)])) for part in parts]
+
+
+def _payer(part: Part, facts: Facts) -> str | None:
+    """The bill that pays for the part: of several, the one of which the least went back."""
+
+    def share_back(bill: str) -> Fraction:
+        back = facts.returned.get(bill, NOTHING_BACK)
+        return Fraction(back.back_minor, back.paid_minor) if back.paid_minor > 0 else Fraction(0)
+
+    return min([part.bill, *part.also_paid_by], key=share_back) if part.bill else None
 
 
 def _share(units: int, back: Returned) -> int:

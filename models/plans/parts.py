@@ -34,6 +34,8 @@ class Part:
     since: datetime = LONG_AGO
     prices: set[str | None] = field(default_factory=set)
     shares: tuple[tuple[str, int], ...] = ()
+    # Further bills that paid for the same period.
+    also_paid_by: list[str] = field(default_factory=list)
 
     def covers(self, at: datetime) -> bool:
         """Whether its period contains the time."""

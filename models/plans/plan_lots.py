@@ -8,7 +8,7 @@ from datetime import datetime
 from models.database import Connection
 
 OF_SUBSCRIPTION = """
-SELECT l.entry_id, a.customer, substr(l.source, 6), l.granted, l.lapsed, l.frozen, l.period_start, p.reference,
+SELECT l.entry_id, l.account_id, a.customer, substr(l.source, 6), l.granted, l.lapsed, l.frozen, l.period_start, p.reference,
        (SELECT coalesce(-sum(e.amount), 0) FROM entry e
         WHERE e.reverses_id = l.entry_id AND e.type IN ('clawback', 'reinstatement'))::bigint
 FROM lot l JOIN account a ON a.id = l.account_id LEFT JOIN payment p ON p.id = l.payment_id
@@ -21,6 +21,7 @@ class PlanLot:
     """A lot of a plan. `expired`: units that expired unused, which count as clawed back."""
 
     entry_id: int
+    account_id: int
     customer: str
     plan: str
     granted: int

@@ -109,11 +109,11 @@ def test_a_lot_names_its_payment_and_its_subscription(db, now):
         [APP, now, now],
     )
     database.write(
-        """INSERT INTO subscription (app, account_id, provider, provider_id, status, anchor, next_cycle_at, changed_at,
-        created_at, updated_at) VALUES (%s, 1, 'stripe', 'sub_7', 'active', %s, %s, %s, %s, %s)""",
-        [APP, now, now, now, now, now],
+        """INSERT INTO subscription (app, account_id, provider, provider_id, status, anchor, next_due_at,
+        created_at, updated_at) VALUES (%s, 1, 'stripe', 'sub_7', 'active', %s, %s, %s, %s)""",
+        [APP, now, now, now, now],
     )
-    grant("ada", 10, key="purchase:1", now=now, payment_id=1, subscription_id=1, cycle=0)
+    grant("ada", 10, key="purchase:1", now=now, payment_id=1, subscription_id=1, period_start=now)
     grant("ada", 10, key="bonus:1", now=now)
     bought, given_ = explained("ada", now)["lots"]
     assert (bought["payment"], bought["subscription"]) == ("pi_7", "sub_7")

@@ -34,4 +34,4 @@ def check(call: Call) -> Answer:
     A key is valid while its subscription is active or trialing and the plan has activation keys. Case, spaces and
     dashes are ignored. For a key that the app did not issue, `valid` is false and the other fields are null.
     """
-    return activation.check(call.app, call.body["key"], now=call.now)
+    return activation.check(call.app, call.body["key"])

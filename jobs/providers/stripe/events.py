@@ -106,7 +106,10 @@ HANDLERS: dict[str, Handler] = {
         subscriptions.subscription_changed,
     ),
     **dict.fromkeys(
-        (f"customer.subscription.{what}" for what in ("trial_will_end", "pending_update_applied", "pending_update_expired")),
+        (
+            f"customer.subscription.{what}"
+            for what in ("trial_will_end", "pending_update_applied", "pending_update_expired")
+        ),
         subscriptions.subscription_changed,
     ),
     **dict.fromkeys((f"invoice.{what}" for what in INVOICES), invoices.invoice_changed),

@@ -26,7 +26,12 @@ from models.inbox.events import Event
 from models.ledger import accounts
 from models.plans.facts import CREATED, DELETED, UPDATED, Interval, Item, Snapshot, Unit
 
-UNITS: dict[str, tuple[Unit, int]] = {"day": ("day", 1), "week": ("week", 1), "month": ("month", 1), "year": ("month", 12)}
+UNITS: dict[str, tuple[Unit, int]] = {
+    "day": ("day", 1),
+    "week": ("week", 1),
+    "month": ("month", 1),
+    "year": ("month", 12),
+}
 MOST_SEATS = 10**9
 MOST_INTERVALS = 366
 
@@ -57,7 +62,11 @@ def snapshot(event: Event, subscription: Object) -> Snapshot:
     status = "canceled" if rank == DELETED else text(subscription["status"])
     key, at = event.event_id, created(event)
     if event.is_fetched:
-        key, at, rank = f"{event.event_id}:fetched", event.fetched_at or at, DELETED if status == "canceled" else UPDATED
+        key, at, rank = (
+            f"{event.event_id}:fetched",
+            event.fetched_at or at,
+            DELETED if status == "canceled" else UPDATED,
+        )
     return Snapshot(
         key=key,
         at=at,
