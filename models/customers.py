@@ -15,7 +15,7 @@ from models.database import Connection
 from models.errors import NotFound
 from models.payments import provider_customers
 from models.plans import activation
-from models.plans.months import SHORTEST_MONTH
+from models.plans.rules.months import SHORTEST_MONTH
 from models.tables import Account, Subscription
 
 AN_INSTANT = timedelta(microseconds=1)

@@ -13,10 +13,10 @@ from models.payments import messages as payment_messages
 from models.payments import payments, standing
 from models.payments import reversals as payment_reversals
 from models.plans import plan_payments
-from models.plans.bills import plan_lines
-from models.plans.by_status import bill_start
 from models.plans.facts import Bill
 from models.plans.owed import Account
+from models.plans.rules.bills import plan_lines
+from models.plans.rules.by_status import bill_start
 from models.plans.subscriptions import Subscription
 
 

@@ -12,7 +12,7 @@ from models.cycles import LONG_AGO
 from models.planning.grants import PERIOD_GRACE
 from models.planning.movements import Grant
 from models.plans.owed import Owed
-from models.plans.parts import day
+from models.plans.rules.parts import day
 from models.plans.subscriptions import Subscription
 
 # The id and the reference of the payment of each bill.

@@ -11,6 +11,7 @@ from jobs.plans.movements import Upcoming
 from models.catalog.apps import App
 from models.database import Connection
 from models.ledger import accounts
+from models.payments import provider_customers
 from models.plans import subscriptions
 from models.plans.facts import PAYING
 from models.plans.owed import Account, Owed
@@ -38,6 +39,8 @@ def save(
     before = Before(row.snapshot, row.status, tier(app, row, now), row.account_id is None)
     latest, owner = account.timeline.latest, account.owner.latest
     row.account_id = accounts.ensure(conn, app.slug, owner, now=now) if owner else None
+    if row.account_id and latest and latest.customer and latest.provider_customer:
+        provider_customers.store(conn, app.slug, row.provider, latest.provider_customer, row.account_id)
     row.plan, row.owed_until = _plan(account, now)
     row.status = _status(account)
     row.snapshot = latest.key if latest else None
@@ -77,7 +80,7 @@ def _status(account: Account) -> str:
 
 
 def _plan(account: Account, now: datetime) -> tuple[str | None, datetime | None]:
-    """The largest plan of a period that is owed now, and until when it is; else the plan of the first item, and None."""
+    """The largest plan of a period that is owed now, and until when; else the plan of the first item, and None."""
     running = [one for one in account.owed if one.start <= now < one.end and one.units > 0 and one.due <= now]
     latest = account.timeline.latest
     is_running = latest is not None and latest.status in PAYING and account.timeline.ended_at is None

@@ -33,8 +33,8 @@ def keep(conn: Connection, app: App, facts: Iterable[PlanReported], *, now: date
         subscription = fact.subscription
         if subscription and stored_facts.count(conn, app.slug, fact.provider, subscription) >= stored_facts.MOST_FACTS:
             raise Unprocessable(
-                f"{subscription!r} has {stored_facts.MOST_FACTS} reports already, more than a subscription of years has:"
-                " nothing was applied; check what sends them, and post the change manually (POST /v1/adjustments)"
+                f"{subscription!r} has {stored_facts.MOST_FACTS} reports already, more than any subscription has: nothing"
+                " was applied; check what sends them, and post the change manually (POST /v1/adjustments)"
             )
         stored_facts.store(conn, app.slug, fact.provider, subscription, fact.fact, event_id=fact.event_id, now=now)
 
@@ -80,11 +80,10 @@ def _check_understood(app: App, fact: PlanReported, settled: Settled) -> None:
         plan = fact.fact.plan
     if is_known or (plan and prices.book.latest(plan)):
         return
-    some = ", ".join(repr(price) for price in named if price) or "none"
+    some = " or ".join(repr(price) for price in named if price) or None
     known = ", ".join(app.plans) or "no plans"
     raise Unprocessable(
-        f"no plan: neither its prices ({some}) nor plan {plan!r} are in the catalog of {app.slug}, which has {known};"
-        f" {MEND}"
+        f"no plan: neither price {some} nor plan {plan!r} is in the catalog of {app.slug}, which has {known}; {MEND}"
     )
 
 

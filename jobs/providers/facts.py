@@ -23,7 +23,7 @@ class Fact:
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """What became of a fact: the customer whom it concerns, and what people should know about it."""
+    """The result of applying a fact: its customer, and a note for operators."""
 
     customer: str | None
     note: str | None = None

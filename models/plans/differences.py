@@ -12,9 +12,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from models.plans.months import TOLERANCE
 from models.plans.owed import Owed
 from models.plans.plan_lots import PlanLot
+from models.plans.rules.months import TOLERANCE
 
 
 @dataclass(slots=True)

@@ -1,28 +1,29 @@
 """What a subscription is owed: a pure function of the set of its facts. No I/O, no clock.
 
-The rules are those of docs/plans.md. Each module beside this one has some of them: which snapshot is in force
-(`timeline`), what the status covers and trials (`by_status`), what paid bills cover (`by_bills`, `changes`), whose it
-is (`owner`).
+docs/plans.md states the rules. The modules of `models.plans.rules` have them: which snapshot is in force (`timeline`),
+what the status covers, and trials (`by_status`), what paid bills cover (`by_bills`, `changes`), whose it is (`owner`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from fractions import Fraction
 from operator import attrgetter
 
-from models.plans import by_status, owner, paypal, unbilled
-from models.plans.bills import Bill, PlanLine, Prices, merged, plan_lines
-from models.plans.by_bills import Coverage
 from models.plans.facts import Facts, Returned
-from models.plans.owner import Owner
-from models.plans.parts import Part
+from models.plans.rules import by_status, owner, paypal, unbilled
+from models.plans.rules.bills import Bill, PlanLine, Prices, merged, plan_lines
+from models.plans.rules.by_bills import Coverage
+from models.plans.rules.owner import Owner
+from models.plans.rules.parts import Part
+from models.plans.rules.timeline import Timeline
 from models.plans.terms import TermsBook
-from models.plans.timeline import Timeline
 
 NOTHING_BACK = Returned(0, 0)
+ADD = "add it to the prices of a plan and restart"
+KEPT = "the plan is the one that the metadata of the subscription name"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +75,10 @@ def account(facts: Facts, book: TermsBook, now: datetime) -> Account:
     prices = Prices(book, timeline)
     bills = paypal.with_lines(merged(facts.bills, facts.notes), timeline, prices)
     lines = [one for bill in bills if bill.state == "paid" for one in plan_lines(bill, prices, timeline)]
-    parts = _parts(facts, bills, lines, timeline, prices)
     whose = owner.of(facts, bills, timeline, now)
+    if facts.promise and facts.promise.customer not in [customer for _, customer in whose.named]:
+        facts = replace(facts, promise=None)  # anybody can name a checkout in the metadata
+    parts = _parts(facts, bills, lines, timeline, prices)
     found = []
     for part, units in _after_returns(facts, bills, parts, timeline):
         customer = whose.at(part.start)
@@ -106,11 +109,11 @@ def _parts(
             since=one.start,
             why=f"{one.plan}: granted before plans were computed from facts",
             shares=one.shares,
-        )  # fmt: skip
+        )
         for one in (facts.opening.periods if facts.opening else ())
     ]
     parts += by_status.trial(facts, bills, lines, timeline, prices)
-    parts += by_status.periods(facts, bills, timeline, prices)
+    parts += by_status.promised(facts, list(by_status.periods(facts, bills, timeline, prices)))
     sold = [one for one in lines if not one.is_trial]
     Coverage(facts, timeline, parts).apply([*sold, *unbilled.lines(bills, timeline, prices)])
     return [part for part in parts if part.units > 0]
@@ -196,12 +199,17 @@ def _end_to_come(timeline: Timeline) -> datetime | None:
 
 
 def _notes(bills: Sequence[Bill], prices: Prices, timeline: Timeline) -> list[str]:
-    """What covers nothing: unknown prices, and paid bills without a line of a plan."""
-    notes = []
+    """What covers nothing, or was understood by its name only."""
     latest = timeline.latest
-    for price in prices.unknown(latest) if latest else []:
-        notes.append(f"the price {price} belongs to no plan of the catalog, so it grants nothing")
-    for bill in bills:
-        if bill.state == "paid" and bill.total_minor > 0 and not plan_lines(bill, prices, timeline):
-            notes.append(f"{bill.bill} is paid and has no line for a plan of the catalog, so it covers nothing")
-    return notes
+    unknown = prices.unknown(latest) if latest else []
+    named = prices.named_only(timeline)
+    empty = [
+        bill.bill
+        for bill in bills
+        if bill.state == "paid" and bill.total_minor > 0 and not plan_lines(bill, prices, timeline)
+    ]
+    return [
+        *(f"the price {price} belongs to no plan of the catalog, so it grants nothing; {ADD}" for price in unknown),
+        *(f"the price {price} belongs to no plan of the catalog; {KEPT}; {ADD}" for price in named),
+        *(f"{bill} is paid and has no line for a plan of the catalog, so it covers nothing" for bill in empty),
+    ]

@@ -8,7 +8,8 @@ from datetime import datetime
 from models.database import Connection
 
 OF_SUBSCRIPTION = """
-SELECT l.entry_id, l.account_id, a.customer, substr(l.source, 6), l.granted, l.lapsed, l.frozen, l.period_start, p.reference,
+SELECT l.entry_id, l.account_id, a.customer, substr(l.source, 6), l.granted, l.lapsed, l.frozen, l.period_start,
+       p.reference,
        (SELECT coalesce(-sum(e.amount), 0) FROM entry e
         WHERE e.reverses_id = l.entry_id AND e.type IN ('clawback', 'reinstatement'))::bigint
 FROM lot l JOIN account a ON a.id = l.account_id LEFT JOIN payment p ON p.id = l.payment_id

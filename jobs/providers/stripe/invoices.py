@@ -29,6 +29,7 @@ from jobs.providers.stripe.subscriptions import interval_of, quantity_of
 from models.catalog.apps import App
 from models.errors import NotOurs
 from models.inbox.events import Event
+from models.ledger import accounts
 from models.plans.facts import STATES, Bill, CreditNote, Line
 
 LARGEST_AMOUNT = 2**53
@@ -62,6 +63,8 @@ def bill(event: Event, invoice: Object) -> Bill:
     state = _state(event, invoice)
     named = subscription_metadata(invoice)
     lines = objects(invoice, "lines", "data")
+    customer = named.get("customer") or next(filter(None, (metadata(line).get("customer") for line in lines)), None)
+    reason = invoice.get("billing_reason")
     paid = whole(invoice.get("amount_paid"))
     return Bill(
         key=f"{event.event_id}:{state}:fetched" if event.is_fetched else f"{event.event_id}:{state}",
@@ -69,12 +72,12 @@ def bill(event: Event, invoice: Object) -> Bill:
         state=state,
         at=time_of(invoice.get("created")) or created(event),
         lines=tuple(_line(line, number, paid or 0) for number, line in enumerate(lines)),
-        reason=invoice.get("billing_reason") if isinstance(invoice.get("billing_reason"), str) else None,
+        reason=text(reason) if isinstance(reason, str) and reason else None,
         total_minor=_amount(invoice.get("total"), default=paid or 0),
         paid_minor=paid or 0,
         currency=currency_of(invoice),
         credited_minor=whole(invoice.get("pre_payment_credit_notes_amount")) or 0,
-        customer=named.get("customer") or next(filter(None, (metadata(line).get("customer") for line in lines)), None),
+        customer=accounts.known(customer, "metadata.customer of the subscription") if customer else None,
         provider_customer=id_of(invoice.get("customer")),
         plan=named.get("plan"),
         checkout=named.get("checkout"),
@@ -132,7 +135,7 @@ def _credits(line: Object, details: list[Any]) -> tuple[str, ...]:
         if isinstance(credited, dict):
             lines = credited.get("invoice_line_items")
             named = [credited.get("invoice"), *(lines if isinstance(lines, list) else [])]
-            return tuple(name for name in named if isinstance(name, str) and 0 < len(name) <= 255)
+            return tuple(text(name) for name in named if isinstance(name, str) and name)
     return ()
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from jobs.providers.facts import AnyFact, CustomerKnown, PlanReported
+from jobs.providers.facts import AnyFact, PlanReported
 from jobs.providers.malformed import MalformedEvent
 from jobs.providers.stripe.objects import (
     Object,
@@ -37,22 +37,13 @@ MOST_INTERVALS = 366
 
 
 def subscription_changed(app: App, event: Event, subscription: Object) -> Iterator[AnyFact]:
-    """The snapshot, and the customer whom it names."""
-    told = snapshot(event, subscription)
-    if told.customer and told.provider_customer:
-        yield CustomerKnown(
-            app=app.slug,
-            provider=event.provider,
-            event_id=event.event_id,
-            customer=told.customer,
-            provider_customer=told.provider_customer,
-        )
+    """The snapshot."""
     yield PlanReported(
         app=app.slug,
         provider=event.provider,
         event_id=event.event_id,
         subscription=text(subscription["id"]),
-        fact=told,
+        fact=snapshot(event, subscription),
     )
 
 

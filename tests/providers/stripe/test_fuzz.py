@@ -42,6 +42,7 @@ OBJECTS: dict[str, dict[str, Any]] = {
     "charge.refund": refund("re_1", 300),
     "refund": refund("re_1", 300),
     "charge.dispute": dispute(-700, 700),
+    "credit_note": {"id": "cn_1", "invoice": "in_1", "type": "pre_payment", "status": "issued", "total": 500},
 }
 JUNK = st.one_of(
     st.none(),

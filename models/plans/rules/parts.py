@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Literal
 
 from models.cycles import LONG_AGO
-from models.plans.months import TOLERANCE
+from models.plans.rules.months import TOLERANCE
 
 Kind = Literal["opening", "status", "trial", "bill", "change"]
 
@@ -17,8 +17,8 @@ Kind = Literal["opening", "status", "trial", "bill", "change"]
 class Part:
     """Units of a plan for the period from `start` to `end`.
 
-    `due`: when they are owed; LONG_AGO: at once. `bill` pays for them. `line` and `since` are of the line that they come
-    from, `prices` those whose credit ends them.
+    `due`: when they are owed; LONG_AGO: at once. `bill` pays for them. `line` and `since` are of the line that they
+    come from, `prices` those whose credit ends them.
     """
 
     kind: Kind
@@ -27,6 +27,7 @@ class Part:
     start: datetime
     end: datetime
     why: str
+    quantity: int = 1
     due: datetime = LONG_AGO
     bill: str | None = None
     item: str | None = None

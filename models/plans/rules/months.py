@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
+from itertools import pairwise
 
 from models import cycles
 from models.plans.facts import Interval
@@ -29,7 +30,7 @@ def of_line(start: datetime, end: datetime, interval: Interval | None, anchors: 
         return [(start, end)]
     anchor, first = _aligned(start, anchors)
     starts = [start, *(cycles.cycle_start(anchor, first + n) for n in range(1, count)), end]
-    return list(zip(starts, starts[1:], strict=False))
+    return list(pairwise(starts))
 
 
 def _aligned(start: datetime, anchors: Iterable[datetime]) -> tuple[datetime, int]:

@@ -8,10 +8,10 @@ from datetime import datetime, timedelta
 from operator import attrgetter
 
 from models.cycles import LONG_AGO
-from models.plans import months
-from models.plans.bills import PlanLine, covered_share
-from models.plans.parts import Part, day, seats, units_at
-from models.plans.timeline import Timeline
+from models.plans.rules import months
+from models.plans.rules.bills import PlanLine, covered_share
+from models.plans.rules.parts import Part, day, seats, units_at
+from models.plans.rules.timeline import Timeline
 
 # Of a running period, by its start: the units that are paid for now, and the most that were.
 Levels = dict[datetime, tuple[int, int]]

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
-from models.plans.bills import PlanLine, Prices
 from models.plans.facts import PAYING, Bill, Item, Line, Snapshot
+from models.plans.rules.bills import PlanLine, Prices
+from models.plans.rules.timeline import AT_START, Timeline
 from models.plans.terms import Terms
-from models.plans.timeline import AT_START, Timeline
 
 
 def lines(bills: Sequence[Bill], timeline: Timeline, prices: Prices) -> Iterator[PlanLine]:

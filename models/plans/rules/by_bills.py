@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from models.cycles import LONG_AGO
-from models.plans import changes, months
-from models.plans.bills import PlanLine, covered_share
-from models.plans.changes import Change, Levels
 from models.plans.facts import Facts, Promise
-from models.plans.parts import Part, seats
-from models.plans.timeline import Timeline
+from models.plans.rules import changes, months
+from models.plans.rules.bills import PlanLine, covered_share
+from models.plans.rules.changes import Change, Levels
+from models.plans.rules.parts import Part, seats
+from models.plans.rules.timeline import Timeline
 
 # Lines of one change have the same start.
 SAME = timedelta(minutes=1)

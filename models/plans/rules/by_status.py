@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from fractions import Fraction
+from operator import attrgetter
 
 from models.cycles import LONG_AGO
-from models.plans import months
-from models.plans.bills import PlanLine, Prices
 from models.plans.facts import Bill, Facts, Item, Snapshot
-from models.plans.parts import Part, day, seats
+from models.plans.rules import months
+from models.plans.rules.bills import PlanLine, Prices
+from models.plans.rules.parts import Part, day, seats
+from models.plans.rules.timeline import AT_START, Timeline
 from models.plans.terms import Terms
-from models.plans.timeline import AT_START, Timeline
 
 # Bills and sessions are reported within this time. Until then, a status that they may contradict covers nothing.
 PATIENCE = timedelta(hours=1)
@@ -43,12 +44,20 @@ def _part(snapshot: Snapshot, item: Item, terms: Terms, start: datetime, stop: d
     return Part(
         kind="status", plan=terms.plan, units=int(terms.units * item.quantity * share), start=start, end=stop,
         why=f"{seats(terms.plan, item.quantity)}: the subscription is active and {why}",
-        item=item.id, since=start, prices={item.price},
+        item=item.id, since=start, prices={item.price}, quantity=item.quantity,
     )  # fmt: skip
 
 
+def promised(facts: Facts, parts: list[Part]) -> list[Part]:
+    """The same parts; if a checkout of Scrip promised its plan, the first of them has the units that it promised."""
+    first = min(parts, key=attrgetter("start"), default=None)
+    if facts.promise and first and first.plan == facts.promise.plan and not facts.bills:
+        first.units = facts.promise.units * first.quantity
+    return parts
+
+
 def _is_billed(facts: Facts, bills: Sequence[Bill], start: datetime, *, always: bool) -> bool:
-    """Whether bills decide about a period that begins at `start`. `always`: the plan grants whatever becomes of them."""
+    """Whether bills decide about a period that begins then. `always`: the plan grants whatever becomes of them."""
     if facts.opening and start < facts.opening.until:
         return True
     return not always and any(bill_start(bill) <= start + months.TOLERANCE for bill in bills)
@@ -188,6 +197,6 @@ def _trial_parts(
             due=due if begin == start else max(due, begin),
             item=item.id if item else None,
             since=start,
-        )  # fmt: skip
+        )
         for begin, stop in spans
     ]

@@ -11,10 +11,10 @@ from dataclasses import replace
 from datetime import datetime
 
 from models import cycles
-from models.plans.bills import Prices
 from models.plans.facts import Bill, Interval, Item, Line
+from models.plans.rules.bills import Prices
+from models.plans.rules.timeline import Timeline
 from models.plans.terms import Terms
-from models.plans.timeline import Timeline
 
 MONTH = Interval("month")
 MOST_CYCLES = 24
@@ -36,7 +36,7 @@ def with_lines(bills: Sequence[Bill], timeline: Timeline, prices: Prices) -> lis
 
 
 def _lines(bill: Bill, anchor: datetime, first: int, timeline: Timeline, prices: Prices) -> tuple[list[Line], bool]:
-    """A line for each cycle from `first` on that the amount pays, and whether the bill is paid. Of another amount: none.
+    """A line for each cycle from `first` on that the amount pays, and whether the bill is paid. Other amounts: none.
 
     A sale that is not paid has a line for the next cycle: it covers nothing, and neither does the status.
     """

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from models.plans.facts import STATES, Bill, CreditNote, Item, Line, Snapshot
-from models.plans.months import SHORTEST_MONTH
+from models.plans.rules.months import SHORTEST_MONTH
+from models.plans.rules.timeline import Timeline
 from models.plans.terms import Terms, TermsBook
-from models.plans.timeline import Timeline
 
 _DAY = timedelta(days=1)
 
@@ -100,6 +100,14 @@ class Prices:
         if any(self.book.plan_of(item.price, snapshot.at) for item in snapshot.items):
             return None
         return snapshot.items[0] if snapshot.items else Item(None, None)
+
+    def named_only(self, timeline: Timeline) -> list[str]:
+        """The price of the latest snapshot, if it changed and only the metadata say that it is of a plan."""
+        latest = timeline.latest
+        hinted = self._hinted(latest) if latest else None
+        before = {item.price for snapshot in timeline.snapshots[:-1] for item in snapshot.items}
+        is_named_anew = len({snapshot.plan for snapshot in timeline.snapshots}) > 1
+        return [hinted.price] if hinted and hinted.price and before - {hinted.price} and not is_named_anew else []
 
     def unknown(self, snapshot: Snapshot) -> list[str]:
         """The prices of the snapshot that are of no plan."""

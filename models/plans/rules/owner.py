@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from models.cycles import LONG_AGO
-from models.plans.by_status import PATIENCE
 from models.plans.facts import Bill, Facts
-from models.plans.timeline import AT_START, Timeline
+from models.plans.rules.by_status import PATIENCE
+from models.plans.rules.timeline import AT_START, Timeline
 
 
 @dataclass(frozen=True, slots=True)
 class Owner:
     """The customers that were named, each with the time since when; the first one also owns what precedes.
 
-    `decided_at`: from when on that may be relied on. `problem`: why nobody is known.
+    `decided_at`: the time from which the answer counts. `problem`: why no customer is known.
     """
 
     named: Sequence[tuple[datetime, str]] = ()
