@@ -18,6 +18,19 @@ from typing import Any, Literal
 OnShortfall = Literal["partial", "debt", "reject"]
 
 
+@dataclass(slots=True)
+class CarriedLine:
+    """Usage at a rate whose fraction is carried. It costs exactly `amount` ÷ `per` units.
+
+    `position`: of the line in the `lines` of the movement's `meta`; None if the usage has one rate only.
+    """
+
+    rate: str
+    amount: int
+    per: int
+    position: int | None = None
+
+
 @dataclass(slots=True, kw_only=True)
 class Movement:
     """The account to change, and what its entry records. `occurred_at`: the time that the client reported."""
@@ -57,13 +70,17 @@ class Grant(Movement):
 class Take(Movement):
     """Take `units` in burn order. Lots that had expired at `received_at` (None: now) do not pay.
 
-    `on_shortfall` (None: the app's rule): `partial` takes what is available, `debt` overdraws, `reject` takes nothing.
+    `carried`: usage to price and take as well (models/planning/pricing.py). `has_row`: a row of the caller records this
+    usage, even if it takes no units and so has no entry. `on_shortfall` (None: the app's rule): `partial` takes what is
+    available, `debt` overdraws, `reject` takes nothing.
     """
 
     units: int
     type: str = "deduction"
     on_shortfall: OnShortfall | None = None
     received_at: datetime | None = None
+    carried: Sequence[CarriedLine] = ()
+    has_row: bool = False
 
 
 @dataclass(slots=True, kw_only=True)
@@ -89,11 +106,14 @@ class Capture(Movement):
 
     Fewer than it holds: the rest is freed. More: the rest is taken from what is available. If that does not suffice,
     `on_shortfall` decides: `reject` leaves the hold unchanged, `partial` spends what there is, `debt` overdraws.
+    `carried` and `has_row` are as in `Take`; with `carried`, `units` must be given.
     """
 
     hold_key: str
     units: int | None = None
     on_shortfall: OnShortfall = "reject"
+    carried: Sequence[CarriedLine] = ()
+    has_row: bool = False
 
 
 @dataclass(slots=True, kw_only=True)
