@@ -3,6 +3,8 @@
 -- these few bytes as they are: a report is rewritten once when it settles, and the price is never searched.
 ALTER TABLE usage_report ADD COLUMN lines jsonb, ADD COLUMN price json,
     ALTER COLUMN rate DROP NOT NULL, ALTER COLUMN quantity DROP NOT NULL;
+-- Partial: most entries have one rate. Reports and a customer's totals by rate look the others up.
+CREATE INDEX entry_lines ON entry (account_id) WHERE meta ? 'lines';
 
 -- What a customer used at a rate with rounding = "carry": numerator ÷ denominator units, exactly, of which `charged`
 -- were charged: the total rounded up once. `unlisted` is the part of the numerator that left neither an entry nor a

@@ -1,4 +1,4 @@
-"""Usage: units spent, by rate, customer or day.
+"""Usage: units spent, by rate, customer or day. By rate, each line of a deduction with several counts under its own.
 
 `units` are deductions minus their refunds; a refund counts where its deduction counts. `reports` is the number of
 deductions: usage reports, charges, captured holds and sessions that took units. A refunded deduction stays counted.
@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from models import database
+from models.ledger.entries import LINES
 from models.reports.periods import NO_RATE, Span, day
 
 Group = Literal["rate", "customer", "day"]
@@ -29,8 +30,13 @@ SELECT {key} AS key, sum(d.units)::bigint AS units, sum(d.reports)::bigint AS re
     WHERE r.app = %(app)s AND r.type = 'refund' {within_entry}
 ) AS d GROUP BY 1
 """
+# A deduction with lines has no rate of its own.
+ONE_RATE = "AND (e.meta ->> 'rate' IS NOT NULL OR NOT coalesce(e.meta ? 'lines', false))"
+BY_LINE = f"SELECT rate, sum(units)::bigint, count(*) FROM ({LINES}) AS l GROUP BY rate"
 GROUPED = {
-    "rate": "SELECT key, units, reports FROM ({spent}) AS s ORDER BY units DESC, key LIMIT %(limit)s",
+    "rate": """
+        SELECT key, sum(units)::bigint AS units, sum(reports)::bigint FROM ({spent} UNION ALL {by_line}) AS s
+        GROUP BY key ORDER BY units DESC, key LIMIT %(limit)s""",
     "day": "SELECT key, units, reports FROM ({spent}) AS s ORDER BY key LIMIT %(limit)s",
     "customer": """
         SELECT a.customer, s.units, s.reports FROM ({spent}) AS s JOIN account a ON a.id = s.key
@@ -47,6 +53,8 @@ def groups(span: Span, group: Group, *, limit: int | None = None) -> list[dict[s
         Invalid: the span is invalid.
     """
     span.check()
-    spent = SPENT.format(key=KEYS[group], within_entry=span.within("e.created_at"))
-    rows = database.read(GROUPED[group].format(spent=spent), {**span.values(), "limit": limit})
+    within = span.within("e.created_at")
+    spent = SPENT.format(key=KEYS[group], within_entry=f"{within} {ONE_RATE}" if group == "rate" else within)
+    by_line = BY_LINE.format(where=f"e.app = %(app)s {within}")
+    rows = database.read(GROUPED[group].format(spent=spent, by_line=by_line), {**span.values(), "limit": limit})
     return [{"key": key, "units": units, "reports": reports} for key, units, reports in rows]
