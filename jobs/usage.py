@@ -7,7 +7,7 @@ transaction: a crash rolls all of it back.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -15,7 +15,7 @@ import orjson
 
 from jobs import dead_letters
 from jobs.ledger import pricing
-from jobs.ledger.pricing import MOST_UNITS
+from jobs.ledger.pricing import MOST_UNITS, Price
 from models import database
 from models.catalog import catalog
 from models.catalog.apps import App
@@ -51,23 +51,18 @@ def accept(app: App, reports: Sequence[dict[str, Any]], *, now: datetime) -> tup
 
 def unknown_rates(app: App, reports: Sequence[Any]) -> list[tuple[str, str]]:
     """(field, reason) of each rate that is not in the catalog. Items that are not reports are skipped."""
-    return [
-        (f"reports[{index}].{field}", pricing.unknown(app, rate))
+    single = [
+        (f"reports[{index}].rate", pricing.unknown(app, report["rate"]))
         for index, report in enumerate(reports)
-        if isinstance(report, dict)
-        for field, rate in _rates(report)
-        if rate not in app.rates
+        if isinstance(report, dict) and isinstance(report.get("rate"), str) and report["rate"] not in app.rates
     ]
-
-
-def _rates(report: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """(field, rate) of the report, which may be malformed."""
-    if isinstance(report.get("rate"), str):
-        yield "rate", report["rate"]
-    lines = report.get("lines")
-    for position, line in enumerate(lines if isinstance(lines, list) else ()):
-        if isinstance(line, dict) and isinstance(line.get("rate"), str):
-            yield f"lines[{position}].rate", line["rate"]
+    return single + [
+        (f"reports[{index}].lines[{position}].rate", pricing.unknown(app, line["rate"]))
+        for index, report in enumerate(reports)
+        if isinstance(report, dict) and isinstance(report.get("lines"), list)
+        for position, line in enumerate(report["lines"])
+        if isinstance(line, dict) and isinstance(line.get("rate"), str) and line["rate"] not in app.rates
+    ]
 
 
 def _prices(app: App, reports: Sequence[dict[str, Any]]) -> list[str]:
@@ -163,18 +158,30 @@ def _log_refusals(conn: Connection, reports: Sequence[Report], outcomes: Sequenc
 
 
 def _movement(report: Report) -> Take:
-    price = pricing.restored(report.price or _price_now(report), report.rate, report.quantity, report.lines)
+    price = report.price or _price_now(report)
+    each = pricing.rounded_each(price) if report.lines is None else None
+    if each is None:
+        return _carried_movement(report, pricing.restored(price, report.rate, report.quantity, report.lines))
+    units, terms = each
+    return _take(report, units, report.rate, {"rate": report.rate, "quantity": report.quantity, "price": terms})
+
+
+def _carried_movement(report: Report, price: Price) -> Take:
+    take = _take(report, price.units, price.reason, price.meta)
+    take.carried, take.has_row = price.carried, True
+    return take
+
+
+def _take(report: Report, units: int, reason: str | None, meta: dict[str, Any]) -> Take:
     if report.metadata:
-        price.meta["metadata"] = report.metadata
+        meta["metadata"] = report.metadata
     return Take(
         app=report.app,
         customer=report.customer,
         key=f"usage:{report.external_id}",
-        units=price.units,
-        carried=price.carried,
-        has_row=True,
-        reason=price.reason or "",
-        meta=price.meta,
+        units=units,
+        reason=reason or "",
+        meta=meta,
         actor="usage",
         occurred_at=report.occurred_at,
         received_at=report.received_at,

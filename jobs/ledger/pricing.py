@@ -58,9 +58,19 @@ def stored(app: App, report: dict[str, Any]) -> tuple[str, int]:
     return f"[{','.join(text for text, _ in lines)}]", sum(units for _, units in lines)
 
 
+@lru_cache(4096)
+def rounded_each(terms: str) -> tuple[int, list[int]] | None:
+    """The units and the terms of a report with one rate, by what was stored; None if its fraction is carried.
+
+    Cached, because many reports have the same. Do not change the list.
+    """
+    *price, last = orjson.loads(terms)
+    return None if last == CARRY else (last, price)
+
+
 def restored(terms: str, rate: str | None, quantity: int | None, lines: Sequence[dict[str, Any]] | None) -> Price:
     """The price of a report by what was stored when it was accepted."""
-    prices = _parsed(terms)
+    prices = orjson.loads(terms)
     if lines is not None:
         return _of_lines([(line["rate"], line["quantity"]) for line in lines], prices)
     assert rate is not None
@@ -146,10 +156,3 @@ def _stored_line(rate: Rate, quantity: int) -> tuple[str, int]:
     if rate.carries:
         return f'[{rate.units},{rate.per},"carry"]', units
     return f"[{rate.units},{rate.per},{rate.minimum},{units}]", units
-
-
-@lru_cache(4096)
-def _parsed(terms: str) -> list[Any]:
-    """The stored terms. The list is shared: many reports have the same."""
-    parsed: list[Any] = orjson.loads(terms)
-    return parsed

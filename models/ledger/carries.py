@@ -20,10 +20,10 @@ SELECT a.id AS account_id, r.id, coalesce(l.line->>'rate', r.rate) AS rate, (p.p
        coalesce((l.line->>'quantity')::numeric, r.quantity) * (p.price->>0)::numeric AS amount,
        p.price->>2 = 'carry' AS carried, r.units + r.shortfall AS taken, (p.price->>3)::numeric AS units
 FROM {usage_report} AS r JOIN account AS a ON a.app = r.app AND a.customer = r.customer
-CROSS JOIN LATERAL json_array_elements(CASE WHEN r.lines IS NULL THEN json_build_array(r.price) ELSE r.price END)
+CROSS JOIN LATERAL json_array_elements(CASE WHEN r.lines IS NULL THEN '[' || r.price || ']' ELSE r.price END::json)
   WITH ORDINALITY AS p(price, position)
 LEFT JOIN LATERAL jsonb_array_elements(r.lines) WITH ORDINALITY AS l(line, position) ON l.position = p.position
-WHERE r.state = 'settled' AND r.price::text LIKE '%%"carry"%%'
+WHERE r.state = 'settled' AND r.price LIKE '%%"carry"%%'
 """
 _SESSION_LINES = """
 SELECT s.account_id, s.id, s.rate, s.price[2], s.duration_seconds::numeric * s.price[1], true, s.units + s.shortfall,

@@ -77,7 +77,7 @@ def load(conn: Connection, state: State, movements: Sequence[Movement], now: dat
 
 def _carrying(state: State, movements: Iterable[Movement]) -> set[int]:
     """The ids of the accounts whose carried totals the batch reads."""
-    return {state.accounts[m.app, m.customer].id for m in movements if isinstance(m, (Take, Capture)) and m.carried}
+    return {state.accounts[m.app, m.customer].id for m in movements if m.carried}
 
 
 def _add_lot(state: State, accounts: dict[int, Account], row: tuple[Any, ...]) -> None:

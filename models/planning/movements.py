@@ -33,7 +33,10 @@ class CarriedLine:
 
 @dataclass(slots=True, kw_only=True)
 class Movement:
-    """The account to change, and what its entry records. `occurred_at`: the time that the client reported."""
+    """The account to change, and what its entry records. `occurred_at`: the time that the client reported.
+
+    `carried`: usage whose price a `Take` or `Capture` adds to its units (models/planning/pricing.py).
+    """
 
     app: str
     customer: str
@@ -42,6 +45,7 @@ class Movement:
     meta: dict[str, Any] | None = None
     actor: str = "system"
     occurred_at: datetime | None = None
+    carried: Sequence[CarriedLine] = ()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -70,16 +74,14 @@ class Grant(Movement):
 class Take(Movement):
     """Take `units` in burn order. Lots that had expired at `received_at` (None: now) do not pay.
 
-    `carried`: usage to price and take as well (models/planning/pricing.py). `has_row`: a row of the caller records this
-    usage, even if it takes no units and so has no entry. `on_shortfall` (None: the app's rule): `partial` takes what is
-    available, `debt` overdraws, `reject` takes nothing.
+    `on_shortfall` (None: the app's rule): `partial` takes what is available, `debt` overdraws, `reject` takes nothing.
+    `has_row`: a row of the caller records `carried`, even if it costs no units and so has no entry.
     """
 
     units: int
     type: str = "deduction"
     on_shortfall: OnShortfall | None = None
     received_at: datetime | None = None
-    carried: Sequence[CarriedLine] = ()
     has_row: bool = False
 
 
@@ -106,13 +108,12 @@ class Capture(Movement):
 
     Fewer than it holds: the rest is freed. More: the rest is taken from what is available. If that does not suffice,
     `on_shortfall` decides: `reject` leaves the hold unchanged, `partial` spends what there is, `debt` overdraws.
-    `carried` and `has_row` are as in `Take`; with `carried`, `units` must be given.
+    With `carried`, `units` must be given; `has_row` is as in `Take`.
     """
 
     hold_key: str
     units: int | None = None
     on_shortfall: OnShortfall = "reject"
-    carried: Sequence[CarriedLine] = ()
     has_row: bool = False
 
 

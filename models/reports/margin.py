@@ -19,6 +19,8 @@ from models.catalog.apps import App, Rate
 from models.ledger.entries import LINES
 from models.reports.periods import NO_RATE, Span, amount
 
+# Stands for the rates of a deduction with lines. No rate has an empty key.
+SEVERAL = ""
 # Grouped by price and size of the lots, which gives few rows, so that Python can divide exactly.
 # A hold that was captured in part served that part of its quantity; usage with a shortfall served all of its quantity.
 PAID = """
@@ -53,10 +55,10 @@ LEFT JOIN lot l ON l.id = part.lot_id AND l.price_minor IS NOT NULL
 GROUP BY 1, 2, 3, 4, 5, 6
 """
 DEDUCTIONS = """
-SELECT e.id, e.meta ->> 'rate' AS rate, -e.amount AS taken,
+SELECT e.id, coalesce(e.meta ->> 'rate', CASE WHEN e.meta ? 'lines' THEN '{several}' END) AS rate, -e.amount AS taken,
        CASE WHEN e.meta ->> 'rounding' = 'carry' THEN {carried} ELSE (e.meta ->> 'quantity')::numeric END
          * CASE WHEN e.actor = 'hold' THEN {share} ELSE 1 END AS quantity
-FROM entry e WHERE e.app = %(app)s AND e.type = 'deduction' AND NOT coalesce(e.meta ? 'lines', false) {within}
+FROM entry e WHERE e.app = %(app)s AND e.type = 'deduction' {within}
 """
 # At a carried rate most small usage has no entry: an entry stands for the quantity that its units pay for.
 CARRIED = """(e.meta -> 'carried' -> (e.meta ->> 'rate') ->> 'units')::numeric
@@ -91,11 +93,14 @@ def rates(app: App, span: Span) -> list[dict[str, Any]]:
     """
     span.check()
     within = span.within("e.created_at")
-    deductions = DEDUCTIONS.format(share=SHARE_CAPTURED, carried=CARRIED, within=within)
-    where = f"e.app = %(app)s AND e.type = 'deduction' {within}"
-    of_lines = PAID_LINES.format(lines=LINES.format(where=where), quantity=QUANTITY_OF_LINE, where=where)
-    paid = [(*row[:4], 1, 1, *row[4:]) for row in database.read(PAID.format(deductions=deductions), span.values())]
-    lines = _lines(app, [*paid, *database.read(of_lines, span.values())])
+    deductions = DEDUCTIONS.format(share=SHARE_CAPTURED, carried=CARRIED, several=SEVERAL, within=within)
+    rows = database.read(PAID.format(deductions=deductions), span.values())
+    paid = [(*row[:4], 1, 1, *row[4:]) for row in rows if row[0] != SEVERAL]
+    if len(paid) < len(rows):
+        where = f"e.app = %(app)s AND e.type = 'deduction' {within}"
+        of_lines = PAID_LINES.format(lines=LINES.format(where=where), quantity=QUANTITY_OF_LINE, where=where)
+        paid += database.read(of_lines, span.values())
+    lines = _lines(app, paid)
     ordered = sorted(lines.items(), key=lambda item: (-item[1].units, item[0][0], item[0][1] or ""))
     return [_to_json(app, rate, currency, line) for (rate, currency), line in ordered]
 

@@ -103,7 +103,6 @@ class Entry(Base):
         indexes = [
             index("entry_reverses ON entry (reverses_id) WHERE reverses_id IS NOT NULL"),
             index("entry_event ON entry (app, (meta ->> 'event')) WHERE meta ? 'event'"),
-            index("entry_lines ON entry (account_id) WHERE meta ? 'lines'"),
         ]
 
 

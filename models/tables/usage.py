@@ -10,7 +10,6 @@ from models.tables.base import (
     IdentifierField,
     IdField,
     JsonbField,
-    JsonField,
     ReferenceField,
     TimeField,
     default,
@@ -42,7 +41,7 @@ class UsageReport(Base):
     received_at = TimeField()
     settled_at = TimeField(null=True)
     lines = JsonbField(null=True)
-    price = JsonField(null=True)
+    price = TextField(null=True)
 
     class Meta:
         table_name = "usage_report"

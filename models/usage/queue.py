@@ -77,7 +77,7 @@ ORDER BY report_id LIMIT %s
 TAKE = """
 DELETE FROM usage_queue q USING usage_report r
 WHERE q.report_id = ANY(%s::bigint[]) AND NOT q.dead AND q.next_attempt_at <= %s AND r.id = q.report_id
-RETURNING r.id, r.app, r.external_id, r.customer, r.rate, r.quantity, r.lines, r.price::text, r.metadata,
+RETURNING r.id, r.app, r.external_id, r.customer, r.rate, r.quantity, r.lines, r.price, r.metadata,
           r.occurred_at, q.received_at
 """
 SETTLE = """

@@ -20,7 +20,7 @@ WITH stored AS (
                               received_at)
     SELECT %(app)s, external_id, customer, rate, quantity, lines, price, metadata, occurred_at, %(now)s
     FROM unnest(%(ids)s::text[], %(customers)s::text[], %(rates)s::text[], %(quantities)s::bigint[],
-                %(lines)s::jsonb[], %(prices)s::json[], %(metadata)s::jsonb[], %(occurred)s::timestamptz[])
+                %(lines)s::jsonb[], %(prices)s::text[], %(metadata)s::jsonb[], %(occurred)s::timestamptz[])
       AS given(external_id, customer, rate, quantity, lines, price, metadata, occurred_at)
     ORDER BY external_id
     ON CONFLICT (app, external_id) DO UPDATE SET quantity = refuse_other_content(excluded.external_id)

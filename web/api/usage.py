@@ -39,7 +39,8 @@ class UsageReport(TypedDict):
 
 
 def _has_one_amount(report: UsageReport) -> UsageReport:
-    check_amount(report)
+    if "lines" in report or "rate" not in report or "quantity" not in report:
+        check_amount(report)
     return report
 
 
