@@ -13,8 +13,8 @@ SELECT c.account_id, c.rate, c.charged::text, c.numerator::text, c.denominator::
 FROM carry c JOIN account a ON a.id = c.account_id WHERE a.app = %s AND a.customer = %s ORDER BY c.rate
 """
 
-# Usage at such rates, from the rows that list it: settled reports, ended sessions, and the entries of charges. A line
-# costs amount ÷ per units. `priced`: the units of all such lines of a row together, less what other lines of it cost.
+# Usage at such rates, from the rows that list it: settled reports, ended sessions, and the entries of charges. A
+# carried line costs amount ÷ per units, any other line `units`; all lines of a row together cost `taken`.
 _REPORT_LINES = """
 SELECT a.id AS account_id, r.id, coalesce(l.line->>'rate', r.rate) AS rate, (p.price->>1)::numeric AS per,
        coalesce((l.line->>'quantity')::numeric, r.quantity) * (p.price->>0)::numeric AS amount,
@@ -50,7 +50,8 @@ SELECT format('account %%s, rate %%s: %%s units charged for %%s/%%s', c.account_
 FROM {carry} AS c
 WHERE c.charged <> div(c.numerator + c.denominator - 1, c.denominator) OR c.unlisted > c.numerator
 """
-TOTALS = f"""
+ADDED_UP = f"""
+WITH lines AS MATERIALIZED ({_LINES})
 SELECT format('account %%s, rate %%s: carried total %%s/%%s, listed usage %%s/%%s', account_id, rate, total,
               denominator, listed, denominator)
 FROM (
@@ -58,12 +59,11 @@ FROM (
            c.numerator - c.unlisted AS total, sum(u.amount * div(c.denominator, u.per)) AS listed,
            coalesce(bool_or(mod(c.denominator, u.per) <> 0), false) AS apart
     FROM {{carry}} AS c
-    FULL JOIN (SELECT account_id, rate, per, sum(amount) AS amount FROM ({_LINES}) AS l WHERE carried GROUP BY 1, 2, 3)
-      AS u ON u.account_id = c.account_id AND u.rate = c.rate
+    FULL JOIN (SELECT account_id, rate, per, sum(amount) AS amount FROM lines WHERE carried GROUP BY 1, 2, 3) AS u
+      ON u.account_id = c.account_id AND u.rate = c.rate
     GROUP BY c.account_id, c.rate, u.account_id, u.rate, c.denominator, c.numerator, c.unlisted
 ) AS t WHERE apart OR total IS DISTINCT FROM coalesce(listed, 0)
-"""
-CHARGED = f"""
+UNION ALL
 SELECT format('account %%s: %%s units charged at carried rates, listed usage cost %%s', account_id, charged, priced)
 FROM (
     SELECT coalesce(c.account_id, u.account_id) AS account_id, coalesce(c.charged, 0) AS charged,
@@ -72,12 +72,12 @@ FROM (
     FULL JOIN (
         SELECT account_id, sum(priced) AS priced FROM (
             SELECT account_id, max(taken) - coalesce(sum(units) FILTER (WHERE NOT carried), 0) AS priced
-            FROM ({_LINES}) AS l GROUP BY source, id, account_id
-        ) AS row GROUP BY 1
+            FROM lines GROUP BY source, id, account_id
+        ) AS by_row GROUP BY 1
     ) AS u ON u.account_id = c.account_id
 ) AS t WHERE charged <> priced
 """
-CHECK = ("usage at carried rates adds up to the units charged", "{carry} AS c", [ROUNDED, TOTALS, CHARGED])
+CHECK = ("usage at carried rates adds up to the units charged", "{carry} AS c", [ROUNDED, ADDED_UP])
 
 
 def of_customer(app: str, customer: str) -> dict[str, Carry]:
