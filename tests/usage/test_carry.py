@@ -15,7 +15,7 @@ import pytest
 from jobs import usage
 from jobs.ledger import charges, holds, quotes, refunds
 from jobs.sessions import sessions
-from models import database
+from models import clock, database
 from models.catalog import catalog
 from models.catalog.apps import Rate, Sessions
 from models.errors import Conflict, InsufficientBalance, NotFound
@@ -23,6 +23,7 @@ from models.ledger import entries, explain
 from models.ledger.verify import verify
 from models.usage import queue, reports
 from tests.support.cast import ADA, BO, app, balance, give, settle_all
+from tests.support.killed import killed_at
 
 pytestmark = pytest.mark.usefixtures("db")
 SLUG = "ai-services"
@@ -314,6 +315,27 @@ def test_a_drain_that_is_cut_off_carries_nothing(at: str, now: datetime, monkeyp
     database.release()
     for hours in range(0, 8, 2):
         settle_all(now=now + timedelta(hours=hours))
+    assert (balance(ADA), carried()) == (95, (5, "4/5"))
+
+
+DRAIN = """
+import bootstrap
+from models import clock, database
+from jobs import usage
+from settings import settings
+database.bind(settings.database_url)
+usage.settle(now=clock.now())
+"""
+
+
+@pytest.mark.parametrize("point", ["usage-after-post", "usage-before-commit"])
+def test_a_drain_that_is_killed_carries_nothing(point: str) -> None:
+    give(ADA, 100, now=clock.now())
+    accept(*[token(n, 10) for n in range(7)], now=clock.now())
+    killed_at(point, "-c", DRAIN)
+    assert database.read("SELECT count(*) FROM carry") == [(0,)]
+    for hours in range(0, 8, 2):
+        settle_all(now=clock.now() + timedelta(hours=hours))
     assert (balance(ADA), carried()) == (95, (5, "4/5"))
 
 
