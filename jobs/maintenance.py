@@ -20,7 +20,7 @@ MESSAGES_AT_ONCE = 5000
 
 
 def check_books(*, now: datetime, app: str | None = None, **options: Any) -> list[books.Check]:
-    """Check the eight invariants of the ledger over one snapshot, for one app or for all.
+    """Check the nine invariants of the ledger over one snapshot, for one app or for all.
 
     `options` are passed to `models.ledger.verify.verify`.
 

@@ -33,8 +33,8 @@ def keep(conn: Connection, app: App, facts: Iterable[PlanReported], *, now: date
         subscription = fact.subscription
         if subscription and stored_facts.count(conn, app.slug, fact.provider, subscription) >= stored_facts.MOST_FACTS:
             raise Unprocessable(
-                f"{subscription!r} has {stored_facts.MOST_FACTS} reports already, more than any subscription has: nothing"
-                " was applied; check what sends them, and post the change manually (POST /v1/adjustments)"
+                f"{subscription!r} has {stored_facts.MOST_FACTS} reports already, more than any subscription has:"
+                " nothing was applied; check what sends them, and post the change manually (POST /v1/adjustments)"
             )
         stored_facts.store(conn, app.slug, fact.provider, subscription, fact.fact, event_id=fact.event_id, now=now)
 

@@ -1,4 +1,4 @@
-"""The eight invariants of the ledger, checked over whole tables in one snapshot: `manage.py verify`.
+"""The nine invariants of the ledger, checked over whole tables in one snapshot: `manage.py verify`.
 
 A check runs a few statements; each finds the rows that violate one part of the invariant and names them by id. They are
 set-based and lock nothing: a million entries take seconds.
@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from models.database import Connection
+from models.ledger import carries
 from models.ledger.checks import CHECKS, PLANS
 
 # (now, overdue, app) to (how many subscriptions, a text for each difference).
@@ -54,7 +55,7 @@ def verify(
     alarm_age: timedelta = ALARM_AGE,
     progress: Callable[[Check], None] | None = None,
 ) -> list[Check]:
-    """Check the eight invariants of one app, or of all apps, in one read-only snapshot.
+    """Check the nine invariants of one app, or of all apps, in one read-only snapshot.
 
     `plans` compares plans with their facts; None: they are not checked. `alarm_age`: how long a usage report may stay
     pending, and a grant be due. `progress` is called with each check as it ends.
@@ -67,7 +68,7 @@ def verify(
     with conn.transaction():
         for setting in SNAPSHOT:
             conn.execute(setting)
-        for number, (name, counted, finders) in enumerate(CHECKS, start=1):
+        for number, (name, counted, finders) in enumerate([*CHECKS, carries.CHECK], start=1):
             if name == PLANS:
                 checks.append(_check_plans(conn, number, plans, values))
             else:
@@ -96,14 +97,15 @@ def _check_plans(conn: Connection, number: int, plans: PlanCheck | None, values:
     return Check(number, PLANS, not failures, checked, len(failures), sorted(failures)[:NAMED_FAILURES])
 
 
-# Lots and allocations have no `app` column. For all apps the bare tables are read, so that rows without an account are
-# found as well.
+# Lots, carried totals and allocations have no `app` column. For all apps the bare tables are read, so that rows without
+# an account are found as well.
 WHOLE = {
     "account": "account",
     "entry": "entry",
     "lot": "lot",
     "allocation": "allocation",
     "hold": "hold",
+    "carry": "carry",
     "payment": "payment",
     "session": "session",
     "usage_report": "usage_report",
@@ -111,5 +113,6 @@ WHOLE = {
 }
 OF_ONE_APP = {name: f"(SELECT * FROM {name} WHERE app = %(app)s)" for name in WHOLE} | {
     "lot": "(SELECT * FROM lot WHERE account_id IN (SELECT id FROM account WHERE app = %(app)s))",
+    "carry": "(SELECT * FROM carry WHERE account_id IN (SELECT id FROM account WHERE app = %(app)s))",
     "allocation": "(SELECT * FROM allocation WHERE entry_id IN (SELECT id FROM entry WHERE app = %(app)s))",
 }

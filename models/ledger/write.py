@@ -19,6 +19,7 @@ from psycopg.errors import SerializationFailure
 
 from models import arrays
 from models.database import Connection
+from models.planning.carry import Carry
 from models.planning.state import NEVER, Account, Lot, OpenHold, Plan
 
 INSERT_ENTRIES = """
@@ -77,6 +78,12 @@ UPDATE hold SET state = new.state, captured = new.captured, entry_id = new.entry
 FROM unnest(%s::bigint[], %s::text[], %s::bigint[], %s::bigint[]) AS new(id, state, captured, entry_id)
 WHERE hold.id = new.id
 """
+SAVE_CARRIES = """
+INSERT INTO carry (account_id, rate, charged, numerator, denominator, unlisted)
+SELECT * FROM unnest(%s::bigint[], %s::text[], %s::numeric[], %s::numeric[], %s::numeric[], %s::numeric[])
+ON CONFLICT (account_id, rate) DO UPDATE SET charged = excluded.charged, numerator = excluded.numerator,
+    denominator = excluded.denominator, unlisted = excluded.unlisted
+"""
 
 
 def write(conn: Connection, plan: Plan) -> None:
@@ -108,6 +115,8 @@ def write(conn: Connection, plan: Plan) -> None:
             conn.execute(EXTEND_HOLDS, _extended_columns(plan.extended_holds), prepare=True)
         if plan.closed_holds:
             conn.execute(CLOSE_HOLDS, [plan.now, *_closed_columns(plan.closed_holds)], prepare=True)
+        if plan.carries:
+            conn.execute(SAVE_CARRIES, _carry_columns(list(plan.carries.values())), prepare=True)
     if any(cursor.rowcount != expected for cursor, expected in updates):
         raise SerializationFailure("a row of a locked account was moved")
 
@@ -220,6 +229,17 @@ def _closed_columns(holds: Sequence[OpenHold]) -> list[str]:
         arrays.texts([hold.state for hold in holds]),
         arrays.ints([hold.captured for hold in holds]),
         arrays.ints([hold.entry_id for hold in holds]),
+    ]
+
+
+def _carry_columns(carries: Sequence[Carry]) -> list[str]:
+    return [
+        arrays.ints([carry.account_id for carry in carries]),
+        arrays.texts([carry.rate for carry in carries]),
+        arrays.numerics([carry.charged for carry in carries]),
+        arrays.numerics([carry.numerator for carry in carries]),
+        arrays.numerics([carry.denominator for carry in carries]),
+        arrays.numerics([carry.unlisted for carry in carries]),
     ]
 
 

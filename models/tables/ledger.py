@@ -9,6 +9,7 @@ from models.tables.base import (
     IdentifierField,
     IdField,
     JsonbField,
+    NumericField,
     ReferenceField,
     TimeField,
     default,
@@ -143,3 +144,19 @@ class Hold(Base):
             index("hold_due ON hold (expires_at) WHERE state = 'held'"),
             index("hold_account ON hold (account_id)"),
         ]
+
+
+class Carry(Base):
+    """What a customer used at a rate with rounding = "carry", and the whole units that were charged for it."""
+
+    account_id = ReferenceField("account")
+    rate = IdentifierField()
+    charged = NumericField(constraints=[Check("charged >= 0")])
+    numerator = NumericField(constraints=[Check("numerator >= 0")])
+    denominator = NumericField(constraints=[Check("denominator > 0")])
+    unlisted = NumericField(constraints=[default("0"), Check("unlisted >= 0")])
+
+    class Meta:
+        table_name = "carry"
+        primary_key = CompositeKey("account_id", "rate")
+        table_settings = "WITH (fillfactor = 70)"

@@ -145,12 +145,19 @@ class Stats(Shape):
     last_entry: Entry | None
 
 
+class CarriedPart(Shape):
+    units: int
+    before: str
+    after: str
+
+
 class Took(Shape):
     entry: int | None
     type: str
     reason: str
     units: int
     at: datetime
+    carried: dict[str, CarriedPart] | None = None
 
 
 class LotExplained(Lot):
@@ -161,11 +168,18 @@ class LotExplained(Lot):
     took: list[Took]
 
 
+class CarriedTotal(Shape):
+    charged: int
+    used: str
+    ahead: str
+
+
 class Explanation(Shape):
     customer: str
     balance: int
     debt: int
     lots: list[LotExplained]
+    carried: dict[str, CarriedTotal]
 
 
 @routes.get("/v1/customers", scope="read", query=CustomersQuery, answer=Customers)
