@@ -15,7 +15,7 @@ from operator import attrgetter
 from typing import Any
 
 from jobs.plans import grants, reversals, steps
-from jobs.providers.facts import Dispute, PaymentKnownAs, PaymentReversed
+from jobs.providers.facts import Dispute, DisputeMove, PaymentKnownAs, PaymentReversed
 from models.catalog.apps import App
 from models.database import Connection
 from models.errors import Unprocessable
@@ -25,8 +25,8 @@ from models.outbox import messages
 from models.outbox.messages import Message
 from models.payments import disputes, payments
 from models.payments import reversals as payment_reversals
+from models.payments.amounts import Move, PaymentReversals
 from models.payments.payments import ReversiblePayment
-from models.payments.reversals import PaymentReversals
 from models.planning.movements import Clawback, Freeze
 from models.plans import shares, subscriptions
 from models.plans.subscription import Subscription
@@ -45,7 +45,7 @@ def reverse(conn: Connection, app: App, fact: PaymentReversed, *, now: datetime)
     for refund in sorted(fact.refunds, key=attrgetter("reference")):
         payment_reversals.store_refund(
             conn, app.slug, fact.provider, ids, refund.reference, refund.amount_minor, refund.failed,
-            is_reversal=refund.is_reversal, currency=fact.currency, now=now,
+            is_reversal=refund.is_reversal, currency=fact.currency, made_at=refund.made_at, now=now,
         )  # fmt: skip
     if fact.refunded_minor is not None:
         payment_reversals.store_refunded(
@@ -87,11 +87,19 @@ def _store_dispute(conn: Connection, app: App, fact: PaymentReversed, dispute: D
         fact.payment,
         dispute.reference,
         stage=dispute.stage,
-        moves={move.reference: move.amount_minor for move in dispute.moves},
+        amount_minor=dispute.amount_minor,
+        moves={move.reference: _stored(move) for move in dispute.moves},
         withdrawn_minor=dispute.withdrawn_minor,
         reinstated_minor=dispute.reinstated_minor,
+        at=dispute.at,
+        began_at=dispute.began_at,
         now=now,
     )
+
+
+def _stored(move: DisputeMove) -> Move:
+    known = {"minor": move.amount_minor, "currency": move.currency, "at": move.at_seconds}
+    return {name: value for name, value in known.items() if value is not None}
 
 
 def store_alias(conn: Connection, app: App, fact: PaymentKnownAs, *, now: datetime) -> str | None:

@@ -13,7 +13,7 @@ from jobs.providers.facts import (
     SubscriptionChanged,
 )
 from models.catalog.apps import App
-from models.payments import checkouts, provider_customers, reconciliation, reversals
+from models.payments import amounts, checkouts, provider_customers, reconciliation
 from models.plans.subscription import ENDED
 
 
@@ -49,9 +49,7 @@ def _is_reversal_news(fact: PaymentReversed) -> bool:
     if dispute is None:
         return False
     moves = [move.reference for move in dispute.moves]
-    return not reconciliation.has_dispute(
-        app, provider, dispute.reference, reversals.STAGES.index(dispute.stage), moves
-    )
+    return not reconciliation.has_dispute(app, provider, dispute.reference, amounts.STAGES.index(dispute.stage), moves)
 
 
 def is_understood(app: App, fact: AnyFact) -> bool:

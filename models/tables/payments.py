@@ -86,6 +86,8 @@ class PaymentReturn(Base):
     withdrawn_minor = BigIntegerField(constraints=[default("0")])
     reinstated_minor = BigIntegerField(constraints=[default("0")])
     moves = JsonbField(constraints=[default("'{}'")])
+    decided_at = TimeField(null=True)
+    occurred_at = TimeField(null=True)
     created_at = TimeField()
     updated_at = TimeField()
 

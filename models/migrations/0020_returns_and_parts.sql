@@ -1,0 +1,8 @@
+-- Disputes end by their status. `decided_at`: the provider's time of the event that decided a dispute, so that a later
+-- decision replaces an earlier one in any order of arrival. `occurred_at`: when the refund or dispute was made.
+-- Each move of a dispute has its currency and its time, because accounts may settle in another currency.
+ALTER TABLE payment_return ADD COLUMN decided_at timestamptz;
+ALTER TABLE payment_return ADD COLUMN occurred_at timestamptz;
+UPDATE payment_return SET moves = (
+    SELECT jsonb_object_agg(move.key, jsonb_build_object('minor', move.value)) FROM jsonb_each(moves) AS move)
+WHERE moves <> '{}';
