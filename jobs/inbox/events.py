@@ -152,7 +152,7 @@ def _apply(conn: Connection, event: Event, known: set[str], now: datetime) -> in
     known.update(name for fact in event_facts for name in _makes_known(fact))
     crashpoint("event-after-apply")
     customer = next((name for name in customers if name), None)
-    note = PROVIDERS[event.provider].note_of(app, event)
+    note = PROVIDERS[event.provider].note_of(app, event) or purchases.note_of(app, event_facts)
     if note:
         log.warning("applied in part", app=event.app, event_id=event.event_id, reason=note)
     events.finish(conn, event.id, "done", now=now, customer=customer, error=note)

@@ -150,13 +150,24 @@ def _state(payment: ReversiblePayment) -> str:
 
 
 def _claw(conn: Connection, app: App, customer: str, payment: ReversiblePayment, event_id: str, now: datetime) -> int:
-    """Claw back what the payment granted, up to its target. Returns the units that the reversed amount stands for."""
+    """Claw back what the payment granted, up to its target. Returns the units that the reversed amount stands for.
+
+    The payment of an invoice may have bought a plan and packs: each gives its share.
+    """
+    units = 0
     if payment.subscription_id is not None:
         subscription = subscriptions.lock_by_id(conn, payment.subscription_id)
         _stop_or_resume(conn, app, payment, subscription, now)
         reversals.bring(conn, app, [subscription], now=now, event_id=event_id)
-        return shares.units_back(conn, subscription.id, payment.id)
-    if payment.entry_id is None:
+        units = shares.units_back(conn, subscription.id, payment.id)
+    return units + _claw_packs(conn, app, customer, payment, event_id, now)
+
+
+def _claw_packs(
+    conn: Connection, app: App, customer: str, payment: ReversiblePayment, event_id: str, now: datetime
+) -> int:
+    grants_of_packs = payments.pack_grants(conn, payment.id)
+    if not grants_of_packs:
         return 0
     common: dict[str, Any] = {
         "app": app.slug,
@@ -165,13 +176,13 @@ def _claw(conn: Connection, app: App, customer: str, payment: ReversiblePayment,
         "actor": payment.provider,
         "meta": {"event": event_id, "payment": payment.reference, "provider": payment.provider},
     }
-    target = _target(payment, payment.units_granted)
+    targets = {entry_id: _target(payment, units) for entry_id, units in grants_of_packs}
     movements = [
-        Freeze(**common, entry_ids=[payment.entry_id], frozen=payment.frozen),
-        Clawback(**common, entry_id=payment.entry_id, target_units=target),
+        Freeze(**common, entry_ids=list(targets), frozen=payment.frozen),
+        *(Clawback(**common, entry_id=entry_id, target_units=units) for entry_id, units in targets.items()),
     ]
     post(conn, movements, now=now)
-    return target
+    return sum(targets.values())
 
 
 def _target(payment: ReversiblePayment, units: int) -> int:

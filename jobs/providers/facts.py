@@ -21,15 +21,33 @@ class Fact:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PackLine:
+    """A line of a session or an invoice that sold a pack of the catalog. `reference`: the provider's id of the line.
+
+    `amount_minor`: what was paid for it, if that is known.
+    """
+
+    reference: str
+    price_id: str
+    quantity: int
+    amount_minor: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PaymentSettled(Fact):
-    """A payment of a pack. `reference` is the economic key of the payment, `aliases` are its other ids.
+    """A payment of packs. `reference` is the economic key of the payment, `aliases` are its other ids.
 
     - `state`: `settled` (paid, or nothing to pay), `pending` (the money is on its way) or `failed`.
     - `checkout`: the id of Scrip's own checkout. Its promise holds even if the catalog has changed since.
     - `order`: an id that several payments may share, so it does not identify a payment.
+    - `lines`: the packs of a payment for several lines of `document`, the id of a session or an invoice. Such a payment
+      is credited by one document only, and each of its lines once.
+    - `subtotal`: (minor units, currency) before discount and tax, if the quantity is not known and follows from it.
     - `only_if_promised`: credited only if a checkout promised it; otherwise another event reports the payment.
-    - `is_priced_by_payer`: the payer may have set the amount and the currency.
+    - `is_priced_by_payer`: the payer may have set the amount and the currency; the quantity follows from the amount.
+    - `provider_customer`: whose payment it is if `customer` is None. `is_named_later`: another event may name them.
     - `customer_field` and `pack_field`: the fields of the event that name them, for error messages.
+    - `note`: for operators, if a part of the payment is not applied.
     """
 
     customer: str | None
@@ -38,15 +56,21 @@ class PaymentSettled(Fact):
     pack: str | None = None
     price_id: str | None = None
     quantity: int = 1
+    lines: tuple[PackLine, ...] = ()
+    document: str | None = None
+    subtotal: tuple[int, str] | None = None
     checkout: str | None = None
     order: str | None = None
     only_if_promised: bool = False
     is_priced_by_payer: bool = False
+    provider_customer: str | None = None
+    is_named_later: bool = False
     customer_field: str = "metadata.customer or client_reference_id"
     pack_field: str = "metadata.pack, and no price"
     amount_minor: int | None = None
     currency: str | None = None
     state: Literal["settled", "pending", "failed"] = "settled"
+    note: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -55,8 +55,8 @@ def _is_reversal_news(fact: PaymentReversed) -> bool:
 def is_understood(app: App, fact: AnyFact) -> bool:
     """Whether the fact names a customer and an item of the catalog: an account may sell other things too."""
     if isinstance(fact, PaymentSettled):
-        is_sold = bool(fact.checkout or fact.pack in app.packs or _pack_of_price(app, fact.price_id))
-        return is_sold and bool(fact.customer or fact.checkout)
+        is_sold = bool(fact.checkout or fact.lines or fact.pack in app.packs or _pack_of_price(app, fact.price_id))
+        return is_sold and bool(fact.customer or fact.checkout or _is_customer(fact))
     if isinstance(fact, SubscriptionChanged):
         return _is_plan(app, fact.plan, fact.price_id) or _is_subscription(fact.app, fact.provider, fact.subscription)
     if isinstance(fact, PeriodPaid):
@@ -71,7 +71,8 @@ def concerns(app: App, fact: AnyFact) -> bool:
     slug, provider = app.slug, fact.provider
     if isinstance(fact, PaymentSettled):
         ids = (fact.reference, *fact.aliases)
-        return _pack_of_price(app, fact.price_id) or reconciliation.payment_state(slug, provider, ids) is not None
+        by_price = bool(fact.lines) or _pack_of_price(app, fact.price_id)
+        return by_price or reconciliation.payment_state(slug, provider, ids) is not None
     if isinstance(fact, PaymentReversed | PaymentKnownAs):
         return reconciliation.payment_state(slug, provider, fact.payment) is not None
     if isinstance(fact, SubscriptionChanged):
@@ -122,6 +123,11 @@ def paid_ids(facts: list[AnyFact]) -> set[str]:
         elif isinstance(fact, PeriodPaid) and fact.paid:
             ids |= {fact.invoice, *fact.aliases}
     return ids
+
+
+def _is_customer(fact: PaymentSettled) -> bool:
+    known_as = fact.provider_customer
+    return known_as is not None and provider_customers.exists(fact.app, fact.provider, known_as)
 
 
 def _pack_of_price(app: App, price_id: str | None) -> bool:

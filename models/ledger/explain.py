@@ -19,9 +19,10 @@ LISTED_ENTRIES = 10_000
 
 LOTS = """
 SELECT a.id, a.seq, a.held, a.debt, l.id, l.entry_id, l.source, l.granted, l.remaining, l.held, l.frozen,
-       l.effective_at, l.expires_at, p.id, p.reference, s.provider_id
+       l.effective_at, l.expires_at, p.id, p.reference, s.provider_id, e.meta ->> 'note'
 FROM account a
 LEFT JOIN lot l ON l.account_id = a.id
+LEFT JOIN entry e ON e.id = l.entry_id
 LEFT JOIN LATERAL (
     SELECT payment_id AS id FROM plan_share WHERE subscription_id = l.subscription_id AND lot_id = l.id AND units > 0
     ORDER BY units DESC, payment_id LIMIT 1
@@ -71,7 +72,8 @@ def _parts(account_id: int, seq: int) -> list[Row]:
 
 
 def _lot(lot: Row, took: list[dict[str, Any]], now: datetime) -> dict[str, Any]:
-    id_, _, source, granted, remaining, held, frozen, effective_at, expires_at, payment_id, reference, provider_id = lot
+    id_, _, source, granted, remaining, held, frozen, effective_at, expires_at, *origin, note = lot
+    payment_id, reference, provider_id = origin
     return {
         "id": id_,
         "source": source,
@@ -84,6 +86,7 @@ def _lot(lot: Row, took: list[dict[str, Any]], now: datetime) -> dict[str, Any]:
         "frozen": frozen,
         "effective_at": effective_at,
         "expires_at": expires_at,
+        "note": note,
         "took": took,
     }
 

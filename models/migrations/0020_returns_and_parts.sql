@@ -6,3 +6,7 @@ ALTER TABLE payment_return ADD COLUMN occurred_at timestamptz;
 UPDATE payment_return SET moves = (
     SELECT jsonb_object_agg(move.key, jsonb_build_object('minor', move.value)) FROM jsonb_each(moves) AS move)
 WHERE moves <> '{}';
+
+-- One customer of a provider may stand for several of Scrip's; then it alone does not say whose a payment is.
+ALTER TABLE provider_customer DROP CONSTRAINT provider_customer_pkey;
+ALTER TABLE provider_customer ADD PRIMARY KEY (app, provider, provider_id, account_id);

@@ -20,6 +20,13 @@ VALUES (%(app)s, %(account_id)s, %(provider)s, %(reference)s, %(aliases)s, %(ord
 ON CONFLICT (app, provider, reference) DO UPDATE SET
     aliases = ARRAY(SELECT DISTINCT alias FROM unnest(payment.aliases || excluded.aliases) AS alias ORDER BY alias),
     order_id = coalesce(payment.order_id, excluded.order_id),
+    pack = coalesce(payment.pack, excluded.pack),
+    plan = coalesce(payment.plan, excluded.plan),
+    subscription_id = coalesce(payment.subscription_id, excluded.subscription_id),
+    period_start = coalesce(payment.period_start, excluded.period_start),
+    period_end = coalesce(payment.period_end, excluded.period_end),
+    monthly_units = coalesce(payment.monthly_units, excluded.monthly_units),
+    change_cycle = coalesce(payment.change_cycle, excluded.change_cycle),
     updated_at = excluded.updated_at
 RETURNING id, account_id, state, entry_id, reference, xmax = 0
 """
@@ -72,13 +79,34 @@ def record(
     return Payment(*row)
 
 
-def settle(conn: Connection, payment_id: int, *, units: int, entry_id: int | None, now: datetime) -> None:
-    """Settle the payment: add the units that it granted, and keep the first entry that credited it."""
+def settle(
+    conn: Connection, payment_id: int, *, units: int, entry_id: int | None, quantity: int, now: datetime
+) -> None:
+    """Settle the payment: add the units that it granted, and keep the first entry that credited it.
+
+    `quantity`: that of its first pack, which may not have been known before.
+    """
     conn.execute(
-        """UPDATE payment SET state = 'settled', units_granted = units_granted + %s, entry_id = coalesce(entry_id, %s),
+        """UPDATE payment SET state = 'settled', units_granted = units_granted + %s,
+        quantity = CASE WHEN entry_id IS NULL THEN %s ELSE quantity END, entry_id = coalesce(entry_id, %s),
         updated_at = %s WHERE id = %s""",
-        [units, entry_id, now, payment_id],
+        [units, quantity, entry_id, now, payment_id],
     )
+
+
+def is_credited_by(conn: Connection, entry_id: int, key: str) -> bool:
+    """Whether the key of the entry that credited a payment begins with `key`."""
+    row = conn.execute("SELECT starts_with(key, %s) FROM entry WHERE id = %s", [key, entry_id]).fetchone()
+    return bool(row and row[0])
+
+
+def pack_grants(conn: Connection, payment_id: int) -> list[tuple[int, int]]:
+    """(entry, units) of each pack that the payment bought."""
+    return conn.execute(
+        "SELECT entry_id, granted FROM lot WHERE payment_id = %s AND subscription_id IS NULL ORDER BY id",
+        [payment_id],
+        prepare=True,
+    ).fetchall()
 
 
 FIND = """

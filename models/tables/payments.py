@@ -166,7 +166,7 @@ class RefundRequest(Base):
 
 
 class ProviderCustomer(Base):
-    """The account that a provider's own customer id stands for."""
+    """An account that a provider's own customer id stands for. One id may stand for several."""
 
     app = IdentifierField()
     provider = IdentifierField()
@@ -175,5 +175,5 @@ class ProviderCustomer(Base):
 
     class Meta:
         table_name = "provider_customer"
-        primary_key = CompositeKey("app", "provider", "provider_id")
+        primary_key = CompositeKey("app", "provider", "provider_id", "account_id")
         indexes = [index("provider_customer_account ON provider_customer (account_id)")]

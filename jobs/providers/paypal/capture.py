@@ -107,14 +107,19 @@ def _check_offer(app: App, event: Event, order_id: str, unit: Object, sold: Sold
     """Check the order's price, which its creator may have set. An order with a wrong price is not captured.
 
     Raises:
-        Unprocessable: the order's pack is not in the catalog, its currency differs, or it pays less than the price.
+        Unprocessable: the order's pack is not in the catalog, its currency differs, or it pays less than was promised
+            or, without a promise, than the least price.
     """
-    pack, quantity = _pack(app, order_id, sold)
+    pack, promised = _pack(app, order_id, sold)
     try:
         amount_minor, currency = fields.money(unit["amount"])
     except (KeyError, ValueError) as error:
         raise malformed(event, error) from error
-    cost = prices.fault(pack, quantity, amount_minor, currency)
+    cost = (
+        prices.fault(pack, promised, amount_minor, currency)
+        if promised
+        else prices.least_fault(pack, amount_minor, currency)
+    )
     if cost:
         raise Unprocessable(
             f"{money.to_amount(amount_minor, currency)} {currency} were offered for {cost}, so the order was not "
@@ -122,8 +127,8 @@ def _check_offer(app: App, event: Event, order_id: str, unit: Object, sold: Sold
         )
 
 
-def _pack(app: App, order_id: str, sold: Sold) -> tuple[Pack, int]:
-    """The pack and the quantity: those of the checkout's promise if the order belongs to a checkout of Scrip."""
+def _pack(app: App, order_id: str, sold: Sold) -> tuple[Pack, int | None]:
+    """The pack, and the quantity that was promised if the order belongs to a checkout of Scrip."""
     promise = checkouts.find_before_payment(app.slug, "paypal", sold.checkout, (order_id,))
     database.release()  # the next step is a slow call to PayPal
     if promise is not None and checkouts.is_paid_by(promise, sold.customer, order_id):
@@ -137,7 +142,7 @@ def _pack(app: App, order_id: str, sold: Sold) -> tuple[Pack, int]:
         raise Unprocessable(
             f"no pack {sold.pack[:120]!r} in the catalog of {app.slug}, so the order was not captured: {MEND}"
         )
-    return pack, 1
+    return pack, None
 
 
 def _fetched(app: App, fetch: str, thing_id: Any) -> Object | None:

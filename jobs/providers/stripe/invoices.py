@@ -22,6 +22,7 @@ from jobs.providers.stripe.objects import (
     time_of,
     whole,
 )
+from jobs.providers.stripe.pack_lines import pack_lines
 from models.catalog.apps import App
 from models.errors import NotOurs
 from models.inbox.events import Event
@@ -78,9 +79,7 @@ PRORATED = ("subscription_create", "subscription_update")
 
 
 def _invoice(app: App, event: Event, invoice: Object, paid: bool) -> Iterator[AnyFact]:
-    subscription = id_of(invoice.get("subscription")) or id_of(
-        get(invoice, "parent", "subscription_details", "subscription")
-    )
+    subscription = _subscription(invoice)
     if not subscription:
         raise NotOurs("the invoice does not belong to a subscription")
     reason = invoice.get("billing_reason")
@@ -106,9 +105,16 @@ def _invoice(app: App, event: Event, invoice: Object, paid: bool) -> Iterator[An
     )
 
 
+def _subscription(invoice: Object) -> str | None:
+    return id_of(invoice.get("subscription")) or id_of(get(invoice, "parent", "subscription_details", "subscription"))
+
+
 def invoice_paid(app: App, event: Event, invoice: Object) -> Iterator[AnyFact]:
-    """A paid invoice of a period or of a change of the plan."""
-    return _invoice(app, event, invoice, paid=True)
+    """A paid invoice of a period or of a change of the plan, of packs, or of both."""
+    packs = list(pack_lines(app, event, invoice))
+    if _subscription(invoice) or not packs:
+        yield from _invoice(app, event, invoice, paid=True)
+    yield from packs
 
 
 def invoice_unpaid(app: App, event: Event, invoice: Object) -> Iterator[AnyFact]:

@@ -65,15 +65,14 @@ def refund_changed(app: App, event: Event, refund: Object) -> Iterator[PaymentRe
 
 def dispute_changed(app: App, event: Event, dispute: Object) -> Iterator[PaymentReversed]:
     """The state of a dispute in the event."""
-    amount = whole(dispute["amount"]) or 0
-    moves = _moves(dispute)
+    reference, amount, moves = own_id(dispute), whole(dispute["amount"]) or 0, _moves(dispute)
     is_withdrawn = event.type.endswith(".funds_withdrawn") and not any(move.amount_minor > 0 for move in moves)
     is_reinstated = event.type.endswith(".funds_reinstated") and not any(move.amount_minor < 0 for move in moves)
     yield PaymentReversed(
         **_source(app, event),
         payment=_ids(id_of(dispute.get("charge")), dispute),
         dispute=Dispute(
-            reference=own_id(dispute),
+            reference=reference,
             at=created(event),
             began_at=time_of(dispute.get("created")),
             stage=STAGES.get(text(dispute["status"]), "open"),
