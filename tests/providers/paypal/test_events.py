@@ -761,6 +761,25 @@ def test_what_paypal_does_not_show_is_taken_as_it_was_signed(api, status):
     assert prepared("PAYMENT.CAPTURE.REVERSED", signed) == signed
 
 
+@pytest.mark.parametrize("status", [403, 404])
+@pytest.mark.parametrize("type_", ["PAYMENT.CAPTURE.COMPLETED", "CHECKOUT.ORDER.COMPLETED", "CHECKOUT.ORDER.APPROVED"])
+def test_what_paypal_does_not_know_credits_nothing(db, now, api, type_, status):
+    unknown = ProviderRefused("PayPal: unknown", status=status)
+    api(get_capture=unknown, get_order=unknown, capture_order=unknown)
+    bought = capture(ADAS, amount=amount("4.99"))
+    deliver(event(type_, bought if "CAPTURE" in type_ else order(ADAS, bought)), now=now)
+    assert balance(ADA, SLUG) == 0
+    ((state, error),) = event_states(SLUG)
+    assert (state, "PayPal does not show" in str(error)) == ("dead", True)
+
+
+def test_a_completed_order_is_the_one_that_paypal_has_now(db, now, api):
+    signed = order(ADAS, capture(ADAS, amount=amount("499.00")))
+    api(get_order=order(ADAS, capture(ADAS, amount=amount("4.99"))))
+    deliver(event("CHECKOUT.ORDER.COMPLETED", signed), now=now)
+    assert (balance(ADA, SLUG), database.read("SELECT amount_minor FROM payment")) == (30, [(499,)])
+
+
 # --- whatever comes
 
 

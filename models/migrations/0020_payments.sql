@@ -10,3 +10,13 @@ WHERE moves <> '{}';
 -- One customer of a provider may stand for several of Scrip's; then it alone does not say whose a payment is.
 ALTER TABLE provider_customer DROP CONSTRAINT provider_customer_pkey;
 ALTER TABLE provider_customer ADD PRIMARY KEY (app, provider, provider_id, account_id);
+
+-- The SHA-256 of the body of each transmission of PayPal's, whose signature covers only a CRC-32 of it.
+CREATE TABLE paypal_transmission (
+    app        text COLLATE "C" NOT NULL,
+    id         text COLLATE "C" NOT NULL,
+    body_hash  bytea NOT NULL,
+    created_at timestamptz NOT NULL,
+    PRIMARY KEY (app, id)
+);
+CREATE INDEX paypal_transmission_age ON paypal_transmission (created_at);
