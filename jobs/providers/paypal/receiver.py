@@ -79,7 +79,7 @@ def read_event(app: App, headers: Mapping[str, str], raw: bytes, now_wall: datet
     _check_age(given, now_wall)
     event = _genuine(app, given, raw, now_wall)
     if not transmissions.claim(app.slug, given["paypal-transmission-id"], raw, now=now_wall):
-        raise BadRequest("another body was received in this transmission: the signature does not tell bodies apart")
+        raise BadRequest("another body was received in this transmission; its signature covers only a checksum")
     return event
 
 
