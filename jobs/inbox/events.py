@@ -69,6 +69,7 @@ APPLY: dict[type, Callable[..., str | None]] = {
     facts.PeriodPaid: invoices.pay_period,
     facts.PaymentReversed: reversals.reverse,
     facts.PaymentKnownAs: reversals.store_alias,
+    facts.PaymentParts: purchases.store_parts,
     facts.CheckoutEnded: purchases.end_checkout,
 }
 

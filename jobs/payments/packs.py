@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from jobs.providers.facts import PackLine, PaymentSettled
+from jobs.providers.facts import PaymentSettled
+from jobs.providers.sold import PackLine
 from models import money
 from models.catalog import prices
 from models.catalog.apps import App, Pack

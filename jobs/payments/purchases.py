@@ -8,7 +8,7 @@ from typing import Any
 
 from jobs.payments import packs, reversals
 from jobs.payments.packs import Sold
-from jobs.providers.facts import AnyFact, CheckoutEnded, PaymentSettled, PeriodPaid
+from jobs.providers.facts import AnyFact, CheckoutEnded, PaymentParts, PaymentSettled, PeriodPaid
 from models import money
 from models.catalog.apps import App
 from models.database import Connection
@@ -57,6 +57,21 @@ def settle(conn: Connection, app: App, fact: PaymentSettled, *, now: datetime) -
 def note_of(app: App, facts: Iterable[AnyFact]) -> str | None:
     """The note for operators on an event that was applied: which part was not, or which quantity was assumed."""
     return next(filter(None, (packs.note_of(app, fact) for fact in facts if isinstance(fact, PaymentSettled))), None)
+
+
+def store_parts(conn: Connection, app: App, fact: PaymentParts, *, now: datetime) -> str | None:
+    """Store the tax, discount and fee of a payment. Returns its customer; None if the payment is not stored."""
+    ids = payment_reversals.lock(conn, app.slug, fact.provider, fact.payment)
+    account_id = payments.store_parts(
+        conn,
+        app.slug,
+        fact.provider,
+        ids,
+        tax_minor=fact.parts.tax_minor,
+        discount_minor=fact.parts.discount_minor,
+        fee_minor=fact.parts.fee_minor,
+    )
+    return accounts.customer_of(conn, account_id) if account_id else None
 
 
 def end_checkout(conn: Connection, app: App, fact: CheckoutEnded, *, now: datetime) -> str | None:
@@ -119,6 +134,9 @@ def _record(
         amount_minor=_amount_minor(fact, sold),
         currency=fact.currency or (first.pack.currency if first else None),
         state="failed" if fact.state == "failed" else "pending",
+        tax_minor=fact.parts.tax_minor,
+        discount_minor=fact.parts.discount_minor,
+        fee_minor=fact.parts.fee_minor,
         now=now,
     )
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
+from jobs.providers.sold import NO_PARTS, PackLine, Parts
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fact:
@@ -18,19 +20,6 @@ class Fact:
     app: str
     provider: str
     event_id: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PackLine:
-    """A line of a session or an invoice that sold a pack of the catalog. `reference`: the provider's id of the line.
-
-    `amount_minor`: what was paid for it, if that is known.
-    """
-
-    reference: str
-    price_id: str
-    quantity: int
-    amount_minor: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +58,7 @@ class PaymentSettled(Fact):
     pack_field: str = "metadata.pack, and no price"
     amount_minor: int | None = None
     currency: str | None = None
+    parts: Parts = NO_PARTS
     state: Literal["settled", "pending", "failed"] = "settled"
     note: str | None = None
 
@@ -219,6 +209,14 @@ class PaymentKnownAs(Fact):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PaymentParts(Fact):
+    """The tax, discount and fee of a payment that another fact or event reports. `payment`: its ids."""
+
+    payment: tuple[str, ...]
+    parts: Parts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CheckoutEnded(Fact):
     """A checkout of Scrip reached a state without a `PaymentSettled`: it sells a plan, or it expired.
 
@@ -231,5 +229,12 @@ class CheckoutEnded(Fact):
 
 
 AnyFact = (
-    PaymentSettled | CustomerKnown | SubscriptionChanged | PeriodPaid | PaymentReversed | PaymentKnownAs | CheckoutEnded
+    PaymentSettled
+    | CustomerKnown
+    | SubscriptionChanged
+    | PeriodPaid
+    | PaymentReversed
+    | PaymentKnownAs
+    | PaymentParts
+    | CheckoutEnded
 )

@@ -20,3 +20,8 @@ CREATE TABLE paypal_transmission (
     PRIMARY KEY (app, id)
 );
 CREATE INDEX paypal_transmission_age ON paypal_transmission (created_at);
+
+-- What of a payment was tax, discount and the provider's fee, in its currency; NULL: the provider did not report it.
+ALTER TABLE payment ADD COLUMN tax_minor bigint;
+ALTER TABLE payment ADD COLUMN discount_minor bigint;
+ALTER TABLE payment ADD COLUMN fee_minor bigint;

@@ -13,10 +13,11 @@ from models.database import Connection
 RECORD = """
 INSERT INTO payment (app, account_id, provider, reference, aliases, order_id, pack, plan, quantity, amount_minor,
                      currency, state, subscription_id, period_start, period_end, monthly_units, change_cycle,
-                     created_at, updated_at)
+                     tax_minor, discount_minor, fee_minor, created_at, updated_at)
 VALUES (%(app)s, %(account_id)s, %(provider)s, %(reference)s, %(aliases)s, %(order_id)s, %(pack)s, %(plan)s,
         %(quantity)s, %(amount_minor)s, %(currency)s, %(state)s, %(subscription_id)s, %(period_start)s,
-        %(period_end)s, %(monthly_units)s, %(change_cycle)s, %(now)s, %(now)s)
+        %(period_end)s, %(monthly_units)s, %(change_cycle)s,
+        %(tax_minor)s, %(discount_minor)s, %(fee_minor)s, %(now)s, %(now)s)
 ON CONFLICT (app, provider, reference) DO UPDATE SET
     aliases = ARRAY(SELECT DISTINCT alias FROM unnest(payment.aliases || excluded.aliases) AS alias ORDER BY alias),
     order_id = coalesce(payment.order_id, excluded.order_id),
@@ -27,6 +28,9 @@ ON CONFLICT (app, provider, reference) DO UPDATE SET
     period_end = coalesce(payment.period_end, excluded.period_end),
     monthly_units = coalesce(payment.monthly_units, excluded.monthly_units),
     change_cycle = coalesce(payment.change_cycle, excluded.change_cycle),
+    tax_minor = coalesce(excluded.tax_minor, payment.tax_minor),
+    discount_minor = coalesce(excluded.discount_minor, payment.discount_minor),
+    fee_minor = coalesce(excluded.fee_minor, payment.fee_minor),
     updated_at = excluded.updated_at
 RETURNING id, account_id, state, entry_id, reference, xmax = 0
 """
@@ -65,6 +69,9 @@ def record(
     monthly_units: int | None = None,
     change_cycle: int | None = None,
     order_id: str | None = None,
+    tax_minor: int | None = None,
+    discount_minor: int | None = None,
+    fee_minor: int | None = None,
 ) -> Payment:
     """The payment's row, created if it is new, locked until the end of the transaction.
 
@@ -94,6 +101,27 @@ def settle(
     )
 
 
+def store_parts(
+    conn: Connection,
+    app: str,
+    provider: str,
+    ids: Sequence[str],
+    *,
+    tax_minor: int | None,
+    discount_minor: int | None,
+    fee_minor: int | None,
+) -> int | None:
+    """Store the parts that are not None, of the payment with one of these ids. Returns its account, None if unknown."""
+    row = conn.execute(
+        """UPDATE payment SET tax_minor = coalesce(%s, tax_minor), discount_minor = coalesce(%s, discount_minor),
+        fee_minor = coalesce(%s, fee_minor)
+        WHERE app = %s AND provider = %s AND (reference = ANY(%s::text[]) OR aliases && %s::text[])
+        RETURNING account_id""",
+        [tax_minor, discount_minor, fee_minor, app, provider, list(ids), list(ids)],
+    ).fetchone()
+    return int(row[0]) if row else None
+
+
 def is_credited_by(conn: Connection, entry_id: int, key: str) -> bool:
     """Whether the key of the entry that credited a payment begins with `key`."""
     row = conn.execute("SELECT starts_with(key, %s) FROM entry WHERE id = %s", [key, entry_id]).fetchone()
@@ -102,11 +130,8 @@ def is_credited_by(conn: Connection, entry_id: int, key: str) -> bool:
 
 def pack_grants(conn: Connection, payment_id: int) -> list[tuple[int, int]]:
     """(entry, units) of each pack that the payment bought."""
-    return conn.execute(
-        "SELECT entry_id, granted FROM lot WHERE payment_id = %s AND subscription_id IS NULL ORDER BY id",
-        [payment_id],
-        prepare=True,
-    ).fetchall()
+    sql = "SELECT entry_id, granted FROM lot WHERE payment_id = %s AND subscription_id IS NULL ORDER BY id"
+    return conn.execute(sql, [payment_id], prepare=True).fetchall()
 
 
 FIND = """

@@ -24,7 +24,8 @@ from models.tables.base import (
 class Payment(Base):
     """One economic payment, with the units it granted and the money that was refunded or disputed.
 
-    `aliases`: further ids that the provider uses for it. Amounts are in the minor unit of `currency`.
+    `aliases`: further ids that the provider uses for it. Amounts are in the minor unit of `currency`. Tax, discount
+    and the provider's fee are null if the provider did not report them.
     """
 
     id = IdField()
@@ -55,6 +56,9 @@ class Payment(Base):
     confirmed_at = TimeField(null=True)
     created_at = TimeField()
     updated_at = TimeField()
+    tax_minor = BigIntegerField(null=True)
+    discount_minor = BigIntegerField(null=True)
+    fee_minor = BigIntegerField(null=True)
 
     class Meta:
         table_name = "payment"

@@ -15,6 +15,7 @@ from jobs.providers.malformed import MalformedEvent, malformed
 from jobs.providers.paypal import client, disputes, fields
 from jobs.providers.paypal.capture import needs_refetch, prepare
 from jobs.providers.paypal.fields import Object, Sold, get, text
+from jobs.providers.sold import Parts
 from models.catalog.apps import App
 from models.errors import NotOurs, Unprocessable
 from models.inbox.events import Event
@@ -127,8 +128,20 @@ def _settled(app: App, event: Event, capture: Object, state: State, place: str =
         pack_field=where,
         amount_minor=amount_minor,
         currency=currency,
+        parts=_parts(capture, currency),
         state=state,
     )
+
+
+def _parts(capture: Object, currency: str) -> Parts:
+    """PayPal's fee on a capture, and the tax and discount of its order; None for those in another currency."""
+    found = []
+    for place in (("breakdown", "tax_total"), ("breakdown", "discount"), ("seller_receivable_breakdown", "paypal_fee")):
+        part = get(capture, *place)
+        minor, part_currency = fields.money(part) if part is not None else (None, currency)
+        found.append(minor if part_currency == currency else None)
+    tax_minor, discount_minor, fee_minor = found
+    return Parts(tax_minor=tax_minor, discount_minor=discount_minor, fee_minor=fee_minor)
 
 
 def _sold(app: App, custom_id: Any) -> Sold:

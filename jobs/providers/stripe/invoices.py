@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from jobs.providers.facts import AnyFact, PeriodPaid, PlanLine, SubscriptionChanged
+from jobs.providers.stripe import parts
 from jobs.providers.stripe.objects import (
     Object,
     created,
@@ -114,7 +115,7 @@ def invoice_paid(app: App, event: Event, invoice: Object) -> Iterator[AnyFact]:
     packs = list(pack_lines(app, event, invoice))
     if _subscription(invoice) or not packs:
         yield from _invoice(app, event, invoice, paid=True)
-    yield from packs
+    yield from packs or parts.of_paid_invoice(app, event, invoice)
 
 
 def invoice_unpaid(app: App, event: Event, invoice: Object) -> Iterator[AnyFact]:

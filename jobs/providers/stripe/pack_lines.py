@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from jobs.providers.facts import PackLine, PaymentSettled
+from jobs.providers.facts import PaymentSettled
 from jobs.providers.malformed import MalformedEvent
+from jobs.providers.sold import PackLine
+from jobs.providers.stripe import parts
 from jobs.providers.stripe.objects import (
     Object,
     currency_of,
@@ -43,6 +45,7 @@ def pack_lines(app: App, event: Event, invoice: Object) -> Iterator[PaymentSettl
         customer_field="metadata.customer of the invoice",
         amount_minor=whole(invoice.get("amount_paid")),
         currency=currency_of(invoice),
+        parts=parts.of_invoice(invoice),
     )
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Literal
 
-from jobs.providers.facts import AnyFact, CheckoutEnded, CustomerKnown, PackLine, PaymentSettled
+from jobs.providers.facts import AnyFact, CheckoutEnded, CustomerKnown, PaymentSettled
 from jobs.providers.malformed import MalformedEvent
+from jobs.providers.sold import PackLine
+from jobs.providers.stripe import parts
 from jobs.providers.stripe.objects import (
     Object,
     currency_of,
@@ -119,6 +121,7 @@ def _payment(app: App, event: Event, session: Object, state: Any) -> PaymentSett
         amount_minor=whole(session.get("amount_total")),
         currency=currency_of(session),
         state=state,
+        parts=parts.of_session(session),
         **_sold(app, session),
     )
 

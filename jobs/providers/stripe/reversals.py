@@ -12,8 +12,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from jobs.providers.facts import Dispute, DisputeMove, PaymentKnownAs, PaymentReversed, Refund, Stage
+from jobs.providers.facts import Dispute, DisputeMove, PaymentKnownAs, PaymentParts, PaymentReversed, Refund, Stage
 from jobs.providers.malformed import MalformedEvent
+from jobs.providers.stripe import parts
 from jobs.providers.stripe.objects import (
     Object,
     created,
@@ -45,7 +46,7 @@ STAGES: dict[str, Stage] = {
 }
 
 
-def charge_refunded(app: App, event: Event, charge: Object) -> Iterator[PaymentReversed]:
+def charge_refunded(app: App, event: Event, charge: Object) -> Iterator[PaymentReversed | PaymentParts]:
     """The total of the charge's refunds, and the refunds that the charge contains."""
     charge_id, refunds = own_id(charge), objects(charge, "refunds", "data")
     yield PaymentReversed(
@@ -54,6 +55,7 @@ def charge_refunded(app: App, event: Event, charge: Object) -> Iterator[PaymentR
         refunds=tuple(_refund(refund) for refund in refunds),
         refunded_minor=whole(charge["amount_refunded"]),
     )
+    yield from parts.of_charge(app, event, charge)
 
 
 def refund_changed(app: App, event: Event, refund: Object) -> Iterator[PaymentReversed]:
