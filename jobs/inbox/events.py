@@ -66,6 +66,7 @@ APPLY: dict[type, Callable[..., Applied | str | None]] = {
     facts.PlanReported: reports.apply,
     facts.PaymentReversed: reversals.reverse,
     facts.PaymentKnownAs: reversals.store_alias,
+    facts.PaymentParts: purchases.store_parts,
     facts.CheckoutEnded: purchases.end_checkout,
 }
 
@@ -167,7 +168,8 @@ def _apply(conn: Connection, event: Event, found: list[AnyFact] | NotOurs, known
     known.update(name for fact in found for name in _makes_known(fact))
     crashpoint("event-after-apply")
     customer = next((one.customer for one in applied if one.customer), None)
-    note = "; ".join(dict.fromkeys(one.note for one in applied if one.note)) or None
+    notes = [*(one.note for one in applied if one.note), purchases.note_of(app, found)]
+    note = "; ".join(dict.fromkeys(filter(None, notes))) or None
     if note:
         log.warning("applied in part", app=event.app, event_id=event.event_id, reason=note)
     events.finish(conn, event.id, "done", now=now, customer=customer, error=note)

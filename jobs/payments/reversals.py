@@ -15,7 +15,7 @@ from operator import attrgetter
 from typing import Any
 
 from jobs.plans import settlement
-from jobs.providers.facts import Dispute, PaymentKnownAs, PaymentReversed
+from jobs.providers.facts import Dispute, DisputeMove, PaymentKnownAs, PaymentReversed
 from models.catalog.apps import App
 from models.database import Connection
 from models.errors import Unprocessable
@@ -25,6 +25,7 @@ from models.outbox import messages
 from models.payments import disputes, payments, standing
 from models.payments import messages as payment_messages
 from models.payments import reversals as payment_reversals
+from models.payments.amounts import Move
 from models.payments.payments import ReversiblePayment
 from models.planning.movements import Clawback, Freeze
 from models.plans import subscriptions
@@ -43,7 +44,7 @@ def reverse(conn: Connection, app: App, fact: PaymentReversed, *, now: datetime)
     for refund in sorted(fact.refunds, key=attrgetter("reference")):
         payment_reversals.store_refund(
             conn, app.slug, fact.provider, ids, refund.reference, refund.amount_minor, refund.failed,
-            is_reversal=refund.is_reversal, currency=fact.currency, now=now,
+            is_reversal=refund.is_reversal, currency=fact.currency, made_at=refund.made_at, now=now,
         )  # fmt: skip
     if fact.refunded_minor is not None:
         payment_reversals.store_refunded(
@@ -85,11 +86,19 @@ def _store_dispute(conn: Connection, app: App, fact: PaymentReversed, dispute: D
         fact.payment,
         dispute.reference,
         stage=dispute.stage,
-        moves={move.reference: move.amount_minor for move in dispute.moves},
+        amount_minor=dispute.amount_minor,
+        moves={move.reference: _stored(move) for move in dispute.moves},
         withdrawn_minor=dispute.withdrawn_minor,
         reinstated_minor=dispute.reinstated_minor,
+        at=dispute.at,
+        began_at=dispute.began_at,
         now=now,
     )
+
+
+def _stored(move: DisputeMove) -> Move:
+    known = {"minor": move.amount_minor, "currency": move.currency, "at": move.at_seconds}
+    return {name: value for name, value in known.items() if value is not None}
 
 
 def store_alias(conn: Connection, app: App, fact: PaymentKnownAs, *, now: datetime) -> str | None:
@@ -109,17 +118,31 @@ def settle(
     if payment is None:
         return None
     customer = accounts.customer_of(conn, payment.account_id)
+    if not (is_changed or payment.refunded_minor or payment.disputed_minor or payment.frozen):
+        return customer
+    # Also where nothing changed: a pack of the same payment may have been granted since.
+    units = _claw(conn, app, customer, payment, event_id, now)
     if is_changed:
-        units = _claw(conn, app, customer, payment, event_id, now)
         messages.emit(conn, [payment_messages.reversed_(app.slug, customer, payment, units)], now=now)
     return customer
 
 
 def _claw(conn: Connection, app: App, customer: str, payment: ReversiblePayment, event_id: str, now: datetime) -> int:
-    """Claw back what the payment granted, up to its target. Returns the units that the reversed amount stands for."""
+    """Claw back what the payment granted, up to its target. Returns the units that the reversed amount stands for.
+
+    The payment of an invoice may have bought a plan and packs: each gives its share.
+    """
+    units = 0
     if payment.subscription_id is not None:
-        return _settle_plan(conn, app, payment, event_id, now)
-    if payment.entry_id is None:
+        units = _settle_plan(conn, app, payment, event_id, now)
+    return units + _claw_packs(conn, app, customer, payment, event_id, now)
+
+
+def _claw_packs(
+    conn: Connection, app: App, customer: str, payment: ReversiblePayment, event_id: str, now: datetime
+) -> int:
+    grants_of_packs = payments.pack_grants(conn, payment.id)
+    if not grants_of_packs:
         return 0
     common: dict[str, Any] = {
         "app": app.slug,
@@ -128,13 +151,13 @@ def _claw(conn: Connection, app: App, customer: str, payment: ReversiblePayment,
         "actor": payment.provider,
         "meta": {"event": event_id, "payment": payment.reference, "provider": payment.provider},
     }
-    target = _target(payment, payment.units_granted)
+    targets = {entry_id: _target(payment, units) for entry_id, units in grants_of_packs}
     movements = [
-        Freeze(**common, entry_ids=[payment.entry_id], frozen=payment.frozen),
-        Clawback(**common, entry_id=payment.entry_id, target_units=target),
+        Freeze(**common, entry_ids=list(targets), frozen=payment.frozen),
+        *(Clawback(**common, entry_id=entry_id, target_units=units) for entry_id, units in targets.items()),
     ]
     post(conn, movements, now=now)
-    return target
+    return sum(targets.values())
 
 
 def _target(payment: ReversiblePayment, units: int) -> int:

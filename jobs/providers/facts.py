@@ -7,8 +7,10 @@ Amounts are in minor units of their currency, times are aware and in UTC, ids ar
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Literal
 
+from jobs.providers.sold import NO_PARTS, PackLine, Parts
 from models.plans.facts import PlanFact
 
 
@@ -31,14 +33,19 @@ class Applied:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PaymentSettled(Fact):
-    """A payment of a pack. `reference` is the economic key of the payment, `aliases` are its other ids.
+    """A payment of packs. `reference` is the economic key of the payment, `aliases` are its other ids.
 
     - `state`: `settled` (paid, or nothing to pay), `pending` (the money is on its way) or `failed`.
     - `checkout`: the id of Scrip's own checkout. Its promise holds even if the catalog has changed since.
     - `order`: an id that several payments may share, so it does not identify a payment.
+    - `lines`: the packs of a payment for several lines of `document`, the id of a session or an invoice. Such a payment
+      is credited by one document only, and each of its lines once.
+    - `subtotal`: (minor units, currency) before discount and tax, if the quantity is not known and follows from it.
     - `only_if_promised`: credited only if a checkout promised it; otherwise another event reports the payment.
-    - `is_priced_by_payer`: the payer may have set the amount and the currency.
+    - `is_priced_by_payer`: the payer may have set the amount and the currency; the quantity follows from the amount.
+    - `provider_customer`: whose payment it is if `customer` is None. `is_named_later`: another event may name them.
     - `customer_field` and `pack_field`: the fields of the event that name them, for error messages.
+    - `note`: for operators, if a part of the payment is not applied.
     """
 
     customer: str | None
@@ -47,15 +54,22 @@ class PaymentSettled(Fact):
     pack: str | None = None
     price_id: str | None = None
     quantity: int = 1
+    lines: tuple[PackLine, ...] = ()
+    document: str | None = None
+    subtotal: tuple[int, str] | None = None
     checkout: str | None = None
     order: str | None = None
     only_if_promised: bool = False
     is_priced_by_payer: bool = False
+    provider_customer: str | None = None
+    is_named_later: bool = False
     customer_field: str = "metadata.customer or client_reference_id"
     pack_field: str = "metadata.pack, and no price"
     amount_minor: int | None = None
     currency: str | None = None
+    parts: Parts = NO_PARTS
     state: Literal["settled", "pending", "failed"] = "settled"
+    note: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,37 +92,52 @@ class PlanReported(Fact):
 class Refund:
     """One refund, by the provider's id. A refund that `failed` or was canceled returned nothing to the payer.
 
-    `is_reversal`: the provider took the money by itself, for example after a lost dispute.
+    `is_reversal`: the provider took the money by itself, for example after a lost dispute. `made_at`: if known.
     """
 
     reference: str
     amount_minor: int
     failed: bool = False
     is_reversal: bool = False
+    made_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DisputeMove:
-    """Money that a dispute moved, by the id of the provider's balance transaction: withdrawn (+) or reinstated (−)."""
+    """Money that a dispute moved, by the id of the provider's balance transaction: withdrawn (+) or reinstated (−).
+
+    `currency`: None if it is the dispute's. `at_seconds`: when it was moved, None if that is not known.
+    """
 
     reference: str
     amount_minor: int
+    currency: str | None = None
+    at_seconds: int | None = None
+
+
+Stage = Literal["inquiry", "inquiry_closed", "open", "closed", "won", "lost", "reversing"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dispute:
-    """A dispute, by the provider's id.
+    """A dispute, by the provider's id, as an event of the provider's time `at` reports it.
 
     - `stage` only advances, so an older event that arrives late changes nothing. `inquiry`: no money has moved and the
-      lot is frozen; `open`: money has moved as `moves` lists it; `closed`: the dispute was decided or dropped.
-    - `withdrawn_minor` and `reinstated_minor` replace `moves` for events without usable balance transactions.
+      lot is frozen; `open`: money has moved as `moves` lists it; `closed`: it has ended, and the moves count. `won` and
+      `lost` decide it, whatever the moves; of two decisions the later one counts. `reversing`: decided for the payer,
+      and other events report the money; until then the lot is frozen.
+    - `amount_minor`: what a lost dispute takes; 0 if other events report it.
+    - `withdrawn_minor` and `reinstated_minor` replace `moves` for events without balance transactions.
     - `whole`: the id of a dispute of several payments, of which this is the part of one payment. All parts have the
       most advanced stage of any of them.
     """
 
     reference: str
+    at: datetime
+    began_at: datetime | None = None
     whole: str | None = None
-    stage: Literal["inquiry", "inquiry_closed", "open", "closed"]
+    stage: Stage
+    amount_minor: int = 0
     moves: tuple[DisputeMove, ...] = ()
     withdrawn_minor: int = 0
     reinstated_minor: int = 0
@@ -137,6 +166,14 @@ class PaymentKnownAs(Fact):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PaymentParts(Fact):
+    """The tax, discount and fee of a payment that another fact or event reports. `payment`: its ids."""
+
+    payment: tuple[str, ...]
+    parts: Parts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CheckoutEnded(Fact):
     """A checkout of Scrip reached a state without a `PaymentSettled`: it sells a plan, or it expired.
 
@@ -148,4 +185,6 @@ class CheckoutEnded(Fact):
     state: Literal["expired", "pending", "failed", "paid"]
 
 
-AnyFact = PaymentSettled | CustomerKnown | PlanReported | PaymentReversed | PaymentKnownAs | CheckoutEnded
+AnyFact = (
+    PaymentSettled | CustomerKnown | PlanReported | PaymentReversed | PaymentKnownAs | PaymentParts | CheckoutEnded
+)

@@ -12,7 +12,7 @@ from jobs.providers.facts import (
     PlanReported,
 )
 from models.catalog.apps import App
-from models.payments import checkouts, provider_customers, reconciliation, reversals
+from models.payments import amounts, checkouts, provider_customers, reconciliation
 from models.plans import known
 from models.plans.facts import ENDED, Bill, Snapshot
 
@@ -46,16 +46,14 @@ def _is_reversal_news(fact: PaymentReversed) -> bool:
     if dispute is None:
         return False
     moves = [move.reference for move in dispute.moves]
-    return not reconciliation.has_dispute(
-        app, provider, dispute.reference, reversals.STAGES.index(dispute.stage), moves
-    )
+    return not reconciliation.has_dispute(app, provider, dispute.reference, amounts.STAGES.index(dispute.stage), moves)
 
 
 def is_understood(app: App, fact: AnyFact) -> bool:
     """Whether the fact names a customer and an item of the catalog: an account may sell other things too."""
     if isinstance(fact, PaymentSettled):
-        is_sold = bool(fact.checkout or fact.pack in app.packs or _pack_of_price(app, fact.price_id))
-        return is_sold and bool(fact.customer or fact.checkout)
+        is_sold = bool(fact.checkout or fact.lines or fact.pack in app.packs or _pack_of_price(app, fact.price_id))
+        return is_sold and bool(fact.customer or fact.checkout or _is_customer(fact))
     if isinstance(fact, PlanReported) and isinstance(fact.fact, Snapshot | Bill):
         return _is_sold(app, fact) or _is_subscription(fact.app, fact.provider, fact.subscription)
     return True
@@ -66,7 +64,8 @@ def concerns(app: App, fact: AnyFact) -> bool:
     slug, provider = app.slug, fact.provider
     if isinstance(fact, PaymentSettled):
         ids = (fact.reference, *fact.aliases)
-        return _pack_of_price(app, fact.price_id) or reconciliation.payment_state(slug, provider, ids) is not None
+        by_price = bool(fact.lines) or _pack_of_price(app, fact.price_id)
+        return by_price or reconciliation.payment_state(slug, provider, ids) is not None
     if isinstance(fact, PaymentReversed | PaymentKnownAs):
         return reconciliation.payment_state(slug, provider, fact.payment) is not None
     if isinstance(fact, PlanReported):
@@ -118,6 +117,11 @@ def paid_ids(facts: list[AnyFact]) -> set[str]:
         elif isinstance(fact, PlanReported) and isinstance(fact.fact, Bill) and fact.fact.state == "paid":
             ids |= {fact.fact.bill, *fact.fact.aliases}
     return ids
+
+
+def _is_customer(fact: PaymentSettled) -> bool:
+    known_as = fact.provider_customer
+    return known_as is not None and provider_customers.exists(fact.app, fact.provider, known_as)
 
 
 def _pack_of_price(app: App, price_id: str | None) -> bool:

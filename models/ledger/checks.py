@@ -73,35 +73,35 @@ WHERE a.debt IS DISTINCT FROM -x.units
 """
 
 # Target: the units in proportion to the refunded or disputed part of the price, at most all of them; 0 if it was free.
+# The keys of several purchases of one payment end with the line of their session or invoice.
 PAYMENTS = """
 SELECT format('payment %%s (%%s): names entry %%s of %%s purchases, granted %%s; clawed back %%s, target %%s,'
               ' expired %%s; lot frozen %%s, payment frozen %%s',
               id, state, entry_id, purchases, units_granted, clawed, target, lapsed, frozen, payment_frozen)
 FROM (
-    SELECT p.id, p.state, p.entry_id, p.units_granted, coalesce(l.purchases, 0) AS purchases,
-           l.frozen, p.frozen AS payment_frozen, l.entry_ids, l.granted, coalesce(l.lapsed, 0) AS lapsed,
-           coalesce(c.units, 0) AS clawed,
-           CASE WHEN coalesce(p.amount_minor, 0) <= 0 THEN 0
-                ELSE least(p.units_granted, div(
-                    p.units_granted::numeric * (p.refunded_minor + p.disputed_minor), p.amount_minor))
-           END AS target
+    SELECT p.id, p.state, p.entry_id, p.units_granted, p.frozen AS payment_frozen, count(l.entry_id) AS purchases,
+           coalesce(sum(l.granted), 0) AS granted, coalesce(sum(l.lapsed), 0) AS lapsed,
+           coalesce(sum(c.units), 0) AS clawed, coalesce(sum(t.target), 0) AS target, bool_or(l.frozen) AS frozen,
+           bool_or(l.frozen <> p.frozen) AS is_other, coalesce(bool_or(l.entry_id = p.entry_id), false) AS is_named,
+           bool_or(coalesce(c.units, 0) NOT BETWEEN greatest(0, t.target - l.lapsed) AND t.target) AS is_off,
+           count(DISTINCT l.document) > 1 OR bool_or(l.document IS NULL) AS has_no_lines
     FROM {payment} AS p
     LEFT JOIN (
-        SELECT l.payment_id, count(*) AS purchases, min(l.granted) AS granted, min(l.lapsed) AS lapsed,
-               bool_or(l.frozen) AS frozen, array_agg(l.entry_id) AS entry_ids
-        FROM {lot} AS l JOIN {entry} AS e ON e.id = l.entry_id
-        WHERE l.payment_id IS NOT NULL AND e.type = 'purchase' GROUP BY l.payment_id
+        SELECT l.*, substring(e.key FROM '^(purchase:[^:]+:[^:]+):[^:]+$') AS document FROM {lot} AS l
+        JOIN {entry} AS e ON e.id = l.entry_id WHERE l.payment_id IS NOT NULL AND e.type = 'purchase'
     ) AS l ON l.payment_id = p.id
     LEFT JOIN (
         SELECT reverses_id, -sum(amount) AS units FROM {entry} AS e
         WHERE reverses_id IS NOT NULL AND type IN ('clawback', 'reinstatement') GROUP BY reverses_id
-    ) AS c ON c.reverses_id = p.entry_id
-    WHERE p.pack IS NOT NULL
+    ) AS c ON c.reverses_id = l.entry_id
+    CROSS JOIN LATERAL (
+        SELECT CASE WHEN p.amount_minor > 0 THEN least(l.granted, div(
+            l.granted::numeric * (p.refunded_minor + p.disputed_minor), p.amount_minor)) ELSE 0 END AS target
+    ) AS t
+    WHERE p.pack IS NOT NULL GROUP BY p.id, p.state, p.entry_id, p.units_granted, p.frozen
 ) AS p
-WHERE purchases > 1
-   OR (purchases = 0 AND (state = 'settled' OR entry_id IS NOT NULL))
-   OR (purchases = 1 AND (entry_ids[1], granted) IS DISTINCT FROM (entry_id, units_granted))
-   OR (purchases = 1 AND (clawed NOT BETWEEN greatest(0, target - lapsed) AND target OR frozen <> payment_frozen))
+WHERE (purchases > 1 AND has_no_lines) OR (purchases = 0 AND (state = 'settled' OR entry_id IS NOT NULL))
+   OR (purchases > 0 AND (NOT is_named OR granted <> units_granted OR is_off OR is_other))
 """
 
 SETTLED = """

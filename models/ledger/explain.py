@@ -22,9 +22,10 @@ LISTED_ENTRIES = 10_000
 
 LOTS = """
 SELECT a.id, a.seq, a.held, a.debt, l.id, l.entry_id, l.source, l.granted, l.remaining, l.held, l.frozen,
-       l.effective_at, l.expires_at, p.id, p.reference, s.provider_id
+       l.effective_at, l.expires_at, p.id, p.reference, s.provider_id, e.meta ->> 'note'
 FROM account a
 LEFT JOIN lot l ON l.account_id = a.id
+LEFT JOIN entry e ON e.id = l.entry_id
 LEFT JOIN payment p ON p.id = l.payment_id
 LEFT JOIN subscription s ON s.id = l.subscription_id
 WHERE a.app = %s AND a.customer = %s ORDER BY l.id
@@ -78,7 +79,8 @@ def _parts(account_id: int, seq: int) -> list[Row]:
 
 
 def _lot(lot: Row, took: list[dict[str, Any]], now: datetime) -> dict[str, Any]:
-    id_, _, source, granted, remaining, held, frozen, effective_at, expires_at, payment_id, reference, provider_id = lot
+    id_, _, source, granted, remaining, held, frozen, effective_at, expires_at, *origin, note = lot
+    payment_id, reference, provider_id = origin
     return {
         "id": id_,
         "source": source,
@@ -91,6 +93,7 @@ def _lot(lot: Row, took: list[dict[str, Any]], now: datetime) -> dict[str, Any]:
         "frozen": frozen,
         "effective_at": effective_at,
         "expires_at": expires_at,
+        "note": note,
         "took": took,
     }
 

@@ -25,9 +25,7 @@ CREATE TABLE plan_terms (
     PRIMARY KEY (app, plan, since)
 );
 
--- Several customers may share a provider's customer; `is_own`: Scrip created it for this customer.
-ALTER TABLE provider_customer DROP CONSTRAINT provider_customer_pkey;
-ALTER TABLE provider_customer ADD PRIMARY KEY (app, provider, provider_id, account_id);
+-- `is_own`: Scrip created the customer at the provider for this account.
 ALTER TABLE provider_customer ADD COLUMN is_own boolean NOT NULL DEFAULT false;
 
 -- Lots of plans: the period that they are for, and the payment that paid for them.

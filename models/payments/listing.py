@@ -46,7 +46,7 @@ SELECT p.id, p.customer, p.provider, p.reference, array_remove(p.aliases || p.or
        p.quantity, p.amount_minor, p.currency,
        p.refunded_minor, p.disputed_minor, p.state, s.provider_id, p.created_at, p.updated_at,
        coalesce(p.entry_id, c.entry_id), c.granted, c.left_over, c.lapsed, c.clawed, c.clawed_here,
-       c.units
+       c.units, p.tax_minor, p.discount_minor, p.fee_minor
 FROM page AS p
 LEFT JOIN subscription s ON s.id = p.subscription_id
 LEFT JOIN LATERAL (
@@ -61,7 +61,7 @@ ORDER BY p.id DESC
 
 
 class _Row(NamedTuple):
-    """The columns of `WITH_CREDIT`, in their order. Those after `entry_id` are units; None: nothing was granted."""
+    """The columns of `WITH_CREDIT`, in their order. `granted` to `units` are units; None: nothing was granted."""
 
     id: int
     customer: str
@@ -86,6 +86,9 @@ class _Row(NamedTuple):
     clawed: int
     clawed_here: int
     units: int | None
+    tax_minor: int | None
+    discount_minor: int | None
+    fee_minor: int | None
 
 
 def for_customer(
@@ -154,6 +157,9 @@ def _to_json(row: _Row) -> dict[str, Any]:
         "money": _money(row.amount_minor, row.currency),
         "refunded": _money(row.refunded_minor, row.currency),
         "disputed": _money(row.disputed_minor, row.currency),
+        "tax": _money(row.tax_minor, row.currency),
+        "discount": _money(row.discount_minor, row.currency),
+        "fee": _money(row.fee_minor, row.currency),
         "units": row.units or 0,
         "state": row.state,
         "credit": credit(row.state, row.granted, row.left_over, row.expired, row.clawed, row.clawed_here),

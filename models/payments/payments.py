@@ -11,13 +11,22 @@ from models.database import Connection
 
 RECORD = """
 INSERT INTO payment (app, account_id, provider, reference, aliases, order_id, pack, plan, quantity, amount_minor,
-                     currency, state, subscription_id, period_start, period_end, created_at, updated_at)
+                     currency, state, subscription_id, period_start, period_end,
+                     tax_minor, discount_minor, fee_minor, created_at, updated_at)
 VALUES (%(app)s, %(account_id)s, %(provider)s, %(reference)s, %(aliases)s, %(order_id)s, %(pack)s, %(plan)s,
         %(quantity)s, %(amount_minor)s, %(currency)s, %(state)s, %(subscription_id)s, %(period_start)s,
-        %(period_end)s, %(now)s, %(now)s)
+        %(period_end)s, %(tax_minor)s, %(discount_minor)s, %(fee_minor)s, %(now)s, %(now)s)
 ON CONFLICT (app, provider, reference) DO UPDATE SET
     aliases = ARRAY(SELECT DISTINCT alias FROM unnest(payment.aliases || excluded.aliases) AS alias ORDER BY alias),
     order_id = coalesce(payment.order_id, excluded.order_id),
+    pack = coalesce(payment.pack, excluded.pack),
+    plan = coalesce(payment.plan, excluded.plan),
+    subscription_id = coalesce(payment.subscription_id, excluded.subscription_id),
+    period_start = coalesce(payment.period_start, excluded.period_start),
+    period_end = coalesce(payment.period_end, excluded.period_end),
+    tax_minor = coalesce(excluded.tax_minor, payment.tax_minor),
+    discount_minor = coalesce(excluded.discount_minor, payment.discount_minor),
+    fee_minor = coalesce(excluded.fee_minor, payment.fee_minor),
     updated_at = excluded.updated_at
 RETURNING id, account_id, state, entry_id, reference, xmax = 0
 """
@@ -54,6 +63,9 @@ def record(
     period_start: datetime | None = None,
     period_end: datetime | None = None,
     order_id: str | None = None,
+    tax_minor: int | None = None,
+    discount_minor: int | None = None,
+    fee_minor: int | None = None,
 ) -> Payment:
     """The payment's row, created if it is new, locked until the end of the transaction.
 
@@ -66,13 +78,52 @@ def record(
     return Payment(*row)
 
 
-def settle(conn: Connection, payment_id: int, *, units: int, entry_id: int | None, now: datetime) -> None:
-    """Settle the payment: add the units that it granted, and keep the first entry that credited it."""
+def settle(
+    conn: Connection, payment_id: int, *, units: int, entry_id: int | None, quantity: int, now: datetime
+) -> None:
+    """Settle the payment: add the units that it granted, and keep the first entry that credited it.
+
+    `quantity`: that of its first pack, which may not have been known before.
+    """
     conn.execute(
-        """UPDATE payment SET state = 'settled', units_granted = units_granted + %s, entry_id = coalesce(entry_id, %s),
+        """UPDATE payment SET state = 'settled', units_granted = units_granted + %s,
+        quantity = CASE WHEN entry_id IS NULL THEN %s ELSE quantity END, entry_id = coalesce(entry_id, %s),
         updated_at = %s WHERE id = %s""",
-        [units, entry_id, now, payment_id],
+        [units, quantity, entry_id, now, payment_id],
     )
+
+
+def store_parts(
+    conn: Connection,
+    app: str,
+    provider: str,
+    ids: Sequence[str],
+    *,
+    tax_minor: int | None,
+    discount_minor: int | None,
+    fee_minor: int | None,
+) -> int | None:
+    """Store the parts that are not None, of the payment with one of these ids. Returns its account, None if unknown."""
+    row = conn.execute(
+        """UPDATE payment SET tax_minor = coalesce(%s, tax_minor), discount_minor = coalesce(%s, discount_minor),
+        fee_minor = coalesce(%s, fee_minor)
+        WHERE app = %s AND provider = %s AND (reference = ANY(%s::text[]) OR aliases && %s::text[])
+        RETURNING account_id""",
+        [tax_minor, discount_minor, fee_minor, app, provider, list(ids), list(ids)],
+    ).fetchone()
+    return int(row[0]) if row else None
+
+
+def is_credited_by(conn: Connection, entry_id: int, key: str) -> bool:
+    """Whether the key of the entry that credited a payment begins with `key`."""
+    row = conn.execute("SELECT starts_with(key, %s) FROM entry WHERE id = %s", [key, entry_id]).fetchone()
+    return bool(row and row[0])
+
+
+def pack_grants(conn: Connection, payment_id: int) -> list[tuple[int, int]]:
+    """(entry, units) of each pack that the payment bought."""
+    sql = "SELECT entry_id, granted FROM lot WHERE payment_id = %s AND subscription_id IS NULL ORDER BY id"
+    return conn.execute(sql, [payment_id], prepare=True).fetchall()
 
 
 FIND = """

@@ -5,13 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from models.database import Connection
-from models.tables import ProviderCustomer
+from models.tables import Account, ProviderCustomer
 
 
 def store(conn: Connection, app: str, provider: str, provider_id: str, account_id: int) -> None:
-    """Store that the provider's id stands for this customer, perhaps among others."""
+    """Store that the provider's id stands for this customer. It may stand for others too."""
     row = ProviderCustomer.insert(app=app, provider=provider, provider_id=provider_id, account_id=account_id)
     row.on_conflict_ignore().execute()
+
+
+def customer_of(conn: Connection, app: str, provider: str, provider_id: str | None) -> str | None:
+    """The customer that the provider's id stands for; None if it stands for none, or for more than one."""
+    query = Account.select(Account.customer).join(ProviderCustomer, on=(ProviderCustomer.account_id == Account.id))
+    found = list(query.where(_has_id(app, provider, provider_id)).limit(2))
+    return found[0].customer if len(found) == 1 else None
 
 
 def exists(app: str, provider: str, provider_id: str) -> bool:

@@ -8,8 +8,8 @@ from datetime import datetime
 from models.database import Connection
 from models.payments import payments
 from models.payments import reversals as payment_reversals
+from models.payments.amounts import PaymentReversals
 from models.payments.payments import ReversiblePayment
-from models.payments.reversals import PaymentReversals
 
 
 def refresh(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from models.tables.access import ApiKey, Request, Secret
 from models.tables.base import Base
-from models.tables.inbox import DrainMarker, InboxEvent
+from models.tables.inbox import DrainMarker, InboxEvent, PaypalTransmission
 from models.tables.ledger import Account, Allocation, Carry, Entry, Hold, Lot
 from models.tables.operations import OperationError, ScheduleRun
 from models.tables.outbox import Endpoint, OutboxDelivery, OutboxMessage
@@ -19,7 +19,7 @@ from models.tables.usage import UsageQueue, UsageReport
 TABLES: tuple[type[Base], ...] = (
     *(Account, Lot, Entry, Allocation, Hold, Carry),
     *(UsageReport, UsageQueue),
-    *(InboxEvent, DrainMarker),
+    *(InboxEvent, DrainMarker, PaypalTransmission),
     *(Payment, PaymentReturn, Checkout, RefundRequest, ProviderCustomer),
     *(Subscription, PlanFact, PlanTerms, ActivationKey),
     *(Session,),

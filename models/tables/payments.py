@@ -24,7 +24,8 @@ from models.tables.base import (
 class Payment(Base):
     """One economic payment, with the units it granted and the money that was refunded or disputed.
 
-    `aliases`: further ids that the provider uses for it. Amounts are in the minor unit of `currency`.
+    `aliases`: further ids that the provider uses for it. Amounts are in the minor unit of `currency`. Tax, discount
+    and the provider's fee are null if the provider did not report them.
     """
 
     id = IdField()
@@ -53,6 +54,9 @@ class Payment(Base):
     confirmed_at = TimeField(null=True)
     created_at = TimeField()
     updated_at = TimeField()
+    tax_minor = BigIntegerField(null=True)
+    discount_minor = BigIntegerField(null=True)
+    fee_minor = BigIntegerField(null=True)
 
     class Meta:
         table_name = "payment"
@@ -84,6 +88,8 @@ class PaymentReturn(Base):
     withdrawn_minor = BigIntegerField(constraints=[default("0")])
     reinstated_minor = BigIntegerField(constraints=[default("0")])
     moves = JsonbField(constraints=[default("'{}'")])
+    decided_at = TimeField(null=True)
+    occurred_at = TimeField(null=True)
     created_at = TimeField()
     updated_at = TimeField()
 
@@ -162,7 +168,10 @@ class RefundRequest(Base):
 
 
 class ProviderCustomer(Base):
-    """An account that a provider's own customer id stands for. `is_own`: Scrip created that customer for it."""
+    """An account that a provider's own customer id stands for; it may stand for several.
+
+    `is_own`: Scrip created the customer at the provider for this account.
+    """
 
     app = IdentifierField()
     provider = IdentifierField()

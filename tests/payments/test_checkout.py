@@ -271,7 +271,7 @@ def test_a_promise_to_one_customer_is_kept_for_no_other(provider: Provider, now:
     }
     session["metadata"] = {**session["metadata"], "customer": BO}
     deliver("ai-services", event("checkout.session.completed", session, created=now), now=now)
-    assert entries(BO) == [("purchase", 100)]
+    assert entries(BO) == [("purchase", 500)], "fifty dollars buy five packs, whatever was promised"
     assert stored()[0][1] == "open"
 
 

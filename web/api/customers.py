@@ -165,6 +165,7 @@ class LotExplained(Lot):
     payment_id: int | None
     subscription: str | None
     effective_at: datetime
+    note: str | None
     took: list[Took]
 
 

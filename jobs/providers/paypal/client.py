@@ -198,13 +198,20 @@ _lock = threading.Lock()
 
 
 def captures_of(order: Object) -> list[Object]:
-    """The captures of an order. A capture without a `custom_id` gets that of its purchase unit."""
+    """The captures of an order. A capture without a `custom_id` gets that of its purchase unit.
+
+    The only capture of a unit also gets the `breakdown` of the unit's amount.
+    """
     found = []
     for unit in objects(order.get("purchase_units")):
         payments = unit.get("payments")
         captures = payments.get("captures") if isinstance(payments, dict) else None
         named = unit.get("custom_id")
-        found += [{**capture, "custom_id": capture.get("custom_id") or named} for capture in objects(captures)]
+        captured = [{**capture, "custom_id": capture.get("custom_id") or named} for capture in objects(captures)]
+        amount = unit.get("amount")
+        if len(captured) == 1 and isinstance(amount, dict) and amount.get("breakdown") is not None:
+            captured[0]["breakdown"] = amount["breakdown"]
+        found += captured
     return found
 
 

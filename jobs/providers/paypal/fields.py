@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from jobs.providers.malformed import MalformedEvent
 from models import money as currencies
+from models import times
 
 Object = dict[str, Any]
 LONGEST_TEXT = 255
@@ -79,6 +81,14 @@ def money(amount: Any) -> tuple[int, str]:
     if not 0 <= minor < 2**53:
         raise MalformedEvent(value, "an amount of 0 to 2^53 - 1 minor units")
     return minor, code
+
+
+def time(value: Any) -> datetime | None:
+    """The UTC time of `2026-03-10T12:00:00Z`; None for any other value, because no amount depends on a time."""
+    try:
+        return times.parse(value)
+    except (ValueError, TypeError):
+        return None
 
 
 def id_of_link(thing: Object, rel: str) -> str | None:

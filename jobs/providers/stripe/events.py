@@ -93,8 +93,8 @@ def _named_app(thing: Object) -> Any:
 
 # Reports of an invoice, at any of its stages.
 INVOICES = (
-    *("created", "updated", "finalized", "sent", "paid", "payment_succeeded", "payment_failed"),
-    *("payment_action_required", "overdue", "voided", "marked_uncollectible"),
+    *("created", "updated", "finalized", "sent", "payment_failed", "payment_action_required", "overdue", "voided"),
+    "marked_uncollectible",
 )
 HANDLERS: dict[str, Handler] = {
     "checkout.session.completed": purchases.session_completed,
@@ -113,6 +113,8 @@ HANDLERS: dict[str, Handler] = {
         subscriptions.subscription_changed,
     ),
     **dict.fromkeys((f"invoice.{what}" for what in INVOICES), invoices.invoice_changed),
+    "invoice.paid": invoices.invoice_paid,
+    "invoice.payment_succeeded": invoices.invoice_paid,
     "credit_note.created": invoices.credit_note,
     "credit_note.updated": invoices.credit_note,
     "credit_note.voided": invoices.credit_note,

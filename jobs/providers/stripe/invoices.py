@@ -10,6 +10,7 @@ from typing import Any
 
 from jobs.providers.facts import AnyFact, PlanReported
 from jobs.providers.malformed import MalformedEvent
+from jobs.providers.stripe import parts
 from jobs.providers.stripe.objects import (
     Object,
     created,
@@ -25,6 +26,7 @@ from jobs.providers.stripe.objects import (
     time_of,
     whole,
 )
+from jobs.providers.stripe.pack_lines import pack_lines
 from jobs.providers.stripe.subscriptions import interval_of, quantity_of
 from models.catalog.apps import App
 from models.errors import NotOurs
@@ -51,6 +53,18 @@ def invoice_changed(app: App, event: Event, invoice: Object) -> Iterator[AnyFact
         subscription=subscription,
         fact=bill(event, invoice),
     )
+
+
+def invoice_paid(app: App, event: Event, invoice: Object) -> Iterator[AnyFact]:
+    """A paid invoice of a plan, of packs, or of both.
+
+    Raises:
+        NotOurs: it is of neither.
+    """
+    packs = list(pack_lines(app, event, invoice))
+    if subscription_of(invoice) or not packs:
+        yield from invoice_changed(app, event, invoice)
+    yield from packs or parts.of_paid_invoice(app, event, invoice)
 
 
 def subscription_of(invoice: Object) -> str | None:

@@ -468,6 +468,58 @@ def test_a_dispute_that_the_seller_settles_by_a_refund_is_refunded(db, now):
     assert returned() == ("refunded", 499, 0)
 
 
+def ruled(code: str) -> dict[str, Any]:
+    """A dispute that PayPal decided."""
+    return dispute("RESOLVED", dispute_outcome={"outcome_code": code}, create_time="2026-03-01T12:00:00Z")
+
+
+@pytest.mark.parametrize("code", ["RESOLVED_BUYER_FAVOUR", "ACCEPTED"])
+def test_a_dispute_resolved_for_the_buyer_frees_nothing_before_its_reversal_comes(db, now, code):
+    deliver(paid(), now=now)
+    deliver(event("PAYMENT.CAPTURE.REFUNDED", refund("1.00", number="9", create_time="2026-02-20T12:00:00Z")), now=now)
+    deliver(event("CUSTOMER.DISPUTE.CREATED", dispute()), now=now)
+    deliver(event("CUSTOMER.DISPUTE.RESOLVED", ruled(code)), now=now)
+    assert (balance(ADA, SLUG), available(ADA, now)) == (24, 0), "an earlier refund is not the reversal"
+    taken = refund("2.00", number="2", create_time="2026-03-02T12:00:00Z")
+    deliver(event("PAYMENT.CAPTURE.REVERSED", taken), now=now)
+    assert balance(ADA, SLUG) == available(ADA, now) == 30 - 18
+
+
+@pytest.mark.parametrize("code", ["RESOLVED_SELLER_FAVOUR", "CANCELED_BY_BUYER", "RESOLVED_WITH_PAYOUT", "NEW_CODE"])
+def test_a_dispute_resolved_for_the_seller_frees_the_units(db, now, code):
+    deliver(paid(), now=now)
+    deliver(event("CUSTOMER.DISPUTE.CREATED", dispute()), now=now)
+    deliver(event("CUSTOMER.DISPUTE.RESOLVED", ruled(code)), now=now)
+    assert available(ADA, now) == 30
+
+
+@pytest.mark.parametrize("names", list(itertools.permutations(["paid", "disputed", "ruled", "lost"])), ids="-".join)
+def test_a_dispute_resolved_for_the_buyer_ends_the_same_in_every_order(db, now, names):
+    told = {
+        "paid": paid(),
+        "disputed": event("CUSTOMER.DISPUTE.CREATED", dispute(create_time="2026-03-01T12:00:00Z")),
+        "ruled": event("CUSTOMER.DISPUTE.RESOLVED", ruled("RESOLVED_BUYER_FAVOUR")),
+        "lost": event("PAYMENT.CAPTURE.REVERSED", refund("2.00", create_time="2026-03-02T12:00:00Z")),
+    }
+    for name in names:
+        for number in (1, 2):
+            deliver({**told[name], "id": f"{name}-{number}"}, now=now)
+    assert balance(ADA, SLUG) == available(ADA, now) == 30 - 12
+    assert returned() == ("disputed", 0, 200)
+
+
+@pytest.mark.parametrize("order_of", [("first", "second"), ("second", "first")])
+def test_an_appeal_replaces_the_first_decision(db, now, order_of):
+    deliver(paid(), now=now)
+    decisions = {
+        "first": {**ruled("RESOLVED_BUYER_FAVOUR"), "update_time": "2026-03-05T12:00:00Z"},
+        "second": {**ruled("RESOLVED_SELLER_FAVOUR"), "update_time": "2026-03-25T12:00:00Z"},
+    }
+    for name in order_of:
+        deliver(event("CUSTOMER.DISPUTE.RESOLVED", decisions[name]), now=now)
+    assert available(ADA, now) == 30
+
+
 def test_a_dispute_of_several_captures_freezes_each():
     listed = [{"seller_transaction_id": "CAP1"}, {"seller_transaction_id": "CAP2", "custom": "app=songs"}]
     (one,) = facts("CUSTOMER.DISPUTE.CREATED", dispute(disputed_transactions=[*listed]))
@@ -707,6 +759,25 @@ def test_what_paypal_does_not_show_is_taken_as_it_was_signed(api, status):
     api(get_refund=ProviderRefused("PayPal: unknown", status=status))
     signed = refund("2.00")
     assert prepared("PAYMENT.CAPTURE.REVERSED", signed) == signed
+
+
+@pytest.mark.parametrize("status", [403, 404])
+@pytest.mark.parametrize("type_", ["PAYMENT.CAPTURE.COMPLETED", "CHECKOUT.ORDER.COMPLETED", "CHECKOUT.ORDER.APPROVED"])
+def test_what_paypal_does_not_know_credits_nothing(db, now, api, type_, status):
+    unknown = ProviderRefused("PayPal: unknown", status=status)
+    api(get_capture=unknown, get_order=unknown, capture_order=unknown)
+    bought = capture(ADAS, amount=amount("4.99"))
+    deliver(event(type_, bought if "CAPTURE" in type_ else order(ADAS, bought)), now=now)
+    assert balance(ADA, SLUG) == 0
+    ((state, error),) = event_states(SLUG)
+    assert (state, "PayPal does not show" in str(error)) == ("dead", True)
+
+
+def test_a_completed_order_is_the_one_that_paypal_has_now(db, now, api):
+    signed = order(ADAS, capture(ADAS, amount=amount("499.00")))
+    api(get_order=order(ADAS, capture(ADAS, amount=amount("4.99"))))
+    deliver(event("CHECKOUT.ORDER.COMPLETED", signed), now=now)
+    assert (balance(ADA, SLUG), database.read("SELECT amount_minor FROM payment")) == (30, [(499,)])
 
 
 # --- whatever comes

@@ -1,0 +1,27 @@
+-- Disputes end by their status. `decided_at`: the provider's time of the event that decided a dispute, so that a later
+-- decision replaces an earlier one in any order of arrival. `occurred_at`: when the refund or dispute was made.
+-- Each move of a dispute has its currency and its time, because accounts may settle in another currency.
+ALTER TABLE payment_return ADD COLUMN decided_at timestamptz;
+ALTER TABLE payment_return ADD COLUMN occurred_at timestamptz;
+UPDATE payment_return SET moves = (
+    SELECT jsonb_object_agg(move.key, jsonb_build_object('minor', move.value)) FROM jsonb_each(moves) AS move)
+WHERE moves <> '{}';
+
+-- One customer of a provider may stand for several of Scrip's; then it alone does not say whose a payment is.
+ALTER TABLE provider_customer DROP CONSTRAINT provider_customer_pkey;
+ALTER TABLE provider_customer ADD PRIMARY KEY (app, provider, provider_id, account_id);
+
+-- The SHA-256 of the body of each transmission of PayPal's, whose signature covers only a CRC-32 of it.
+CREATE TABLE paypal_transmission (
+    app        text COLLATE "C" NOT NULL,
+    id         text COLLATE "C" NOT NULL,
+    body_hash  bytea NOT NULL,
+    created_at timestamptz NOT NULL,
+    PRIMARY KEY (app, id)
+);
+CREATE INDEX paypal_transmission_age ON paypal_transmission (created_at);
+
+-- What of a payment was tax, discount and the provider's fee, in its currency; NULL: the provider did not report it.
+ALTER TABLE payment ADD COLUMN tax_minor bigint;
+ALTER TABLE payment ADD COLUMN discount_minor bigint;
+ALTER TABLE payment ADD COLUMN fee_minor bigint;
