@@ -144,4 +144,5 @@ def _is_sold(app: App, fact: PlanReported, *, by_name: bool = True) -> bool:
 
 
 def _is_subscription(app: str, provider: str, subscription: str | None) -> bool:
-    return subscription is not None and reconciliation.subscription(app, provider, subscription) is not None
+    stored = reconciliation.subscription(app, provider, subscription) if subscription else None
+    return stored is not None and stored.plan is not None

@@ -165,7 +165,7 @@ def credit_note(app: App, event: Event, note: Object) -> Iterator[AnyFact]:
     """A credit note that was issued before its invoice was paid.
 
     Raises:
-        NotOurs: the invoice had been paid, so that money went back.
+        NotOurs: the invoice had been paid, so the note is a return of money.
     """
     if note.get("type") != "pre_payment":
         raise NotOurs("the credit note does not lower an unpaid invoice")

@@ -152,6 +152,7 @@ def _previous(old: Any) -> dict[str, Any]:
             "latest_invoice": id_of(old.get("latest_invoice")),
             "trial_end": time_of(old.get("trial_end")),
             "anchor": time_of(old.get("billing_cycle_anchor")),
+            "plan": metadata(old).get("plan"),
         }
         if "items" in old:
             found["items"] = _items(old)

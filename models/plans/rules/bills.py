@@ -106,7 +106,9 @@ class Prices:
         latest = timeline.latest
         hinted = self._hinted(latest) if latest else None
         before = {item.price for snapshot in timeline.snapshots[:-1] for item in snapshot.items}
-        is_named_anew = len({snapshot.plan for snapshot in timeline.snapshots}) > 1
+        is_named_anew = len({snapshot.plan for snapshot in timeline.snapshots}) > 1 or (
+            latest and "plan" in latest.previous
+        )
         return [hinted.price] if hinted and hinted.price and before - {hinted.price} and not is_named_anew else []
 
     def unknown(self, snapshot: Snapshot) -> list[str]:
