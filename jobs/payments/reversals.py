@@ -15,7 +15,8 @@ from operator import attrgetter
 from typing import Any
 
 from jobs.plans import grants, reversals, steps
-from jobs.providers.facts import Dispute, DisputeMove, PaymentKnownAs, PaymentReversed
+from jobs.providers.facts import PaymentKnownAs, PaymentReversed
+from jobs.providers.returns import Dispute, DisputeMove
 from models.catalog.apps import App
 from models.database import Connection
 from models.errors import Unprocessable
@@ -46,6 +47,11 @@ def reverse(conn: Connection, app: App, fact: PaymentReversed, *, now: datetime)
         payment_reversals.store_refund(
             conn, app.slug, fact.provider, ids, refund.reference, refund.amount_minor, refund.failed,
             is_reversal=refund.is_reversal, currency=fact.currency, made_at=refund.made_at, now=now,
+        )  # fmt: skip
+    for note in sorted(fact.credit_notes, key=attrgetter("reference")):
+        payment_reversals.store_credit_note(
+            conn, app.slug, fact.provider, ids, note.reference, note.amount_minor, note.voided,
+            refunds=dict(note.refunds), now=now,
         )  # fmt: skip
     if fact.refunded_minor is not None:
         payment_reversals.store_refunded(

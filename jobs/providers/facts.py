@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
+from jobs.providers.returns import CreditNote, Dispute, Refund
 from jobs.providers.sold import NO_PARTS, PackLine, Parts
 
 
@@ -132,63 +133,8 @@ class PeriodPaid(Fact):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Refund:
-    """One refund, by the provider's id. A refund that `failed` or was canceled returned nothing to the payer.
-
-    `is_reversal`: the provider took the money by itself, for example after a lost dispute. `made_at`: if known.
-    """
-
-    reference: str
-    amount_minor: int
-    failed: bool = False
-    is_reversal: bool = False
-    made_at: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DisputeMove:
-    """Money that a dispute moved, by the id of the provider's balance transaction: withdrawn (+) or reinstated (−).
-
-    `currency`: None if it is the dispute's. `at_seconds`: when it was moved, None if that is not known.
-    """
-
-    reference: str
-    amount_minor: int
-    currency: str | None = None
-    at_seconds: int | None = None
-
-
-Stage = Literal["inquiry", "inquiry_closed", "open", "closed", "won", "lost", "reversing"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Dispute:
-    """A dispute, by the provider's id, as an event of the provider's time `at` reports it.
-
-    - `stage` only advances, so an older event that arrives late changes nothing. `inquiry`: no money has moved and the
-      lot is frozen; `open`: money has moved as `moves` lists it; `closed`: it has ended, and the moves count. `won` and
-      `lost` decide it, whatever the moves; of two decisions the later one counts. `reversing`: decided for the payer,
-      and other events report the money; until then the lot is frozen.
-    - `amount_minor`: what a lost dispute takes; 0 if other events report it.
-    - `withdrawn_minor` and `reinstated_minor` replace `moves` for events without balance transactions.
-    - `whole`: the id of a dispute of several payments, of which this is the part of one payment. All parts have the
-      most advanced stage of any of them.
-    """
-
-    reference: str
-    at: datetime
-    began_at: datetime | None = None
-    whole: str | None = None
-    stage: Stage
-    amount_minor: int = 0
-    moves: tuple[DisputeMove, ...] = ()
-    withdrawn_minor: int = 0
-    reinstated_minor: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class PaymentReversed(Fact):
-    """Refunds and disputes of a payment: a set keyed by the provider's ids, so the order of events does not matter.
+    """Refunds, credit notes and disputes of a payment: a set keyed by the provider's ids, so any order ends the same.
 
     `payment` has all ids of the payment in the event. `refunded_minor` is the provider's own total, if the event has
     one; it includes the single refunds. `currency` is set if the amounts must be in the payment's currency.
@@ -196,6 +142,7 @@ class PaymentReversed(Fact):
 
     payment: tuple[str, ...]
     refunds: tuple[Refund, ...] = ()
+    credit_notes: tuple[CreditNote, ...] = ()
     refunded_minor: int | None = None
     currency: str | None = None
     dispute: Dispute | None = None

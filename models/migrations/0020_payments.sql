@@ -25,3 +25,8 @@ CREATE INDEX paypal_transmission_age ON paypal_transmission (created_at);
 ALTER TABLE payment ADD COLUMN tax_minor bigint;
 ALTER TABLE payment ADD COLUMN discount_minor bigint;
 ALTER TABLE payment ADD COLUMN fee_minor bigint;
+
+-- Credit notes on paid invoices are returns; `moves` of one are the refunds that it names.
+ALTER TABLE payment_return DROP CONSTRAINT payment_return_kind_check;
+ALTER TABLE payment_return ADD CONSTRAINT payment_return_kind_check
+    CHECK (kind IN ('refund', 'refunded', 'credit_note', 'dispute', 'alias'));

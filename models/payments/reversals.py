@@ -82,6 +82,15 @@ def store_refunded(
     _store(conn, app, provider, "refunded", ids[0], ids, now, amount=refunded_minor, currency=currency)
 
 
+def store_credit_note(
+    conn: Connection, app: str, provider: str, payment: Iterable[str], reference: str, amount_minor: int, voided: bool,
+    *, refunds: dict[str, int | None], now: datetime,
+) -> None:  # fmt: skip
+    """Store one credit note. Once `voided`, it stays so. `refunds`: the amounts of those that it names, if known."""
+    named: dict[str, Move] = {id_: {} if minor is None else {"minor": minor} for id_, minor in refunds.items()}
+    _store(conn, app, provider, "credit_note", reference, payment, now, amount=amount_minor, failed=voided, moves=named)
+
+
 def store_dispute(
     conn: Connection, app: str, provider: str, payment: Iterable[str], reference: str, *, stage: str,
     amount_minor: int = 0, moves: dict[str, Move], withdrawn_minor: int, reinstated_minor: int,

@@ -73,14 +73,14 @@ class Payment(Base):
 
 
 class PaymentReturn(Base):
-    """A refund or dispute of a payment, which may be reported before the payment itself.
+    """A refund, credit note or dispute of a payment, which may be reported before the payment itself.
 
     `payment`: all ids that the provider used for the payment. An `alias` row only joins such ids.
     """
 
     app = IdentifierField()
     provider = IdentifierField()
-    kind = TextField(constraints=[Check("kind IN ('refund', 'refunded', 'dispute', 'alias')")])
+    kind = TextField(constraints=[Check("kind IN ('refund', 'refunded', 'credit_note', 'dispute', 'alias')")])
     reference = IdentifierField()
     payment = ArrayField(IdentifierField, references="payment", collation='"C"')
     amount_minor = BigIntegerField(constraints=[default("0")])
