@@ -14,7 +14,7 @@ import structlog
 
 from jobs import dead_letters
 from jobs.inbox import prefetch
-from jobs.payments import invoices, purchases, reversals
+from jobs.payments import captures, invoices, purchases, reversals
 from jobs.plans import subscriptions
 from jobs.providers import facts
 from jobs.providers.paypal import events as paypal
@@ -69,7 +69,8 @@ APPLY: dict[type, Callable[..., str | None]] = {
     facts.PeriodPaid: invoices.pay_period,
     facts.PaymentReversed: reversals.reverse,
     facts.PaymentKnownAs: reversals.store_alias,
-    facts.PaymentParts: purchases.store_parts,
+    facts.PaymentCaptured: captures.capture,
+    facts.PaymentParts: captures.store_parts,
     facts.CheckoutEnded: purchases.end_checkout,
 }
 

@@ -24,7 +24,7 @@ from models.ledger import accounts
 from models.ledger.post import post
 from models.outbox import messages
 from models.outbox.messages import Message
-from models.payments import disputes, payments
+from models.payments import disputes, payments, sales
 from models.payments import reversals as payment_reversals
 from models.payments.amounts import Move, PaymentReversals
 from models.payments.payments import ReversiblePayment
@@ -172,7 +172,7 @@ def _claw(conn: Connection, app: App, customer: str, payment: ReversiblePayment,
 def _claw_packs(
     conn: Connection, app: App, customer: str, payment: ReversiblePayment, event_id: str, now: datetime
 ) -> int:
-    grants_of_packs = payments.pack_grants(conn, payment.id)
+    grants_of_packs = sales.pack_grants(conn, payment.id)
     if not grants_of_packs:
         return 0
     common: dict[str, Any] = {

@@ -32,6 +32,7 @@ class PaymentSettled(Fact):
     - `order`: an id that several payments may share, so it does not identify a payment.
     - `lines`: the packs of a payment for several lines of `document`, the id of a session or an invoice. Such a payment
       is credited by one document only, and each of its lines once.
+    - `is_partial`: less than the authorised amount was captured, and the quantity follows from `amount_minor`.
     - `subtotal`: (minor units, currency) before discount and tax, if the quantity is not known and follows from it.
     - `only_if_promised`: credited only if a checkout promised it; otherwise another event reports the payment.
     - `is_priced_by_payer`: the payer may have set the amount and the currency; the quantity follows from the amount.
@@ -52,6 +53,7 @@ class PaymentSettled(Fact):
     checkout: str | None = None
     order: str | None = None
     only_if_promised: bool = False
+    is_partial: bool = False
     is_priced_by_payer: bool = False
     provider_customer: str | None = None
     is_named_later: bool = False
@@ -156,6 +158,16 @@ class PaymentKnownAs(Fact):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PaymentCaptured(Fact):
+    """An authorised payment was captured, perhaps in part, or canceled. Another event says what it buys."""
+
+    payment: tuple[str, ...]
+    amount_minor: int
+    authorized_minor: int
+    canceled: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PaymentParts(Fact):
     """The tax, discount and fee of a payment that another fact or event reports. `payment`: its ids."""
 
@@ -182,6 +194,7 @@ AnyFact = (
     | PeriodPaid
     | PaymentReversed
     | PaymentKnownAs
+    | PaymentCaptured
     | PaymentParts
     | CheckoutEnded
 )

@@ -12,7 +12,7 @@ from typing import Any
 
 from jobs.providers.facts import AnyFact
 from jobs.providers.malformed import MalformedEvent, malformed
-from jobs.providers.stripe import invoices, purchases, reversals
+from jobs.providers.stripe import captures, invoices, purchases, reversals
 from jobs.providers.stripe.objects import (
     Object,
     get,
@@ -136,7 +136,10 @@ HANDLERS: dict[str, Handler] = {
     "invoice.marked_uncollectible": invoices.invoice_unpaid,
     "invoice.voided": invoices.invoice_unpaid,
     "invoice_payment.paid": reversals.invoice_payment,
-    "payment_intent.succeeded": purchases.intent_succeeded,
+    "payment_intent.succeeded": captures.intent_succeeded,
+    "payment_intent.canceled": captures.intent_canceled,
+    "charge.captured": captures.charge_captured,
+    "charge.expired": captures.charge_expired,
     "charge.refunded": reversals.charge_refunded,
     "charge.refund.updated": reversals.refund_changed,
     "refund.created": reversals.refund_changed,

@@ -54,9 +54,15 @@ def charge_refunded(app: App, event: Event, charge: Object) -> Iterator[PaymentR
         **_source(app, event),
         payment=_ids(charge_id, charge),
         refunds=tuple(_refund(refund) for refund in refunds),
-        refunded_minor=whole(charge["amount_refunded"]),
+        refunded_minor=max(0, (whole(charge["amount_refunded"]) or 0) - _uncaptured(charge)),
     )
     yield from parts.of_charge(app, event, charge)
+
+
+def _uncaptured(charge: Object) -> int:
+    """The part of an authorised charge that was not captured: Stripe counts it as refunded, but it was never paid."""
+    amount, captured = whole(charge.get("amount")) or 0, whole(charge.get("amount_captured"))
+    return max(0, amount - captured) if captured else 0
 
 
 def refund_changed(app: App, event: Event, refund: Object) -> Iterator[PaymentReversed]:
