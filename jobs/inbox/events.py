@@ -14,7 +14,7 @@ import structlog
 
 from jobs import dead_letters
 from jobs.inbox import prefetch
-from jobs.payments import purchases, reversals
+from jobs.payments import captures, purchases, reversals
 from jobs.plans import reports
 from jobs.providers import facts
 from jobs.providers.facts import AnyFact, Applied, PlanReported
@@ -66,7 +66,8 @@ APPLY: dict[type, Callable[..., Applied | str | None]] = {
     facts.PlanReported: reports.apply,
     facts.PaymentReversed: reversals.reverse,
     facts.PaymentKnownAs: reversals.store_alias,
-    facts.PaymentParts: purchases.store_parts,
+    facts.PaymentCaptured: captures.capture,
+    facts.PaymentParts: captures.store_parts,
     facts.CheckoutEnded: purchases.end_checkout,
 }
 

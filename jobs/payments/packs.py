@@ -7,7 +7,7 @@ buys one, with a note for operators; less buys nothing. The number never comes f
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from jobs.providers.facts import PaymentSettled
 from jobs.providers.sold import PackLine
@@ -18,6 +18,7 @@ from models.errors import Unprocessable
 from models.inbox.events import MEND
 from models.ledger.accounts import CREDIT_MANUALLY
 from models.payments import checkouts
+from models.payments.reversals import Captured
 from models.tables import Checkout
 
 MOST_UNITS = 10**12
@@ -41,24 +42,39 @@ def sold(app: App, fact: PaymentSettled, checkout: Checkout | None) -> list[Sold
         Unprocessable: the event names no pack of the catalog, or too little was paid.
     """
     promised = checkouts.sold_pack(checkout) if checkout else None
-    if checkout is not None and promised is not None:
+    if fact.is_partial and fact.lines and promised is None:
+        raise Unprocessable(
+            f"only {money.to_amount(fact.amount_minor or 0, fact.currency or 'usd')} {fact.currency} were captured of a"
+            f" payment for several packs: {CREDIT_MANUALLY}"
+        )
+    if checkout is not None and promised is not None and not fact.is_partial:
         _check_paid(fact, promised, checkout.quantity)
         return [_limited(Sold(promised, checkout.quantity))]
     if fact.lines:
         return [_limited(_of_line(app, line, fact.note)) for line in fact.lines]
-    pack = _pack(app, fact)
+    pack = promised or _pack(app, fact)
     quantity, note = _quantity(fact, pack)
     return [_limited(Sold(pack, quantity, note=note or fact.note))]
 
 
 def note_of(app: App, fact: PaymentSettled) -> str | None:
     """The note on a payment whose units follow from its amount, or of which a part could not be applied."""
-    if fact.checkout or fact.state != "settled":
+    if fact.checkout or fact.state == "failed":
         return None
     try:
         return next((each.note for each in sold(app, fact, None) if each.note), None)
     except Unprocessable:
         return None  # another event credited the payment
+
+
+def with_capture(fact: PaymentSettled, captured: Captured | None) -> PaymentSettled:
+    """The payment as it is after its capture: paid in whole or in part, or canceled."""
+    if captured is None or fact.state == "failed":
+        return fact
+    if captured.amount_minor:
+        is_partial = captured.amount_minor < captured.authorized_minor
+        return replace(fact, state="settled", amount_minor=captured.amount_minor, is_partial=is_partial)
+    return replace(fact, state="failed") if captured.canceled and fact.state == "pending" else fact
 
 
 def _of_line(app: App, line: PackLine, note: str | None) -> Sold:
@@ -95,7 +111,8 @@ def _quantity(fact: PaymentSettled, pack: Pack) -> tuple[int, str | None]:
     Raises:
         Unprocessable: less than the pack's least price was paid, or the payer chose another currency.
     """
-    paid = (fact.amount_minor or 0, fact.currency or "") if fact.is_priced_by_payer else fact.subtotal
+    is_by_amount = fact.is_priced_by_payer or fact.is_partial
+    paid = (fact.amount_minor or 0, fact.currency or "") if is_by_amount else fact.subtotal
     if paid is None or fact.state == "failed":
         return fact.quantity, None
     amount_minor, currency = paid
@@ -109,7 +126,7 @@ def _quantity(fact: PaymentSettled, pack: Pack) -> tuple[int, str | None]:
     if cost is None:
         whole = f"{money.to_amount(pack.price_minor, pack.currency)} {pack.currency}"
         return 1, f"{written} {pack.key}, which costs {whole}: one pack was credited"
-    if fact.state == "settled":
+    if fact.state == "settled" or not fact.is_priced_by_payer:
         raise _too_little(amount_minor, currency, cost)
     return fact.quantity, None
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import asdict
 from datetime import datetime
+
+import orjson
 
 from jobs.payments import packs, reversals
 from jobs.payments.packs import Sold
-from jobs.providers.facts import AnyFact, CheckoutEnded, PaymentParts, PaymentSettled
+from jobs.providers.facts import AnyFact, CheckoutEnded, PaymentSettled
 from models.catalog.apps import App
 from models.database import Connection
 from models.errors import NotOurs, TooEarly, Unprocessable
@@ -15,7 +18,7 @@ from models.ledger import accounts
 from models.ledger.accounts import CREDIT_MANUALLY, CREDITED_ELSEWHERE
 from models.ledger.post import post
 from models.outbox import messages
-from models.payments import checkouts, payments, provider_customers
+from models.payments import checkouts, payments, provider_customers, sales
 from models.payments import messages as payment_messages
 from models.payments import reversals as payment_reversals
 from models.payments.payments import Payment, ReversiblePayment
@@ -39,7 +42,11 @@ def settle(conn: Connection, app: App, fact: PaymentSettled, *, now: datetime) -
             f"the payment names checkout {str(fact.checkout)[:120]!r}, which this app did not create:"
             f" {CREDITED_ELSEWHERE}"
         )
-    ids = payment_reversals.lock(conn, app.slug, fact.provider, _ids(fact, checkout))
+    named = _ids(fact, checkout)
+    ids = payment_reversals.lock(conn, app.slug, fact.provider, named)
+    # Other events have reported something of a payment with more ids.
+    if fact.state == "pending" or fact.only_if_promised or not set(ids) <= set(named):
+        fact = packs.with_capture(fact, payment_reversals.captured(conn, app.slug, fact.provider, ids))
     known = payments.find(conn, app.slug, fact.provider, ids)
     customer = _customer(conn, app, fact, checkout, known)
     sold = [] if known and _is_credited(conn, fact, known) else packs.sold(app, fact, checkout)
@@ -55,21 +62,6 @@ def settle(conn: Connection, app: App, fact: PaymentSettled, *, now: datetime) -
 def note_of(app: App, facts: Iterable[AnyFact]) -> str | None:
     """The note for operators on an event that was applied: which part was not, or which quantity was assumed."""
     return next(filter(None, (packs.note_of(app, fact) for fact in facts if isinstance(fact, PaymentSettled))), None)
-
-
-def store_parts(conn: Connection, app: App, fact: PaymentParts, *, now: datetime) -> str | None:
-    """Store the tax, discount and fee of a payment. Returns its customer; None if the payment is not stored."""
-    ids = payment_reversals.lock(conn, app.slug, fact.provider, fact.payment)
-    account_id = payments.store_parts(
-        conn,
-        app.slug,
-        fact.provider,
-        ids,
-        tax_minor=fact.parts.tax_minor,
-        discount_minor=fact.parts.discount_minor,
-        fee_minor=fact.parts.fee_minor,
-    )
-    return accounts.customer_of(conn, account_id) if account_id else None
 
 
 def end_checkout(conn: Connection, app: App, fact: CheckoutEnded, *, now: datetime) -> str | None:
@@ -112,7 +104,7 @@ def _is_credited(conn: Connection, fact: PaymentSettled, known: ReversiblePaymen
     """Whether the payment is credited, by this object or another. A line may be added to the same object's lines."""
     if known.entry_id is None:
         return False
-    return not fact.lines or not payments.is_credited_by(conn, known.entry_id, _key(fact, fact.document or "") + ":")
+    return not fact.lines or not sales.is_credited_by(conn, known.entry_id, _key(fact, fact.document or "") + ":")
 
 
 def _record(
@@ -135,8 +127,17 @@ def _record(
         tax_minor=fact.parts.tax_minor,
         discount_minor=fact.parts.discount_minor,
         fee_minor=fact.parts.fee_minor,
+        pending_sale=_pending_sale(fact),
         now=now,
     )
+
+
+def _pending_sale(fact: PaymentSettled) -> str | None:
+    """What a later capture of the payment buys, as JSON."""
+    if fact.state != "pending" or not (fact.lines or fact.subtotal):
+        return None
+    lines = [asdict(line) for line in fact.lines]
+    return orjson.dumps({"document": fact.document, "lines": lines, "subtotal": fact.subtotal}).decode()
 
 
 def _amount_minor(fact: PaymentSettled, sold: list[Sold]) -> int:
@@ -183,7 +184,15 @@ def _advance(
     if not new:
         return
     first, units = new[0], sum(outcome.units for outcome in new)
-    payments.settle(conn, payment.id, units=units, entry_id=first.entry_id, quantity=sold[0].quantity, now=now)
+    payments.settle(
+        conn,
+        payment.id,
+        units=units,
+        entry_id=first.entry_id,
+        quantity=sold[0].quantity,
+        amount_minor=fact.amount_minor,
+        now=now,
+    )
     data = {"pack": sold[0].pack.key, "quantity": sold[0].quantity, "units": units, "entry": first.entry_id}
     amount = (fact.amount_minor, fact.currency)
     told = payment_messages.settled(app.slug, owner, fact.provider, payment.id, payment.reference, *amount, data)

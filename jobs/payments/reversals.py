@@ -15,14 +15,15 @@ from operator import attrgetter
 from typing import Any
 
 from jobs.plans import settlement
-from jobs.providers.facts import Dispute, DisputeMove, PaymentKnownAs, PaymentReversed
+from jobs.providers.facts import PaymentKnownAs, PaymentReversed
+from jobs.providers.returns import Dispute, DisputeMove
 from models.catalog.apps import App
 from models.database import Connection
 from models.errors import Unprocessable
 from models.ledger import accounts
 from models.ledger.post import post
 from models.outbox import messages
-from models.payments import disputes, payments, standing
+from models.payments import disputes, payments, sales, standing
 from models.payments import messages as payment_messages
 from models.payments import reversals as payment_reversals
 from models.payments.amounts import Move
@@ -45,6 +46,11 @@ def reverse(conn: Connection, app: App, fact: PaymentReversed, *, now: datetime)
         payment_reversals.store_refund(
             conn, app.slug, fact.provider, ids, refund.reference, refund.amount_minor, refund.failed,
             is_reversal=refund.is_reversal, currency=fact.currency, made_at=refund.made_at, now=now,
+        )  # fmt: skip
+    for note in sorted(fact.credit_notes, key=attrgetter("reference")):
+        payment_reversals.store_credit_note(
+            conn, app.slug, fact.provider, ids, note.reference, note.amount_minor, note.voided,
+            refunds=dict(note.refunds), now=now,
         )  # fmt: skip
     if fact.refunded_minor is not None:
         payment_reversals.store_refunded(
@@ -141,7 +147,7 @@ def _claw(conn: Connection, app: App, customer: str, payment: ReversiblePayment,
 def _claw_packs(
     conn: Connection, app: App, customer: str, payment: ReversiblePayment, event_id: str, now: datetime
 ) -> int:
-    grants_of_packs = payments.pack_grants(conn, payment.id)
+    grants_of_packs = sales.pack_grants(conn, payment.id)
     if not grants_of_packs:
         return 0
     common: dict[str, Any] = {

@@ -7,9 +7,9 @@ Amounts are in minor units of their currency, times are aware and in UTC, ids ar
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Literal
 
+from jobs.providers.returns import CreditNote, Dispute, Refund
 from jobs.providers.sold import NO_PARTS, PackLine, Parts
 from models.plans.facts import PlanFact
 
@@ -40,6 +40,7 @@ class PaymentSettled(Fact):
     - `order`: an id that several payments may share, so it does not identify a payment.
     - `lines`: the packs of a payment for several lines of `document`, the id of a session or an invoice. Such a payment
       is credited by one document only, and each of its lines once.
+    - `is_partial`: less than the authorised amount was captured, and the quantity follows from `amount_minor`.
     - `subtotal`: (minor units, currency) before discount and tax, if the quantity is not known and follows from it.
     - `only_if_promised`: credited only if a checkout promised it; otherwise another event reports the payment.
     - `is_priced_by_payer`: the payer may have set the amount and the currency; the quantity follows from the amount.
@@ -60,6 +61,7 @@ class PaymentSettled(Fact):
     checkout: str | None = None
     order: str | None = None
     only_if_promised: bool = False
+    is_partial: bool = False
     is_priced_by_payer: bool = False
     provider_customer: str | None = None
     is_named_later: bool = False
@@ -89,63 +91,8 @@ class PlanReported(Fact):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Refund:
-    """One refund, by the provider's id. A refund that `failed` or was canceled returned nothing to the payer.
-
-    `is_reversal`: the provider took the money by itself, for example after a lost dispute. `made_at`: if known.
-    """
-
-    reference: str
-    amount_minor: int
-    failed: bool = False
-    is_reversal: bool = False
-    made_at: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DisputeMove:
-    """Money that a dispute moved, by the id of the provider's balance transaction: withdrawn (+) or reinstated (−).
-
-    `currency`: None if it is the dispute's. `at_seconds`: when it was moved, None if that is not known.
-    """
-
-    reference: str
-    amount_minor: int
-    currency: str | None = None
-    at_seconds: int | None = None
-
-
-Stage = Literal["inquiry", "inquiry_closed", "open", "closed", "won", "lost", "reversing"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Dispute:
-    """A dispute, by the provider's id, as an event of the provider's time `at` reports it.
-
-    - `stage` only advances, so an older event that arrives late changes nothing. `inquiry`: no money has moved and the
-      lot is frozen; `open`: money has moved as `moves` lists it; `closed`: it has ended, and the moves count. `won` and
-      `lost` decide it, whatever the moves; of two decisions the later one counts. `reversing`: decided for the payer,
-      and other events report the money; until then the lot is frozen.
-    - `amount_minor`: what a lost dispute takes; 0 if other events report it.
-    - `withdrawn_minor` and `reinstated_minor` replace `moves` for events without balance transactions.
-    - `whole`: the id of a dispute of several payments, of which this is the part of one payment. All parts have the
-      most advanced stage of any of them.
-    """
-
-    reference: str
-    at: datetime
-    began_at: datetime | None = None
-    whole: str | None = None
-    stage: Stage
-    amount_minor: int = 0
-    moves: tuple[DisputeMove, ...] = ()
-    withdrawn_minor: int = 0
-    reinstated_minor: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class PaymentReversed(Fact):
-    """Refunds and disputes of a payment: a set keyed by the provider's ids, so the order of events does not matter.
+    """Refunds, credit notes and disputes of a payment: a set keyed by the provider's ids, so any order ends the same.
 
     `payment` has all ids of the payment in the event. `refunded_minor` is the provider's own total, if the event has
     one; it includes the single refunds. `currency` is set if the amounts must be in the payment's currency.
@@ -153,6 +100,7 @@ class PaymentReversed(Fact):
 
     payment: tuple[str, ...]
     refunds: tuple[Refund, ...] = ()
+    credit_notes: tuple[CreditNote, ...] = ()
     refunded_minor: int | None = None
     currency: str | None = None
     dispute: Dispute | None = None
@@ -163,6 +111,16 @@ class PaymentKnownAs(Fact):
     """All of these ids name one payment."""
 
     payment: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaymentCaptured(Fact):
+    """An authorised payment was captured, perhaps in part, or canceled. Another event says what it buys."""
+
+    payment: tuple[str, ...]
+    amount_minor: int
+    authorized_minor: int
+    canceled: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,5 +144,12 @@ class CheckoutEnded(Fact):
 
 
 AnyFact = (
-    PaymentSettled | CustomerKnown | PlanReported | PaymentReversed | PaymentKnownAs | PaymentParts | CheckoutEnded
+    PaymentSettled
+    | CustomerKnown
+    | PlanReported
+    | PaymentReversed
+    | PaymentKnownAs
+    | PaymentCaptured
+    | PaymentParts
+    | CheckoutEnded
 )

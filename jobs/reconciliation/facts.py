@@ -54,7 +54,7 @@ def is_understood(app: App, fact: AnyFact) -> bool:
     if isinstance(fact, PaymentSettled):
         is_sold = bool(fact.checkout or fact.lines or fact.pack in app.packs or _pack_of_price(app, fact.price_id))
         return is_sold and bool(fact.customer or fact.checkout or _is_customer(fact))
-    if isinstance(fact, PlanReported) and isinstance(fact.fact, Snapshot | Bill):
+    if isinstance(fact, PlanReported):
         return _is_sold(app, fact) or _is_subscription(fact.app, fact.provider, fact.subscription)
     return True
 

@@ -25,3 +25,12 @@ CREATE INDEX paypal_transmission_age ON paypal_transmission (created_at);
 ALTER TABLE payment ADD COLUMN tax_minor bigint;
 ALTER TABLE payment ADD COLUMN discount_minor bigint;
 ALTER TABLE payment ADD COLUMN fee_minor bigint;
+
+-- Credit notes on paid invoices are returns; `moves` of one are the refunds that it names. What was captured of an
+-- authorised payment is stored beside the returns, because it may be reported before the payment too.
+ALTER TABLE payment_return DROP CONSTRAINT payment_return_kind_check;
+ALTER TABLE payment_return ADD CONSTRAINT payment_return_kind_check
+    CHECK (kind IN ('refund', 'refunded', 'credit_note', 'dispute', 'alias', 'capture'));
+
+-- What a payment buys that was not paid when its session was reported: its lines, or the amount before discount and tax.
+ALTER TABLE payment ADD COLUMN pending_sale jsonb;

@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 # `reversing`: decided for the payer, whose money another event reports. Stages from `DECIDED` on replace each other.
 STAGES = ("inquiry", "inquiry_closed", "open", "closed", "won", "lost", "reversing")
 DECIDED = STAGES.index("won")
-# Minor units that a dispute withdrew (negative: reinstated), with the currency if it is not the dispute's, and the time
+# Of a credit note: the amount of a refund that it names, if it says, {"minor": 300}. Of a dispute: the
+# minor units that it withdrew (negative: reinstated), with the currency if it is not the dispute's, and the time
 # in seconds if known: {"minor": 1000, "currency": "eur", "at": 1773144000}.
 Move = dict[str, Any]
 
@@ -74,9 +75,23 @@ def _refunded(rows: Sequence[Reversal]) -> int:
         if row.kind == "refund":
             sums = failed if row.failed else succeeded
             sums[_charge_of(row, totals)] += row.amount_minor
-    return succeeded[""] + sum(
-        max(succeeded[charge], total.amount_minor - failed[charge]) for charge, total in totals.items()
+    return (
+        _credited(rows)
+        + succeeded[""]
+        + sum(max(succeeded[charge], total.amount_minor - failed[charge]) for charge, total in totals.items())
     )
+
+
+def _credited(rows: Sequence[Reversal]) -> int:
+    """What credit notes returned other than by the refunds that they name, which are counted as refunds."""
+    refunds = {row.reference: row.amount_minor for row in rows if row.kind == "refund"}
+    credited = 0
+    for note in rows:
+        if note.kind == "credit_note" and not note.failed:
+            # A refund whose amount nobody has reported yet may be all of the note.
+            named = [move.get("minor", refunds.get(id_, note.amount_minor)) for id_, move in note.moves.items()]
+            credited += max(0, note.amount_minor - sum(named))
+    return credited
 
 
 def _charge_of(refund: Reversal, totals: dict[str, Reversal]) -> str:

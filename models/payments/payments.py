@@ -12,10 +12,10 @@ from models.database import Connection
 RECORD = """
 INSERT INTO payment (app, account_id, provider, reference, aliases, order_id, pack, plan, quantity, amount_minor,
                      currency, state, subscription_id, period_start, period_end,
-                     tax_minor, discount_minor, fee_minor, created_at, updated_at)
+                     tax_minor, discount_minor, fee_minor, pending_sale, created_at, updated_at)
 VALUES (%(app)s, %(account_id)s, %(provider)s, %(reference)s, %(aliases)s, %(order_id)s, %(pack)s, %(plan)s,
         %(quantity)s, %(amount_minor)s, %(currency)s, %(state)s, %(subscription_id)s, %(period_start)s,
-        %(period_end)s, %(tax_minor)s, %(discount_minor)s, %(fee_minor)s, %(now)s, %(now)s)
+        %(period_end)s, %(tax_minor)s, %(discount_minor)s, %(fee_minor)s, %(pending_sale)s::jsonb, %(now)s, %(now)s)
 ON CONFLICT (app, provider, reference) DO UPDATE SET
     aliases = ARRAY(SELECT DISTINCT alias FROM unnest(payment.aliases || excluded.aliases) AS alias ORDER BY alias),
     order_id = coalesce(payment.order_id, excluded.order_id),
@@ -66,10 +66,12 @@ def record(
     tax_minor: int | None = None,
     discount_minor: int | None = None,
     fee_minor: int | None = None,
+    pending_sale: str | None = None,
 ) -> Payment:
     """The payment's row, created if it is new, locked until the end of the transaction.
 
     `order_id`: an id that several payments may share. It is listed with the aliases but never identifies a payment.
+    `pending_sale`: JSON of what a payment buys that is not paid yet.
     """
     values = {**locals(), "aliases": sorted({*aliases} - {reference})}
     del values["conn"]
@@ -79,51 +81,26 @@ def record(
 
 
 def settle(
-    conn: Connection, payment_id: int, *, units: int, entry_id: int | None, quantity: int, now: datetime
+    conn: Connection,
+    payment_id: int,
+    *,
+    units: int,
+    entry_id: int | None,
+    quantity: int,
+    amount_minor: int | None,
+    now: datetime,
 ) -> None:
     """Settle the payment: add the units that it granted, and keep the first entry that credited it.
 
-    `quantity`: that of its first pack, which may not have been known before.
+    `quantity`, that of its first pack, and the amount may not have been known, or may have been larger, before.
     """
     conn.execute(
         """UPDATE payment SET state = 'settled', units_granted = units_granted + %s,
-        quantity = CASE WHEN entry_id IS NULL THEN %s ELSE quantity END, entry_id = coalesce(entry_id, %s),
-        updated_at = %s WHERE id = %s""",
-        [units, quantity, entry_id, now, payment_id],
+        quantity = CASE WHEN entry_id IS NULL THEN %s ELSE quantity END,
+        amount_minor = CASE WHEN entry_id IS NULL THEN coalesce(%s, amount_minor) ELSE amount_minor END,
+        entry_id = coalesce(entry_id, %s), pending_sale = NULL, updated_at = %s WHERE id = %s""",
+        [units, quantity, amount_minor, entry_id, now, payment_id],
     )
-
-
-def store_parts(
-    conn: Connection,
-    app: str,
-    provider: str,
-    ids: Sequence[str],
-    *,
-    tax_minor: int | None,
-    discount_minor: int | None,
-    fee_minor: int | None,
-) -> int | None:
-    """Store the parts that are not None, of the payment with one of these ids. Returns its account, None if unknown."""
-    row = conn.execute(
-        """UPDATE payment SET tax_minor = coalesce(%s, tax_minor), discount_minor = coalesce(%s, discount_minor),
-        fee_minor = coalesce(%s, fee_minor)
-        WHERE app = %s AND provider = %s AND (reference = ANY(%s::text[]) OR aliases && %s::text[])
-        RETURNING account_id""",
-        [tax_minor, discount_minor, fee_minor, app, provider, list(ids), list(ids)],
-    ).fetchone()
-    return int(row[0]) if row else None
-
-
-def is_credited_by(conn: Connection, entry_id: int, key: str) -> bool:
-    """Whether the key of the entry that credited a payment begins with `key`."""
-    row = conn.execute("SELECT starts_with(key, %s) FROM entry WHERE id = %s", [key, entry_id]).fetchone()
-    return bool(row and row[0])
-
-
-def pack_grants(conn: Connection, payment_id: int) -> list[tuple[int, int]]:
-    """(entry, units) of each pack that the payment bought."""
-    sql = "SELECT entry_id, granted FROM lot WHERE payment_id = %s AND subscription_id IS NULL ORDER BY id"
-    return conn.execute(sql, [payment_id], prepare=True).fetchall()
 
 
 FIND = """

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
+from typing import NamedTuple
 
 import orjson
 import psycopg
@@ -45,6 +46,10 @@ SELECT kind, reference, payment, amount_minor, failed, stage, withdrawn_minor, r
 FROM payment_return WHERE app = %s AND provider = %s AND payment && %s::text[]
   AND (currency IS NULL OR currency = coalesce(%s, currency))
 """
+CAPTURED = """
+SELECT max(amount_minor), max(withdrawn_minor), bool_or(failed) FROM payment_return
+WHERE app = %s AND provider = %s AND payment && %s::text[] AND kind = 'capture' HAVING count(*) > 0
+"""
 LOCK = """
 SELECT pg_advisory_xact_lock(hashtextextended(%s || id, 7))
 FROM (SELECT id FROM unnest(%s::text[]) AS id ORDER BY id COLLATE "C") AS ids
@@ -55,6 +60,14 @@ UNION ALL
 SELECT aliases || reference FROM payment
 WHERE app = %(app)s AND provider = %(provider)s AND (reference = ANY(%(ids)s::text[]) OR aliases && %(ids)s::text[])
 """
+
+
+class Captured(NamedTuple):
+    """The captured and the authorised amount of a payment, and whether the authorisation was canceled."""
+
+    amount_minor: int
+    authorized_minor: int
+    canceled: bool
 
 
 def store_refund(
@@ -82,6 +95,15 @@ def store_refunded(
     _store(conn, app, provider, "refunded", ids[0], ids, now, amount=refunded_minor, currency=currency)
 
 
+def store_credit_note(
+    conn: Connection, app: str, provider: str, payment: Iterable[str], reference: str, amount_minor: int, voided: bool,
+    *, refunds: dict[str, int | None], now: datetime,
+) -> None:  # fmt: skip
+    """Store one credit note. Once `voided`, it stays so. `refunds`: the amounts of those that it names, if known."""
+    named: dict[str, Move] = {id_: {} if minor is None else {"minor": minor} for id_, minor in refunds.items()}
+    _store(conn, app, provider, "credit_note", reference, payment, now, amount=amount_minor, failed=voided, moves=named)
+
+
 def store_dispute(
     conn: Connection, app: str, provider: str, payment: Iterable[str], reference: str, *, stage: str,
     amount_minor: int = 0, moves: dict[str, Move], withdrawn_minor: int, reinstated_minor: int,
@@ -97,6 +119,24 @@ def store_dispute(
         withdrawn=withdrawn_minor, reinstated=reinstated_minor, moves=moves,
         decided_at=(at or now) if index >= DECIDED else None, occurred_at=began_at,
     )  # fmt: skip
+
+
+def store_capture(
+    conn: Connection, app: str, provider: str, payment: Iterable[str], amount_minor: int, *,
+    authorized_minor: int, canceled: bool, now: datetime,
+) -> None:  # fmt: skip
+    """Store what was captured of an authorised payment, or that it was canceled."""
+    ids = list(payment)
+    _store(
+        conn, app, provider, "capture", ids[0], ids, now,
+        amount=amount_minor, withdrawn=authorized_minor, failed=canceled,
+    )  # fmt: skip
+
+
+def captured(conn: Connection, app: str, provider: str, payment: Iterable[str]) -> Captured | None:
+    """What was captured of a payment; None if nothing was, or it needed no capture. The caller holds its lock."""
+    row = conn.execute(CAPTURED, [app, provider, list(payment)], prepare=True).fetchone()
+    return Captured(*row) if row else None
 
 
 def store_alias(conn: Connection, app: str, provider: str, payment: Iterable[str], *, now: datetime) -> None:

@@ -57,6 +57,7 @@ class Payment(Base):
     tax_minor = BigIntegerField(null=True)
     discount_minor = BigIntegerField(null=True)
     fee_minor = BigIntegerField(null=True)
+    pending_sale = JsonbField(null=True)
 
     class Meta:
         table_name = "payment"
@@ -71,14 +72,17 @@ class Payment(Base):
 
 
 class PaymentReturn(Base):
-    """A refund or dispute of a payment, which may be reported before the payment itself.
+    """A refund, credit note or dispute of a payment, which may be reported before the payment itself.
 
-    `payment`: all ids that the provider used for the payment. An `alias` row only joins such ids.
+    `payment`: all ids that the provider used for the payment. An `alias` row only joins such ids. A `capture` row has
+    the captured amount, and the authorised one in `withdrawn_minor`.
     """
 
     app = IdentifierField()
     provider = IdentifierField()
-    kind = TextField(constraints=[Check("kind IN ('refund', 'refunded', 'dispute', 'alias')")])
+    kind = TextField(
+        constraints=[Check("kind IN ('refund', 'refunded', 'credit_note', 'dispute', 'alias', 'capture')")]
+    )
     reference = IdentifierField()
     payment = ArrayField(IdentifierField, references="payment", collation='"C"')
     amount_minor = BigIntegerField(constraints=[default("0")])

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from jobs.providers.facts import Dispute, PaymentReversed, Stage
+from jobs.providers.facts import PaymentReversed
 from jobs.providers.paypal import fields
 from jobs.providers.paypal.fields import Object, get, objects, text
+from jobs.providers.returns import Dispute, Stage
 from models.catalog.apps import App
 from models.errors import NotOurs
 from models.inbox.events import Event

@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Literal
 
-from jobs.providers.facts import AnyFact, PaymentReversed, PaymentSettled, Refund
+from jobs.providers.facts import AnyFact, PaymentReversed, PaymentSettled
 from jobs.providers.malformed import MalformedEvent, malformed
 from jobs.providers.paypal import client, disputes, fields
 from jobs.providers.paypal.capture import needs_refetch, prepare
 from jobs.providers.paypal.fields import Object, Sold, get, text
+from jobs.providers.returns import Refund
 from jobs.providers.sold import Parts
 from models.catalog.apps import App
 from models.errors import NotOurs, Unprocessable

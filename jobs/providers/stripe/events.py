@@ -12,7 +12,7 @@ from typing import Any
 
 from jobs.providers.facts import AnyFact
 from jobs.providers.malformed import MalformedEvent, malformed
-from jobs.providers.stripe import invoices, purchases, reversals, subscriptions
+from jobs.providers.stripe import captures, invoices, purchases, reversals, subscriptions
 from jobs.providers.stripe.objects import (
     Object,
     get,
@@ -91,6 +91,12 @@ def _named_app(thing: Object) -> Any:
     return metadata(thing).get("app") or subscription_metadata(thing).get("app")
 
 
+def _credit_note(app: App, event: Event, note: Object) -> Iterable[AnyFact]:
+    """One that was issued before the payment of its invoice lowers what the invoice covers; others return money."""
+    handler: Handler = invoices.credit_note if note.get("type") == "pre_payment" else reversals.credit_note_changed
+    return handler(app, event, note)
+
+
 # Reports of an invoice, at any of its stages.
 INVOICES = (
     *("created", "updated", "finalized", "sent", "payment_failed", "payment_action_required", "overdue", "voided"),
@@ -115,11 +121,12 @@ HANDLERS: dict[str, Handler] = {
     **dict.fromkeys((f"invoice.{what}" for what in INVOICES), invoices.invoice_changed),
     "invoice.paid": invoices.invoice_paid,
     "invoice.payment_succeeded": invoices.invoice_paid,
-    "credit_note.created": invoices.credit_note,
-    "credit_note.updated": invoices.credit_note,
-    "credit_note.voided": invoices.credit_note,
+    **dict.fromkeys((f"credit_note.{what}" for what in ("created", "updated", "voided")), _credit_note),
     "invoice_payment.paid": reversals.invoice_payment,
-    "payment_intent.succeeded": purchases.intent_succeeded,
+    "payment_intent.succeeded": captures.intent_succeeded,
+    "payment_intent.canceled": captures.intent_canceled,
+    "charge.captured": captures.charge_captured,
+    "charge.expired": captures.charge_expired,
     "charge.refunded": reversals.charge_refunded,
     "charge.refund.updated": reversals.refund_changed,
     "refund.created": reversals.refund_changed,

@@ -162,13 +162,7 @@ def _amount(value: Any, *, default: int) -> int:
 
 
 def credit_note(app: App, event: Event, note: Object) -> Iterator[AnyFact]:
-    """A credit note that was issued before its invoice was paid.
-
-    Raises:
-        NotOurs: the invoice had been paid, so the note is a return of money.
-    """
-    if note.get("type") != "pre_payment":
-        raise NotOurs("the credit note does not lower an unpaid invoice")
+    """A credit note that was issued before its invoice was paid."""
     is_void = note.get("status") == "void"
     invoice = id_of(note.get("invoice"))
     if not invoice:

@@ -58,7 +58,8 @@ def _paid_state(session: Object) -> Literal["settled", "pending"]:
     status = session.get("payment_status")
     if status not in (*SETTLED, "unpaid"):
         raise MalformedEvent(status, "paid, no_payment_required or unpaid", "data.object.payment_status")
-    return "pending" if status == "unpaid" else "settled"
+    is_authorized = get(session, "payment_intent", "status") == "requires_capture"
+    return "pending" if status == "unpaid" or is_authorized else "settled"
 
 
 def session_failed(app: App, event: Event, session: Object) -> Iterator[AnyFact]:

@@ -12,8 +12,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from jobs.providers.facts import Dispute, DisputeMove, PaymentKnownAs, PaymentParts, PaymentReversed, Refund, Stage
+from jobs.providers.facts import PaymentKnownAs, PaymentParts, PaymentReversed
 from jobs.providers.malformed import MalformedEvent
+from jobs.providers.returns import CreditNote, Dispute, DisputeMove, Refund, Stage
 from jobs.providers.stripe import parts
 from jobs.providers.stripe.objects import (
     Object,
@@ -53,9 +54,15 @@ def charge_refunded(app: App, event: Event, charge: Object) -> Iterator[PaymentR
         **_source(app, event),
         payment=_ids(charge_id, charge),
         refunds=tuple(_refund(refund) for refund in refunds),
-        refunded_minor=whole(charge["amount_refunded"]),
+        refunded_minor=max(0, (whole(charge["amount_refunded"]) or 0) - _uncaptured(charge)),
     )
     yield from parts.of_charge(app, event, charge)
+
+
+def _uncaptured(charge: Object) -> int:
+    """The part of an authorised charge that was not captured: Stripe counts it as refunded, but it was never paid."""
+    amount, captured = whole(charge.get("amount")) or 0, whole(charge.get("amount_captured"))
+    return max(0, amount - captured) if captured else 0
 
 
 def refund_changed(app: App, event: Event, refund: Object) -> Iterator[PaymentReversed]:
@@ -63,6 +70,46 @@ def refund_changed(app: App, event: Event, refund: Object) -> Iterator[PaymentRe
     yield PaymentReversed(
         **_source(app, event), payment=_ids(id_of(refund.get("charge")), refund), refunds=(_refund(refund),)
     )
+
+
+def credit_note_changed(app: App, event: Event, note: Object) -> Iterator[PaymentReversed]:
+    """A credit note on a paid invoice. One made before the payment returns no money."""
+    amount = _returned(note)
+    if amount:
+        yield PaymentReversed(
+            **_source(app, event),
+            payment=(text(id_of(note.get("invoice"))),),
+            credit_notes=(
+                CreditNote(
+                    reference=own_id(note),
+                    amount_minor=amount,
+                    voided=note.get("status") == "void" or event.type.endswith(".voided"),
+                    refunds=tuple(_named_refunds(note)),
+                ),
+            ),
+        )
+
+
+def _returned(note: Object) -> int:
+    """The part of a credit note that was made after the payment."""
+    if note.get("type") not in ("pre_payment", "post_payment", "mixed"):
+        raise MalformedEvent(note.get("type"), "pre_payment, post_payment or mixed", "data.object.type")
+    after = whole(note.get("post_payment_amount"))
+    if after is None and note["type"] == "post_payment":
+        after = whole(note["amount"])
+    return after or 0
+
+
+def _named_refunds(note: Object) -> Iterator[tuple[str, int | None]]:
+    """The refunds that a credit note names: in a list, or in older API versions one without its amount."""
+    refunds = objects(note, "refunds")
+    for refund in refunds:
+        named = id_of(refund.get("refund"))
+        if named:
+            yield named, whole(refund.get("amount_refunded"))
+    only = id_of(note.get("refund"))
+    if only and not refunds:
+        yield only, None
 
 
 def dispute_changed(app: App, event: Event, dispute: Object) -> Iterator[PaymentReversed]:
