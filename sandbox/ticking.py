@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import logging
 import threading
+from datetime import datetime, timezone
+from typing import Any
 
+from models import clock
 from sandbox.context import Sandbox
 from sandbox.paypal import captures
 from sandbox.paypal.objects import CAPTURE
 from sandbox.store.store import Thing
-from sandbox.stripe import billing, checkout
+from sandbox.stripe.billing import renewals
+from sandbox.stripe.checkout import completion
 
 INTERVAL_SECONDS = 1.0
-SETTLE = {"checkout.session": checkout.settle, CAPTURE: captures.settle}
+SETTLE = {"checkout.session": completion.settle, CAPTURE: captures.settle}
 # Limits one tick when the clock moves by decades; the next tick continues.
 MOST_PERIODS = 500
 
@@ -47,18 +51,33 @@ def tick(sandbox: Sandbox) -> int:
 
 
 def _process(sandbox: Sandbox, name: str, kind: str, thing: Thing) -> int:
+    """Process what is due of one object."""
+    if kind == "subscription":
+        return _process_periods(sandbox, name, kind, thing["id"], renewals)
     done = 0
     with sandbox.account(name) as account:
         now = account.now
         present = account.need(kind, thing["id"])
-        if kind == "subscription":
-            while billing.is_due(present, now) and done < MOST_PERIODS:
-                billing.renew(account, present)
-                done += 1
-        elif present.get("_settles_at", now + 1) <= now:
+        if present.get("_settles_at", now + 1) <= now:
             SETTLE[kind](account, present)
             done = 1
         elif kind == "checkout.session" and present["status"] == "open" and present["expires_at"] <= now:
-            checkout.expire(account, present)
+            completion.expire(account, present)
             done = 1
+    return done
+
+
+def _process_periods(sandbox: Sandbox, name: str, kind: str, id_: str, life: Any) -> int:
+    """Process a subscription step by step, each at its time, so that objects and events have the right times."""
+    done, now = 0, clock.now().timestamp()
+    while done < MOST_PERIODS:
+        with sandbox.account(name) as account:
+            at = life.due_at(account.need(kind, id_))
+            if at is None or at > now:
+                return done
+        with sandbox.account(name, datetime.fromtimestamp(at, timezone.utc)) as account:
+            present = account.need(kind, id_)
+            if life.due_at(present) == at:
+                life.step(account, present)
+        done += 1
     return done

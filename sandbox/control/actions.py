@@ -16,8 +16,11 @@ from sandbox.paypal import disputes as paypal_disputes
 from sandbox.paypal.objects import CAPTURE, DISPUTE
 from sandbox.store.account import Account, Refused
 from sandbox.store.store import Thing
-from sandbox.stripe import billing, checkout, disputes, invoices, plan_changes, prices, refunds, subscriptions
-from sandbox.stripe.lines import item_of
+from sandbox.stripe import disputes, prices, refunds
+from sandbox.stripe.billing import changes, invoices, schedules, subscriptions, unpaid, updates
+from sandbox.stripe.billing.changes import ItemChange, Update
+from sandbox.stripe.billing.items import first_of
+from sandbox.stripe.checkout import completion
 
 Fields = Mapping[str, str]
 Function = Callable[[Account, Thing, Fields], Any]
@@ -100,20 +103,27 @@ def _paypal_refund(reversal: bool) -> Function:
 def _change_price(account: Account, subscription: Thing, fields: Fields) -> Thing:
     if "price" not in fields:
         raise Refused("The field price is missing: the id of the subscription's new price.", param="price")
-    price, proration = prices.known(account, fields["price"], "price"), fields.get("proration")
-    quantity = item_of(subscription)["quantity"]
-    return plan_changes.change_price(account, subscription, price, quantity, proration or plan_changes.DEFAULT)
+    return _change(account, subscription, prices.known(account, fields["price"], "price"), fields, None)
 
 
 def _change_plan(account: Account, subscription: Thing, fields: Fields) -> Thing:
     if "plan" not in fields:
         raise Refused("The field plan is missing: the key of the subscription's new plan in the catalog.", param="plan")
-    price = prices.of_plan(account, fields["plan"])
-    proration = fields.get("proration") or plan_changes.DEFAULT
     # Also changes the metadata: if the app's prices are not in the catalog, only the metadata names the plan.
-    return plan_changes.change_price(
-        *(account, subscription, price, item_of(subscription)["quantity"], proration), plan=fields["plan"]
-    )
+    named = {**subscription["metadata"], "plan": fields["plan"]}
+    return _change(account, subscription, prices.of_plan(account, fields["plan"]), fields, named)
+
+
+def _change(account: Account, subscription: Thing, price: Thing, fields: Fields, named: Thing | None) -> Thing:
+    item = first_of(subscription)
+    wanted = ItemChange(item["id"], price, item["quantity"], param="price")
+    asked = Update(items=(wanted,), proration=fields.get("proration") or changes.DEFAULT, metadata=named)
+    return updates.update(account, subscription, asked)
+
+
+def _end(account: Account, subscription: Thing) -> Thing:
+    schedules.cancel_of(account, subscription)
+    return subscriptions.end(account, subscription)
 
 
 def _plain(do: Callable[[Account, Thing], Any]) -> Function:
@@ -121,7 +131,7 @@ def _plain(do: Callable[[Account, Thing], Any]) -> Function:
 
 
 def _settle(arrived: bool) -> Function:
-    return lambda account, session, fields: checkout.settle(account, session, arrived=arrived)
+    return lambda account, session, fields: completion.settle(account, session, arrived=arrived)
 
 
 def _settle_paypal(arrived: bool) -> Function:
@@ -176,7 +186,7 @@ ACTIONS: dict[str, Action] = {
     "close-inquiry": Action("Close the inquiry", "dispute", _is(disputes.INQUIRY), _plain(disputes.close_inquiry)),
     "win": Action("The seller wins", "dispute", _is(disputes.OPEN), _plain(disputes.win)),
     "lose": Action("The seller loses", "dispute", _is(disputes.OPEN), _plain(disputes.lose)),
-    "cancel": Action("Cancel now", "subscription", _runs, _plain(subscriptions.end)),
+    "cancel": Action("Cancel now", "subscription", _runs, _plain(_end)),
     "cancel-at-period-end": Action(
         "Cancel at period end",
         *("subscription", _runs_on, _plain(subscriptions.cancel_at_period_end)),
@@ -207,9 +217,9 @@ ACTIONS: dict[str, Action] = {
     ),
     "change-plan": Action("Change the plan", "subscription", _runs, _change_plan, takes=PLAN),
     "change-price": Action("Change the price", "subscription", _runs, _change_price, takes=PRICE),
-    "pay-invoice": Action("Pay", "invoice", _is(*invoices.UNPAID), _plain(billing.pay_open_invoice)),
-    "void-invoice": Action("Void", "invoice", _is(*invoices.UNPAID), _plain(billing.void_invoice)),
-    "uncollectible-invoice": Action("Mark uncollectible", "invoice", _is("open"), _plain(billing.mark_uncollectible)),
+    "pay-invoice": Action("Pay", "invoice", _is(*invoices.UNPAID), _plain(unpaid.pay)),
+    "void-invoice": Action("Void", "invoice", _is(*invoices.UNPAID), _plain(unpaid.void)),
+    "uncollectible-invoice": Action("Mark uncollectible", "invoice", _is("open"), _plain(unpaid.mark_uncollectible)),
     "echeck-arrives": Action("The eCheck arrives", CAPTURE, _is("PENDING"), _settle_paypal(True)),
     "echeck-bounces": Action("The eCheck bounces", CAPTURE, _is("PENDING"), _settle_paypal(False)),
     "paypal-refund": Action("Refund", CAPTURE, _is(*PAID), _paypal_refund(False), takes=AMOUNT),

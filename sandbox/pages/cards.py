@@ -12,8 +12,9 @@ from sandbox.paypal.objects import CAPTURE, DISPUTE, REFUND
 from sandbox.store.account import Account
 from sandbox.store.store import Thing
 from sandbox.stripe import disputes, prices
-from sandbox.stripe import invoices as stripe_invoices
-from sandbox.stripe.lines import item_of
+from sandbox.stripe.billing import invoices as stripe_invoices
+from sandbox.stripe.billing import items
+from sandbox.stripe.billing.items import first_of, items_of
 
 SUBSCRIPTION_OF_INVOICE = "parent.subscription_details.subscription"
 
@@ -93,7 +94,8 @@ def customer_of(account: Account, kind: str, thing: Thing) -> str | None:
 def _payer(account: Account, charge: Thing) -> str | None:
     """The customer in the metadata of the charge, or of its invoice's subscription."""
     invoice = _invoice_of(account, charge)
-    metadata = invoice["parent"]["subscription_details"]["metadata"] if invoice else charge["metadata"]
+    details = (invoice["parent"] or {}).get("subscription_details") if invoice else None
+    metadata = details["metadata"] if details else charge["metadata"]
     return metadata.get("customer")
 
 
@@ -129,12 +131,12 @@ DISPUTES = {disputes.INQUIRY: "open", disputes.INQUIRY_CLOSED: "closed", dispute
 
 
 def _subscription(account: Account, subscription: Thing) -> Thing:
-    item = item_of(subscription)
+    item = first_of(subscription)
     invoices = account.store.parts(account.name, "invoice", SUBSCRIPTION_OF_INVOICE, subscription["id"])
     return {
-        "title": _how_much(item["price"], item["quantity"]),
+        "title": " + ".join(_how_much(item["price"], item["quantity"]) for item in items_of(subscription)),
         "customer": _subscriber(account, subscription),
-        "sold": item["price"]["_name"],
+        "sold": ", ".join(_sold(item) for item in items_of(subscription)),
         "state": "paused"
         if subscription["pause_collection"] and subscription["status"] != "canceled"
         else formatting.state(subscription["status"]),
@@ -149,6 +151,11 @@ def _subscription(account: Account, subscription: Thing) -> Thing:
             for key, price in prices.other_plans(account, subscription)
         ],
     }
+
+
+def _sold(item: Thing) -> str:
+    name: str = item["price"]["_name"]
+    return name if item["quantity"] == 1 else f"{item['quantity']} × {name}"
 
 
 def _subscriber(account: Account, subscription: Thing) -> str | None:
@@ -168,11 +175,11 @@ def _how_much(price: Thing, quantity: int) -> str:
 
 def _future(subscription: Thing) -> list[str]:
     """When the subscription renews or ends."""
-    ends_at = formatting.moment(item_of(subscription)["current_period_end"])
+    ends_at = formatting.moment(items.next_end(subscription))
     if subscription["status"] == "canceled":
         return [f"ended on {formatting.moment(subscription['ended_at'])}"]
-    if subscription["cancel_at_period_end"]:
-        return [f"ends on {ends_at}"]
+    if subscription["cancel_at"]:
+        return [f"ends on {formatting.moment(subscription['cancel_at'])}"]
     declined = ["the next card payment will be declined"] if subscription.get("_fail_next") else []
     return [f"renews on {ends_at}", *declined]
 

@@ -20,7 +20,7 @@ from sandbox.paypal import orders
 from sandbox.paypal.objects import ORDER
 from sandbox.store.account import Refused
 from sandbox.store.store import Thing
-from sandbox.stripe import checkout as stripe_checkout
+from sandbox.stripe.checkout import completion, sessions
 
 blueprint = Blueprint("pages", __name__)
 LATEST = datetime(2200, 1, 1, tzinfo=timezone.utc)
@@ -67,7 +67,7 @@ def _line(line: Thing) -> Thing:
     """A line of the page: what is sold, the price, the interval."""
     recurring = line["price"]["recurring"]
     often = formatting.every(recurring["interval"], recurring["interval_count"]) if recurring else ""
-    return {"sold": stripe_checkout.describe(line), "minor": line["amount_total"], "often": often}
+    return {"sold": sessions.describe(line), "minor": line["amount_total"], "often": often}
 
 
 @blueprint.post("/checkout/<id_>")
@@ -86,12 +86,12 @@ def _pay(id_: str) -> AnyResponse:
         if how == "cancel":
             return _leave(session["cancel_url"], id_)
         if how == "decline":
-            stripe_checkout.decline(account, session)
+            completion.decline(account, session)
             return redirect(f"{request.path}?said=declined", 303)
         if request.form.get("code", "").strip():
-            stripe_checkout.promote(account, session, request.form["code"])
+            completion.promote(account, session, request.form["code"])
         email = request.form.get("email", "").strip()[:200] or None
-        (stripe_checkout.pay_later if how == "later" else stripe_checkout.pay)(account, session, email)
+        (completion.pay_later if how == "later" else completion.pay)(account, session, email)
         return _leave(session["success_url"], id_)
 
 

@@ -15,7 +15,7 @@ from sandbox.pages import cards, errors
 from sandbox.paypal.objects import CAPTURE
 from sandbox.store.account import DELIVERIES, Account, Refused
 from sandbox.store.store import Thing
-from sandbox.stripe.plan_changes import PRORATIONS
+from sandbox.stripe.billing.changes import PRORATIONS
 
 blueprint = Blueprint("portal", __name__)
 # The paginated sections, and the page size of each.
