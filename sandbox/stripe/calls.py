@@ -23,20 +23,7 @@ STATES_OF_REFUNDS = {"fail": "failed", "pending": "pending"}
 
 
 def _create_session(account: Account, params: Thing) -> Thing:
-    return _with_lines(sessions.create(account, params, current().url), params)
-
-
-def _get_session(account: Account, params: Thing, id_: str) -> Thing:
-    return _with_lines(account.need("checkout.session", id_), params)
-
-
-def _with_lines(session: Thing, params: Thing) -> Thing:
-    """The session, with its line items if the call expands them."""
-    if "line_items" not in params.get("expand", []):
-        return session
-    url = f"/v1/checkout/sessions/{session['id']}/line_items"
-    items = sessions.line_items(session)
-    return {**session, "line_items": {"object": "list", "data": items, "has_more": False, "url": url}}
+    return sessions.create(account, params, current().url)
 
 
 def _get_line_items(account: Account, params: Thing, id_: str) -> Thing:
@@ -118,7 +105,7 @@ LIST = parameters.LIST
 CALLS: tuple[Call, ...] = (
     ("POST", "/v1/checkout/sessions", _create_session, parameters.CHECKOUT),
     lister("/v1/checkout/sessions", "checkout.session", "payment_intent", "subscription", "customer", "status"),
-    ("GET", SESSION, _get_session, ""),
+    ("GET", SESSION, getter("checkout.session"), ""),
     ("GET", f"{SESSION}/line_items", _get_line_items, LIST),
     ("POST", f"{SESSION}/expire", _expire_session, ""),
     lister("/v1/payment_intents", "payment_intent", "customer"),

@@ -120,7 +120,8 @@ def _expect_open(session: Thing) -> None:
 
 
 def _complete(account: Account, session: Thing, email: str | None) -> None:
-    address = session["customer_email"] or email or None
+    customer = account.need("customer", session["customer"]) if session["customer"] else {}
+    address = session["customer_email"] or customer.get("email") or email or None
     details: Thing = {
         "address": None,
         "email": address,

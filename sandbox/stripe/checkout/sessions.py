@@ -163,10 +163,7 @@ def _lines(params: Thing) -> list[Thing]:
 
 def _line(account: Account, given: Thing, mode: str, number: int) -> Thing:
     param = f"line_items[{number}]"
-    if "quantity" not in given:
-        message = f"Quantity is required. Add `quantity` to `{param}`"
-        raise Refused(message, code="parameter_missing", param=f"{param}[quantity]")
-    quantity = whole(given, "quantity", least=1)
+    quantity = whole(given, "quantity", 1, 1)
     price = prices.chosen(account, given, param)
     if mode == "payment" and price["type"] == "recurring":
         raise Refused(f"A {price['type']} price does not fit mode {mode}.", param=f"{param}[price]")
