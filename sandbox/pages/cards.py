@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
-from urllib.parse import parse_qs
 
 from sandbox import formatting
 from sandbox.control.actions import offered
-from sandbox.paypal.objects import CAPTURE, DISPUTE, REFUND
+from sandbox.pages import paypal_cards
 from sandbox.store.account import Account
 from sandbox.store.store import Thing
 from sandbox.stripe import disputes, prices
@@ -26,12 +24,13 @@ def of(account: Account, kind: str, thing: Thing) -> Thing:
     to, as (key or id, description).
     """
     shown = CARDS[kind](account, thing)
-    empty: Thing = {"customer": None, "sold": None, "notes": [], "parts": [], "why_not": "", "prices": [], "plans": []}
-    return {**empty, **shown, "id": thing["id"], "kind": kind, "actions": offered(kind, thing)}
+    parts = [of(account, *part) for part in shown.get("parts", [])]
+    empty: Thing = {"customer": None, "sold": None, "notes": [], "why_not": "", "prices": [], "plans": []}
+    return {**empty, **shown, "parts": parts, "id": thing["id"], "kind": kind, "actions": offered(kind, thing)}
 
 
-def _parts(account: Account, kind: str, field: str, id_: str) -> list[Thing]:
-    return [of(account, kind, part) for part in account.store.parts(account.name, kind, field, id_)]
+def _parts(account: Account, kind: str, field: str, id_: str) -> list[tuple[str, Thing]]:
+    return [(kind, part) for part in account.store.parts(account.name, kind, field, id_)]
 
 
 def _when(thing: Thing) -> str:
@@ -141,7 +140,7 @@ def _subscription(account: Account, subscription: Thing) -> Thing:
         if subscription["pause_collection"] and subscription["status"] != "canceled"
         else formatting.state(subscription["status"]),
         "notes": ["Stripe", *_future(subscription)],
-        "parts": [of(account, "invoice", invoice) for invoice in invoices if _is_unpaid(invoice)],
+        "parts": [("invoice", invoice) for invoice in invoices if _is_unpaid(invoice)],
         "prices": [
             (price["id"], f"{price['_name']}: {_how_much(price, item['quantity'])}")
             for price in prices.others(account, item["price"])
@@ -192,48 +191,6 @@ def _invoice(account: Account, invoice: Thing) -> Thing:
     }
 
 
-# --- PayPal
-
-
-def _capture(account: Account, capture: Thing) -> Thing:
-    return {
-        "title": _amount(capture["amount"]),
-        "customer": _paypal_buyer(account, capture),
-        "sold": capture.get("_sold"),
-        "state": {"COMPLETED": "paid"}.get(capture["status"], formatting.state(capture["status"])),
-        "notes": ["PayPal", formatting.iso_moment(capture["create_time"]), *_settling(capture)],
-        "parts": [
-            *_parts(account, REFUND, "_capture", capture["id"]),
-            *_parts(account, DISPUTE, "_capture", capture["id"]),
-        ],
-    }
-
-
-def _paypal_buyer(account: Account, capture: Thing) -> str | None:
-    named = parse_qs(capture.get("custom_id") or "").get("customer")
-    return named[0] if named else None
-
-
-def _settling(capture: Thing) -> list[str]:
-    return [f"the eCheck arrives on {formatting.moment(capture['_settles_at'])}"] if capture.get("_settles_at") else []
-
-
-def _amount(amount: dict[str, Any]) -> str:
-    return formatting.decimal_price(amount["value"], amount["currency_code"])
-
-
-def _paypal_refund(account: Account, refund: Thing) -> Thing:
-    return {"title": f"Refund of {_amount(refund['amount'])}", "state": formatting.state(refund["status"])}
-
-
-def _paypal_dispute(account: Account, dispute: Thing) -> Thing:
-    outcome = (dispute.get("dispute_outcome") or {}).get("outcome_code")
-    return {
-        "title": f"Dispute about {_amount(dispute['dispute_amount'])}",
-        "state": {"RESOLVED_BUYER_FAVOUR": "lost", "RESOLVED_SELLER_FAVOUR": "won"}.get(outcome or "", "open"),
-    }
-
-
 CARDS: dict[str, Callable[[Account, Thing], Thing]] = {
     "checkout.session": _transfer,
     "charge": _charge,
@@ -241,14 +198,12 @@ CARDS: dict[str, Callable[[Account, Thing], Thing]] = {
     "dispute": _dispute,
     "subscription": _subscription,
     "invoice": _invoice,
-    CAPTURE: _capture,
-    REFUND: _paypal_refund,
-    DISPUTE: _paypal_dispute,
+    **paypal_cards.CARDS,
 }
 
 CUSTOMERS: dict[str, Callable[[Account, Thing], str | None]] = {
     "checkout.session": _buyer,
     "charge": _payer,
     "subscription": _subscriber,
-    CAPTURE: _paypal_buyer,
+    **paypal_cards.CUSTOMERS,
 }

@@ -14,11 +14,9 @@ from sandbox.store.store import Thing
 
 EVERYWHERE = frozenset({"expand[]"})
 LIST = "limit starting_after ending_before created created.gt created.gte created.lt created.lte"
-PRICE_DATA = (
-    "currency unit_amount product product_data.name product_data.metadata.* recurring.interval"
-    " recurring.interval_count tax_behavior"
-)
-ITEM = "id price quantity deleted metadata.* " + " ".join(f"price_data.{name}" for name in PRICE_DATA.split())
+# A price that an item creates is one of an existing product; a line of a checkout can create the product too.
+ITEM_PRICE = "currency unit_amount product recurring.interval recurring.interval_count tax_behavior"
+PRICE_DATA = f"{ITEM_PRICE} product_data.name product_data.metadata.*"
 
 
 def below(prefix: str, names: str) -> str:
@@ -26,10 +24,11 @@ def below(prefix: str, names: str) -> str:
     return " ".join(f"{prefix}.{name}" for name in names.split())
 
 
+ITEM = f"id price quantity deleted metadata.* {below('price_data', ITEM_PRICE)}"
 CHECKOUT = " ".join(
     (
         "mode success_url cancel_url client_reference_id customer customer_email customer_creation locale expires_at",
-        "allow_promotion_codes payment_method_collection metadata.* automatic_tax.enabled payment_method_types[]",
+        "allow_promotion_codes payment_method_collection metadata.* automatic_tax.enabled",
         below("line_items[]", "price quantity " + below("price_data", PRICE_DATA)),
         "payment_intent_data.metadata.* payment_intent_data.description",
         "invoice_creation.enabled invoice_creation.invoice_data.metadata.* invoice_creation.invoice_data.description",
@@ -51,7 +50,7 @@ PREVIEW = "customer subscription " + below(
     "subscription_details",
     f"{below('items[]', ITEM)} proration_behavior proration_date billing_cycle_anchor trial_end",
 )
-PHASE_ITEM = "price quantity " + below("price_data", PRICE_DATA)
+PHASE_ITEM = "price quantity " + below("price_data", ITEM_PRICE)
 SCHEDULE = "end_behavior proration_behavior metadata.* " + below(
     "phases[]",
     f"{below('items[]', PHASE_ITEM)} start_date end_date duration.interval duration.interval_count"

@@ -50,9 +50,9 @@ def _lines(invoice: Thing, params: Thing) -> list[Thing]:
 def _line(invoice: Thing, given: Thing, number: int) -> Thing:
     type_ = choice(given, "type", ("invoice_line_item", "custom_line_item"))
     if type_ == "custom_line_item":
-        quantity = whole(given, "quantity", 1, 1)
-        amount = whole(given, "unit_amount", least=1) * quantity
-        return _new_line(type_, amount, str(given.get("description", "Credit")), None, quantity)
+        times = whole(given, "quantity", 1, 1)
+        amount = whole(given, "unit_amount", least=1) * times
+        return _new_line(type_, amount, str(given.get("description", "Credit")), None, times)
     credited = {line["id"]: line for line in invoice["lines"]["data"]}.get(str(given.get("invoice_line_item")))
     if credited is None:
         message = f"No such invoice line item: '{given.get('invoice_line_item')}'"

@@ -12,6 +12,11 @@ from sandbox.store.store import Thing
 from sandbox.stripe.billing import items, lines
 
 UNPAID = ("open", "uncollectible")
+# The fields of a new draft without a value.
+EMPTY = (
+    *("default_payment_method", "description", "due_date", "ending_balance", "hosted_invoice_url", "invoice_pdf"),
+    *("next_payment_attempt", "number", "_intent", "_charge"),
+)
 TRANSITIONS = ("finalized_at", "marked_uncollectible_at", "paid_at", "voided_at")
 
 
@@ -76,17 +81,9 @@ def _invoice(account: Account, customer: Thing, currency: str, reason: str, pare
         "customer": customer["id"],
         "customer_email": customer["email"],
         "customer_name": customer["name"],
-        "default_payment_method": None,
-        "description": None,
         "discounts": [],
-        "due_date": None,
-        "ending_balance": None,
-        "hosted_invoice_url": None,
-        "invoice_pdf": None,
         "livemode": False,
         "metadata": {},
-        "next_payment_attempt": None,
-        "number": None,
         "parent": parent,
         "period_end": now,
         "period_start": now,
@@ -95,8 +92,7 @@ def _invoice(account: Account, customer: Thing, currency: str, reason: str, pare
         "starting_balance": customer["balance"],
         "status": "draft",
         "status_transitions": dict.fromkeys(TRANSITIONS),
-        "_intent": None,
-        "_charge": None,
+        **dict.fromkeys(EMPTY),
     }
 
 

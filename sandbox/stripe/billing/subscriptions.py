@@ -13,6 +13,13 @@ from sandbox.stripe.billing import collection, invoices, items, lines
 RUNNING = ("active", "trialing", "past_due")
 # Stripe's `pause_collection[behavior]`: what happens to invoices during a pause.
 PAUSES = ("void", "mark_uncollectible", "keep_as_draft")
+# The fields of a new subscription without a value.
+EMPTY = (
+    *("application", "billing_thresholds", "cancel_at", "canceled_at", "days_until_due", "default_payment_method"),
+    *("default_source", "description", "ended_at", "latest_invoice", "next_pending_invoice_item_invoice"),
+    *("on_behalf_of", "pause_collection", "pending_setup_intent", "pending_update", "schedule", "test_clock"),
+    "transfer_data",
+)
 NO_DETAILS = {"comment": None, "feedback": None, "reason": None}
 
 
@@ -46,41 +53,24 @@ def _new(account: Account, session: Thing, customer: str) -> Thing:
     return {
         "id": id_,
         "object": "subscription",
-        "application": None,
         "automatic_tax": {"enabled": session["automatic_tax"]["enabled"], "disabled_reason": None, "liability": None},
         "billing_cycle_anchor": anchor,
-        "billing_thresholds": None,
-        "cancel_at": None,
         "cancel_at_period_end": False,
-        "canceled_at": None,
         "cancellation_details": dict(NO_DETAILS),
         "collection_method": "charge_automatically",
         "created": account.now,
         "currency": session["currency"],
         "customer": customer,
-        "days_until_due": None,
-        "default_payment_method": None,
-        "default_source": None,
-        "description": None,
         "discounts": [],
-        "ended_at": None,
         "items": items.listed(id_, [_item(account, id_, line, anchor) for line in sold]),
-        "latest_invoice": None,
         "livemode": False,
         "metadata": session["_subscription_metadata"],
-        "next_pending_invoice_item_invoice": None,
-        "on_behalf_of": None,
-        "pause_collection": None,
-        "pending_setup_intent": None,
-        "pending_update": None,
-        "schedule": None,
         "start_date": account.now,
         "status": "trialing" if trial_seconds else "active",
-        "test_clock": None,
-        "transfer_data": None,
         "trial_end": anchor if trial_seconds else None,
         "trial_settings": {"end_behavior": {"missing_payment_method": session["_at_trial_end"]}},
         "trial_start": account.now if trial_seconds else None,
+        **dict.fromkeys(EMPTY),
         "_has_card": session["payment_method_collection"] == "always" or not trial_seconds,
     }
 

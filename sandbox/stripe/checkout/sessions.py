@@ -123,7 +123,7 @@ def _chosen(account: Account, params: Thing) -> Thing:
         "locale": choice(params, "locale", LOCALES) if params.get("locale") else None,
         "metadata": metadata(params),
         "payment_method_collection": choice(params, "payment_method_collection", ("always", "if_required"), "always"),
-        "payment_method_types": params.get("payment_method_types") or ["card"],
+        "payment_method_types": ["card"],
         "success_url": web_address(params, "success_url"),
         "_payment_metadata": metadata(params, "payment_intent_data"),
         "_subscription_metadata": metadata(params, "subscription_data"),

@@ -42,7 +42,9 @@ def test_an_unknown_customer_is_a_404_as_stripe_returns_it(v1):
         assert (refusal.value.http_status, refusal.value.code, refusal.value.param) == (404, "resource_missing", "id")
 
 
-@pytest.mark.parametrize("wrong", [{"email": "ada"}, {"email": "a b@c.test"}, {"surname": "x"}, {"metadata": {"a" * 41: "b"}}])
+@pytest.mark.parametrize(
+    "wrong", [{"email": "ada"}, {"email": "a b@c.test"}, {"surname": "x"}, {"metadata": {"a" * 41: "b"}}]
+)
 def test_a_customer_that_stripe_would_refuse_is_refused(v1, wrong):
     with pytest.raises(stripe.InvalidRequestError):
         v1.customers.create(wrong)
