@@ -7,6 +7,7 @@ or `plan` that a subscription changes to and the `proration` of its present peri
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -126,6 +127,13 @@ def _end(account: Account, subscription: Thing) -> Thing:
     return subscriptions.end(account, subscription)
 
 
+def _pay_invoice(account: Account, invoice: Thing) -> Thing:
+    """Pay an invoice. A declined card leaves it open, with the events of the attempt."""
+    with suppress(unpaid.Declined):
+        unpaid.pay(account, invoice)
+    return invoice
+
+
 def _plain(do: Callable[[Account, Thing], Any]) -> Function:
     return lambda account, thing, fields: do(account, thing)
 
@@ -217,7 +225,7 @@ ACTIONS: dict[str, Action] = {
     ),
     "change-plan": Action("Change the plan", "subscription", _runs, _change_plan, takes=PLAN),
     "change-price": Action("Change the price", "subscription", _runs, _change_price, takes=PRICE),
-    "pay-invoice": Action("Pay", "invoice", _is(*invoices.UNPAID), _plain(unpaid.pay)),
+    "pay-invoice": Action("Pay", "invoice", _is(*invoices.UNPAID), _plain(_pay_invoice)),
     "void-invoice": Action("Void", "invoice", _is(*invoices.UNPAID), _plain(unpaid.void)),
     "uncollectible-invoice": Action("Mark uncollectible", "invoice", _is("open"), _plain(unpaid.mark_uncollectible)),
     "echeck-arrives": Action("The eCheck arrives", CAPTURE, _is("PENDING"), _settle_paypal(True)),

@@ -73,10 +73,48 @@ def _plans(account: Account) -> list[Plan]:
 
 def _plan_price(account: Account, plan: Plan) -> Thing:
     """The plan's `stripe_price`, or a price as a checkout creates it, with a stable id."""
-    id_ = plan.stripe_price or f"price_{account.name}_{plan.key}_{plan.price_minor}"
+    id_ = plan.stripe_price or _default_id(account, plan)
     app = _app(account)
     assert app is not None
     return account.get("price", id_) or _of_plan(account, app, plan, id_)
+
+
+def offers(account: Account, subscription: Thing, item: Thing) -> list[tuple[str, Thing]]:
+    """All prices of the catalog's plans that the item can have, as (key of the plan, price), the present one first.
+
+    A checkout with `price_data` creates a price of its own: it counts as that of its plan.
+    """
+    present = item["price"]
+    named = plan_of(account, present["id"]) or subscription["metadata"].get("plan") or present["_name"]
+    found = [(plan.key, price) for plan in _plans(account) for price in _prices_of(account, plan)]
+    others_ = [
+        (key, price)
+        for key, price in found
+        if price["currency"] == subscription["currency"]
+        and price["id"] != present["id"]
+        and (key != named or _terms(price)[1:] != _terms(present)[1:])
+    ]
+    return [(named, present), *others_]
+
+
+def plan_of(account: Account, price_id: str) -> str | None:
+    """The key of the catalog's plan that has this price, or None."""
+    return next((plan.key for plan in _plans(account) if price_id in _ids_of(account, plan)), None)
+
+
+def _prices_of(account: Account, plan: Plan) -> list[Thing]:
+    app = _app(account)
+    assert app is not None
+    return [account.get("price", id_) or _of_plan(account, app, plan, id_) for id_ in _ids_of(account, plan)]
+
+
+def _ids_of(account: Account, plan: Plan) -> tuple[str, ...]:
+    return plan.prices or (_default_id(account, plan),)
+
+
+def _default_id(account: Account, plan: Plan) -> str:
+    """The stable id of a plan's price that has no `stripe_price` in the catalog."""
+    return f"price_{account.name}_{plan.key}_{plan.price_minor}"
 
 
 def _terms(price: Thing) -> tuple[object, ...]:
