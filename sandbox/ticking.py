@@ -5,17 +5,23 @@ from __future__ import annotations
 import logging
 import threading
 from datetime import datetime, timezone
-from typing import Any
 
 from models import clock
 from sandbox.context import Sandbox
 from sandbox.paypal import captures
+from sandbox.paypal.billing import cycles
+from sandbox.paypal.billing.cycles import SUBSCRIPTION
 from sandbox.paypal.objects import CAPTURE
 from sandbox.store.store import Thing
 from sandbox.stripe.billing import renewals
 from sandbox.stripe.checkout import completion
 
 INTERVAL_SECONDS = 1.0
+# Subscriptions: when the next step is due, and the step.
+PERIODIC = {
+    "subscription": (renewals.due_at, renewals.step),
+    SUBSCRIPTION: (cycles.due_at, cycles.step),
+}
 SETTLE = {"checkout.session": completion.settle, CAPTURE: captures.settle}
 # Limits one tick when the clock moves by decades; the next tick continues.
 MOST_PERIODS = 500
@@ -52,8 +58,8 @@ def tick(sandbox: Sandbox) -> int:
 
 def _process(sandbox: Sandbox, name: str, kind: str, thing: Thing) -> int:
     """Process what is due of one object."""
-    if kind == "subscription":
-        return _process_periods(sandbox, name, kind, thing["id"], renewals)
+    if kind in PERIODIC:
+        return _process_periods(sandbox, name, kind, thing["id"])
     done = 0
     with sandbox.account(name) as account:
         now = account.now
@@ -67,17 +73,18 @@ def _process(sandbox: Sandbox, name: str, kind: str, thing: Thing) -> int:
     return done
 
 
-def _process_periods(sandbox: Sandbox, name: str, kind: str, id_: str, life: Any) -> int:
+def _process_periods(sandbox: Sandbox, name: str, kind: str, id_: str) -> int:
     """Process a subscription step by step, each at its time, so that objects and events have the right times."""
+    due_at, step = PERIODIC[kind]
     done, now = 0, clock.now().timestamp()
     while done < MOST_PERIODS:
         with sandbox.account(name) as account:
-            at = life.due_at(account.need(kind, id_))
+            at = due_at(account.need(kind, id_))
             if at is None or at > now:
                 return done
         with sandbox.account(name, datetime.fromtimestamp(at, timezone.utc)) as account:
             present = account.need(kind, id_)
-            if life.due_at(present) == at:
-                life.step(account, present)
+            if due_at(present) == at:
+                step(account, present)
         done += 1
     return done

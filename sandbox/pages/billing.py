@@ -13,6 +13,8 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from sandbox.context import current
 from sandbox.pages import billing_cards
+from sandbox.paypal.billing import subscriptions as paypal_subscriptions
+from sandbox.paypal.billing.cycles import SUBSCRIPTION
 from sandbox.store.account import Account, Refused
 from sandbox.store.store import Thing
 from sandbox.stripe import portal_sessions, prices
@@ -70,6 +72,9 @@ def do(id_: str) -> AnyResponse | tuple[str, int]:
 
 
 def _do(account: Account, session: Thing, form: Form) -> None:
+    if form.get("action") in PAYPAL_ACTIONS:
+        _do_at_paypal(account, session, form)
+        return
     action = ACTIONS.get(form.get("action", ""))
     if action is None:
         raise Refused(f"Unknown action {form.get('action', '')[:50]}.", param="action")
@@ -77,6 +82,14 @@ def _do(account: Account, session: Thing, form: Form) -> None:
     if subscription["customer"] != session["customer"]:
         raise Refused(f"No such subscription: '{subscription['id']}'", status=404, param="subscription")
     action(account, subscription, form)
+
+
+def _do_at_paypal(account: Account, session: Thing, form: Form) -> None:
+    customer = account.need("customer", session["customer"])
+    shown = {each["id"] for each in billing_cards.of_customer(account, customer)["paypal"]}
+    if form.get("subscription") not in shown:
+        raise Refused("No such subscription.", status=404, param="subscription")
+    PAYPAL_ACTIONS[form["action"]](account, account.need(SUBSCRIPTION, form["subscription"]))
 
 
 # --- what a customer can do
@@ -166,6 +179,11 @@ def _resume(account: Account, subscription: Thing, form: Form) -> None:
         subscriptions.pause(account, subscription, None)
 
 
+PAYPAL_ACTIONS: dict[str, Callable[[Account, Thing], None]] = {
+    "paypal-cancel": paypal_subscriptions.cancel,
+    "paypal-suspend": paypal_subscriptions.suspend,
+    "paypal-activate": paypal_subscriptions.activate,
+}
 ACTIONS: dict[str, Callable[[Account, Thing, Form], None]] = {
     "change": _change_now,
     "change-later": _change_later,

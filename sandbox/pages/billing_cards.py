@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from sandbox import formatting
+from sandbox.pages import paypal_cards
+from sandbox.paypal.billing.cycles import SUBSCRIPTION
 from sandbox.store.account import Account, Refused
 from sandbox.store.store import Thing
 from sandbox.stripe import prices
@@ -13,14 +15,40 @@ MOST_INVOICES = 24
 
 
 def of_customer(account: Account, customer: Thing) -> Thing:
-    """The customer's `subscriptions`, `ended` ones, `unpaid` and all `invoices`, the newest first."""
+    """The customer's `subscriptions`, those at `paypal`, `ended` ones, `unpaid` and all `invoices`, newest first."""
     found = account.store.parts(account.name, "subscription", "customer", customer["id"])[::-1]
     billed = account.store.parts(account.name, "invoice", "customer", customer["id"])[::-1]
     return {
         "subscriptions": [_subscription(account, each) for each in found if each["status"] != "canceled"],
         "ended": [_ended(each) for each in found if each["status"] == "canceled"],
+        "paypal": [_paypal(each) for each in _of_paypal(account, _names(customer, found))],
         "unpaid": [each for each in billed if each["status"] in invoices.UNPAID],
         "invoices": billed[:MOST_INVOICES],
+    }
+
+
+def _names(customer: Thing, found: list[Thing]) -> set[str]:
+    """Scrip's names of the customer: in the metadata of the customer and of the subscriptions."""
+    named = [thing["metadata"].get("customer") for thing in (customer, *found)]
+    return {name for name in named if name}
+
+
+def _of_paypal(account: Account, names: set[str]) -> list[Thing]:
+    """The subscriptions at PayPal whose `custom_id` names the customer."""
+    return [each for each in account.each(SUBSCRIPTION) if paypal_cards.customer_of_custom_id(each) in names]
+
+
+def _paypal(subscription: Thing) -> Thing:
+    at = subscription["billing_info"].get("next_billing_time")
+    return {
+        "id": subscription["id"],
+        "name": subscription["_sold"],
+        "quantity": int(subscription["quantity"]),
+        "state": formatting.state(subscription["status"]),
+        "next": f"Next payment on {formatting.iso_moment(at)}." if at else "",
+        "can_cancel": subscription["status"] in ("ACTIVE", "SUSPENDED"),
+        "can_suspend": subscription["status"] == "ACTIVE",
+        "can_activate": subscription["status"] == "SUSPENDED",
     }
 
 

@@ -117,7 +117,7 @@ def approval(id_: str) -> str:
     """PayPal's approval page: what is bought, and the ways to pay."""
     with _account_of(ORDER, id_) as account:
         order = account.need(ORDER, id_)
-        back = _paypal_address(order["_return_url"], {"token": id_})
+        back = paypal_address(order["_return_url"], {"token": id_})
         return render_template("approve.html", app=account.name, order=order, back=back)
 
 
@@ -128,18 +128,19 @@ def approve(id_: str) -> AnyResponse:
     with _account_of(ORDER, id_) as account:
         order = account.need(ORDER, id_)
         if how == "cancel":
-            return _leave_paypal(order["_cancel_url"], {"token": id_})
+            return leave_paypal(order["_cancel_url"], {"token": id_})
         if how not in ("COMPLETED", "PENDING", "DECLINED", "INSTRUMENT"):
             raise Refused(f"Unknown payment method: {how[:50]}.")
         orders.approve(account, order, how)
-        return _leave_paypal(order["_return_url"], {"token": id_, "PayerID": order["payer"]["payer_id"]})
+        return leave_paypal(order["_return_url"], {"token": id_, "PayerID": order["payer"]["payer_id"]})
 
 
-def _leave_paypal(address: str | None, query: dict[str, str]) -> AnyResponse:
-    return _leave(_paypal_address(address, query), "")
+def leave_paypal(address: str | None, query: dict[str, str]) -> AnyResponse:
+    """Redirect to the app's site with the parameters that PayPal adds."""
+    return _leave(paypal_address(address, query), "")
 
 
-def _paypal_address(address: str | None, query: dict[str, str]) -> str | None:
+def paypal_address(address: str | None, query: dict[str, str]) -> str | None:
     """The app's address with the parameters that PayPal adds."""
     joint = "&" if address and urlsplit(address).query else "?"
     return f"{address}{joint}{urlencode(query)}" if address else None

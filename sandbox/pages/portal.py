@@ -12,6 +12,7 @@ from sandbox.context import current
 from sandbox.control.actions import act
 from sandbox.control.api import SHAPES, send_event_again, set_ways
 from sandbox.pages import cards, errors
+from sandbox.paypal.billing.cycles import SUBSCRIPTION
 from sandbox.paypal.objects import CAPTURE
 from sandbox.store.account import DELIVERIES, Account, Refused
 from sandbox.store.store import Thing
@@ -143,15 +144,17 @@ def _payments_of_customer(account: Account) -> list[tuple[str, Thing]]:
 
 def _subscriptions(account: Account, start: int, size: int) -> list[Thing]:
     found = _subscriptions_of_customer(account)[start : start + size]
-    return [cards.of(account, "subscription", subscription) for subscription in found]
+    return [cards.of(account, kind, subscription) for kind, subscription in found]
 
 
-def _subscriptions_of_customer(account: Account) -> list[Thing]:
-    customer, found = _customer(), account.each("subscription")
+def _subscriptions_of_customer(account: Account) -> list[tuple[str, Thing]]:
+    """Stripe's subscriptions, then PayPal's, each the newest first."""
+    customer = _customer()
     return [
-        subscription
-        for subscription in found
-        if customer in (None, cards.customer_of(account, "subscription", subscription))
+        (kind, subscription)
+        for kind in ("subscription", SUBSCRIPTION)
+        for subscription in account.each(kind)
+        if customer in (None, cards.customer_of(account, kind, subscription))
     ]
 
 

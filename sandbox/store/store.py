@@ -40,6 +40,7 @@ CREATE TABLE IF NOT EXISTS account (
 UNFINISHED = """
 SELECT account, kind, body FROM thing
 WHERE (kind = 'subscription' AND json_extract(body, '$.status') != 'canceled')
+   OR (kind = 'paypal.subscription' AND json_extract(body, '$.status') = 'ACTIVE')
    OR (kind IN ('checkout.session', 'paypal.capture')
        AND (json_extract(body, '$.status') = 'open' OR json_extract(body, '$._settles_at') IS NOT NULL))
 ORDER BY number
@@ -47,7 +48,7 @@ ORDER BY number
 
 
 PAYMENTS = """
-account = ? AND (kind IN ('charge', ?)
+account = ? AND (kind IN ('charge', 'paypal.sale', ?)
     OR (kind = 'checkout.session' AND json_extract(body, '$._settles_at') IS NOT NULL))
 """
 

@@ -10,7 +10,7 @@ from flask import request
 from sandbox.context import current
 from sandbox.store.account import Account, Refused
 from sandbox.store.store import Thing
-from sandbox.stripe import customers, lists, parameters, payments, portal_sessions, prices, refunds
+from sandbox.stripe import customers, lists, parameters, payments, portal_sessions, prices, products, refunds
 from sandbox.stripe.billing import calls as billing_calls
 from sandbox.stripe.checkout import completion, sessions
 from sandbox.stripe.forms import flag, metadata, whole
@@ -82,7 +82,7 @@ def _list_prices(account: Account, params: Thing) -> Thing:
 def _list_products(account: Account, params: Thing) -> Thing:
     filters = _with_flags(params, "active")
     ids = params.get("ids")
-    found = [product for product in prices.products(account) if not ids or product["id"] in ids]
+    found = [product for product in products.of_account(account) if not ids or product["id"] in ids]
     if not filters.get("active", True):
         found = []  # all products of the sandbox are active
     return lists.page(found, params, request.path)
@@ -128,6 +128,6 @@ CALLS: tuple[Call, ...] = (
     ("GET", "/v1/prices", _list_prices, f"{LIST} active currency product type"),
     ("GET", "/v1/prices/<id_>", lambda account, params, id_: prices.known(account, id_), ""),
     ("GET", "/v1/products", _list_products, f"{LIST} active ids[]"),
-    ("GET", "/v1/products/<id_>", lambda account, params, id_: prices.product(account, id_), ""),
+    ("GET", "/v1/products/<id_>", lambda account, params, id_: products.need(account, id_), ""),
 )
 ALL_CALLS = (*CALLS, *billing_calls.CALLS)

@@ -208,7 +208,7 @@ def _of_plan(account: Account, app: App, plan: Plan, id_: str) -> Thing:
     return _price(account, id_, name, minor, plan.currency, {"interval": interval, "interval_count": count})
 
 
-# --- lists, and products: each price has its own
+# --- the list
 
 
 def add_catalog_prices(account: Account) -> None:
@@ -218,42 +218,3 @@ def add_catalog_prices(account: Account) -> None:
     plans = [id_ for plan in app.plans.values() for id_ in plan.prices] if app else []
     for id_ in filter(None, [*packs, *plans]):
         known(account, id_)
-
-
-def products(account: Account) -> list[Thing]:
-    """The products of the account's prices, the newest first."""
-    add_catalog_prices(account)
-    found = {price["product"]: price for price in account.each("price")}
-    return [_product(price) for price in found.values()]
-
-
-def product(account: Account, id_: str) -> Thing:
-    """A product by id. Raises Refused with 404."""
-    price = next(iter(account.each("price", product=id_)), None)
-    if price is None:
-        raise Refused(f"No such product: '{id_}'", status=404, code="resource_missing", param="id")
-    return _product(price)
-
-
-def _product(price: Thing) -> Thing:
-    return {
-        "id": price["product"],
-        "object": "product",
-        "active": True,
-        "created": price["created"],
-        "default_price": price["id"],
-        "description": None,
-        "images": [],
-        "livemode": False,
-        "marketing_features": [],
-        "metadata": {},
-        "name": price["_name"],
-        "package_dimensions": None,
-        "shippable": None,
-        "statement_descriptor": None,
-        "tax_code": None,
-        "type": "service",
-        "unit_label": None,
-        "updated": price["created"],
-        "url": None,
-    }

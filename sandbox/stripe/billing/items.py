@@ -5,14 +5,9 @@ Each item has its own period: prices with different intervals can share a subscr
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta, timezone
-
-from models import cycles
+from sandbox import intervals
 from sandbox.store.account import Account, new_id
 from sandbox.store.store import Thing
-
-DAYS = {"day": 1, "week": 7}
-MONTHS = {"month": 1, "year": 12}
 
 
 def items_of(subscription: Thing) -> list[Thing]:
@@ -61,18 +56,10 @@ def interval_of(price: Thing) -> tuple[str, int]:
     return price["recurring"]["interval"], price["recurring"]["interval_count"]
 
 
-def add_intervals(start: int, interval: str, count: int) -> int:
-    """The time `count` intervals after `start`, in UTC; in a shorter month, its last day."""
-    first = datetime.fromtimestamp(start, timezone.utc)
-    if interval in MONTHS:
-        return int(cycles.cycle_start(first, count * MONTHS[interval]).timestamp())
-    return int((first + timedelta(days=count * DAYS[interval])).timestamp())
-
-
 def period_start(anchor: int, price: Thing, number: int) -> int:
     """When period `number` starts: the anchor plus `number` intervals of the price."""
     interval, count = interval_of(price)
-    return add_intervals(anchor, interval, number * count)
+    return intervals.add(anchor, interval, number * count)
 
 
 def enter(item: Thing, anchor: int, number: int) -> None:

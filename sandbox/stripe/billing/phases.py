@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from sandbox import intervals
 from sandbox.store.account import Account, Refused
 from sandbox.store.store import Thing
 from sandbox.stripe import prices
-from sandbox.stripe.billing import changes, items
+from sandbox.stripe.billing import changes
 from sandbox.stripe.forms import choice, metadata, seconds, whole
 
 NO_VALUES = ("billing_cycle_anchor", "collection_method", "description", "invoice_settings", "trial_end")
@@ -84,4 +85,4 @@ def _end(account: Account, phase: Thing, sold: list[Thing], start: int, number: 
     lasts = phase.get("duration") or account.need("price", sold[0]["price"])["recurring"]
     interval = choice(lasts, "interval", prices.INTERVALS)
     count = whole({"interval_count": str(lasts.get("interval_count", 1))}, "interval_count", 1, 1)
-    return items.add_intervals(start, interval, count)
+    return intervals.add(start, interval, count)

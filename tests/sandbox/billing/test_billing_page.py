@@ -19,7 +19,7 @@ HOME = "https://shop.test/account"
 def plans(monkeypatch) -> None:
     """The catalog has two plans: `pro`, also by the year, and `max`."""
     app = next(it for it in catalog.current() if it.slug == APP)
-    pro = replace(app.plans["pro"], stripe_price="price_pro", stripe_prices=("price_pro_year",), paypal_plan=None)
+    pro = replace(app.plans["pro"], stripe_price="price_pro", stripe_prices=("price_pro_year",), paypal_plan="P-PRO")
     larger = replace(pro, key="max", units=5000, price_minor=9900, stripe_price="price_max", stripe_prices=())
     monkeypatch.setattr(catalog, "current", lambda: (replace(app, plans={"pro": pro, "max": larger}),))
 
@@ -191,9 +191,30 @@ def test_a_customer_changes_only_their_own_subscriptions(provider, v1):
 
 def test_names_and_addresses_are_escaped(provider, v1):
     customer = v1.customers.create({"email": "<b>@a.test", "name": "<script>alert(1)</script>"})
-    page = read(opened(v1, customer.id, "https://a.test/?a=1&b=\"<"))
+    page = read(opened(v1, customer.id, 'https://a.test/?a=1&b="<'))
     assert "<b>@" not in page
     assert "<script" not in page
+
+
+def test_subscriptions_at_paypal_are_shown_and_canceled_there(provider, v1):
+    body = {"plan_id": "P-PRO", "custom_id": "customer=ada&plan=pro"}
+    head = {"Authorization": f"Bearer A21-sandbox_{APP}"}
+    path = f"{provider.url}/paypal/v1/billing/subscriptions"
+    made = requests.post(path, json=body, headers=head, timeout=9).json()
+    requests.post(f"{provider.url}/paypal/subscribe/{made['id']}", data={"how": "approve"}, timeout=9)
+    ada = v1.customers.create({"metadata": {"customer": "ada"}})
+    url = opened(v1, ada.id)
+    page = read(url)
+    assert ("through PayPal" in page, "Next payment on" in page, "You have no subscription." in page) == (
+        True,
+        True,
+        False,
+    )
+    form = {"action": "paypal-cancel", "subscription": made["id"]}
+    other = opened(v1, v1.customers.create({"metadata": {"customer": "bo"}}).id)
+    assert requests.post(other, data=form, timeout=9).status_code == 404
+    assert "cancelled" in requests.post(url, data=form, timeout=9).text
+    assert requests.get(f"{path}/{made['id']}", headers=head, timeout=9).json()["status"] == "CANCELLED"
 
 
 def test_several_items_change_one_by_one(provider, v1):
