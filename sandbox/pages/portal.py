@@ -1,4 +1,7 @@
-"""The portal: an account's payments and subscriptions, the actions on each, and the delivery of its events."""
+"""The seller's portal: an account's payments and subscriptions, the actions on each, the delivery of its events.
+
+The customers' page is another one (`billing`).
+"""
 
 from __future__ import annotations
 

@@ -9,6 +9,8 @@ from sandbox.store.store import Thing
 from sandbox.stripe.billing import items, lines, schedules, subscriptions, updates
 from sandbox.stripe.billing.items import items_of
 
+NOTICE_SECONDS = 3 * 86400
+
 
 def due_at(subscription: Thing) -> int | None:
     """When something falls due next; None for a subscription that has ended or is paused."""
@@ -20,6 +22,7 @@ def due_at(subscription: Thing) -> int | None:
         _resumes_at(subscription),
         _expires_at(subscription),
         subscription.get("_phase_ends"),
+        _notice_at(subscription),
     )
     return min(at for at in times if at is not None)
 
@@ -27,6 +30,19 @@ def due_at(subscription: Thing) -> int | None:
 def _resumes_at(subscription: Thing) -> int | None:
     at: int | None = (subscription["pause_collection"] or {}).get("resumes_at")
     return at
+
+
+def _notice_at(subscription: Thing) -> int | None:
+    """When the end of a trial is announced: three days before; None if it has been."""
+    ends_at: int | None = subscription["trial_end"]
+    if subscription["status"] != "trialing" or ends_at is None or subscription.get("_announced") == ends_at:
+        return None
+    return max(int(subscription["trial_start"]), ends_at - NOTICE_SECONDS)
+
+
+def _announce(account: Account, subscription: Thing) -> None:
+    subscription["_announced"] = subscription["trial_end"]
+    account.emit("customer.subscription.trial_will_end", account.save(subscription))
 
 
 def _expires_at(subscription: Thing) -> int | None:
@@ -39,6 +55,8 @@ def step(account: Account, subscription: Thing) -> None:
     now = account.now
     if _is_due(_expires_at(subscription), now):
         updates.expire_pending(account, subscription)
+    elif _is_due(_notice_at(subscription), now):
+        _announce(account, subscription)
     elif _is_due(_resumes_at(subscription), now):
         subscriptions.pause(account, subscription, None)
     elif _is_due(subscription["cancel_at"], now):

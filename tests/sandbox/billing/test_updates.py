@@ -206,6 +206,16 @@ def test_a_trial_is_prolonged_by_a_bill_of_nothing_and_ended_by_a_whole_one(prov
     assert (invoices(v1)[-1].amount_paid, invoices(v1)[-1].billing_reason) == (SEAT, "subscription_update")
 
 
+def test_the_end_of_a_trial_is_announced_three_days_before_once(provider, v1):
+    subscription = subscribe(provider, v1, subscription_data={"trial_period_days": 7})
+    pass_time(provider, days=3)
+    assert events(v1, "customer.subscription.trial_will_end") == []
+    pass_time(provider, days=2)
+    pass_time(provider, days=1)
+    (announced,) = events(v1, "customer.subscription.trial_will_end")
+    assert announced["created"] == subscription.trial_end - 3 * 86400
+
+
 def test_free_days_for_a_running_subscription_credit_the_period_they_end(provider, v1):
     subscription = subscribe(provider, v1)
     pass_time(provider, days=10)
