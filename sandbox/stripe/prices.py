@@ -85,7 +85,9 @@ def offers(account: Account, subscription: Thing, item: Thing) -> list[tuple[str
     A checkout with `price_data` creates a price of its own: it counts as that of its plan.
     """
     present = item["price"]
-    named = plan_of(account, present["id"]) or subscription["metadata"].get("plan") or present["_name"]
+    is_only = len(subscription["items"]["data"]) == 1
+    by_metadata = subscription["metadata"].get("plan") if is_only else None
+    named = plan_of(account, present["id"]) or by_metadata or present["_name"]
     found = [(plan.key, price) for plan in _plans(account) for price in _prices_of(account, plan)]
     others_ = [
         (key, price)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import copy
-
 from sandbox.store.account import Account, Refused
 from sandbox.store.store import Thing
-from sandbox.stripe.billing import invoices, items, lines
+from sandbox.stripe.billing import invoices, items, lines, schedules
 from sandbox.stripe.billing.changes import Update, compute
 
 
@@ -21,7 +19,7 @@ def create(account: Account, subscription: Thing, wanted: Update | None) -> Thin
         after, is_update = change.after, change.bills
         waiting += change.lines
     if not is_update:
-        waiting += _next_period(after)
+        waiting += _next_period(account, after)
     invoice = invoices.draft(account, after, "subscription_update" if is_update else "upcoming", waiting)
     at = account.now if is_update else items.next_end(after)
     left = min(0, invoice["starting_balance"] + invoice["total"])
@@ -36,14 +34,14 @@ def create(account: Account, subscription: Thing, wanted: Update | None) -> Thin
     return invoice
 
 
-def _next_period(subscription: Thing) -> list[Thing]:
+def _next_period(account: Account, subscription: Thing) -> list[Thing]:
     """The lines of the items whose period ends first. Raises Refused if the subscription ends before."""
     at, ends = items.next_end(subscription), subscription["cancel_at"]
     if ends is not None and ends <= at:
         if subscription.get("_prorations"):
             return []
         raise _none(subscription)
-    future = copy.deepcopy(subscription)
+    future = schedules.at_next_renewal(account, subscription)
     due = [item for item in items.items_of(future) if item["current_period_end"] == at]
     for item in due:
         items.enter_next(item, future["billing_cycle_anchor"])

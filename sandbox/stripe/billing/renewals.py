@@ -75,7 +75,7 @@ def _is_due(at: int | None, now: int) -> bool:
 def _renew(account: Account, subscription: Thing) -> None:
     """Start the next period of the items whose period has ended, and bill them."""
     updates.withdraw_pending(account, subscription)
-    before = copy.deepcopy(subscription)
+    before = subscription.pop("_before", None) or copy.deepcopy(subscription)
     if subscription["status"] == "trialing" and not _survives_trial(account, subscription, before):
         return
     due = [item for item in items_of(subscription) if item["current_period_end"] <= account.now]

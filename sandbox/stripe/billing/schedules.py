@@ -125,8 +125,14 @@ def _wanted(account: Account, subscription: Thing, phase: Thing) -> tuple[ItemCh
 
 
 def _replace_ended(account: Account, subscription: Thing, phase: Thing, named: Thing) -> None:
-    """Replace the items at the end of their periods. Nothing is prorated: the renewal bills the new items."""
-    before = copy.deepcopy(subscription)
+    """Replace the items at the end of their periods. The renewal, which follows, bills them and emits the event."""
+    subscription["_before"] = copy.deepcopy(subscription)
+    _replace(account, subscription, phase)
+    subscription["metadata"] = named
+    account.save(subscription)
+
+
+def _replace(account: Account, subscription: Thing, phase: Thing) -> None:
     present = {item["price"]["id"]: item for item in items_of(subscription)}
     replaced, at = [], items.next_end(subscription)
     for sold in phase["items"]:
@@ -138,10 +144,17 @@ def _replace_ended(account: Account, subscription: Thing, phase: Thing, named: T
         subscription["billing_cycle_anchor"] = at
     for item in replaced:
         item["_next"] = items.number_at(subscription["billing_cycle_anchor"], item["price"], at)
-    if items_of(subscription) != replaced or named != subscription["metadata"]:
-        subscription.update(items=items.listed(subscription["id"], replaced), metadata=named)
-        account.emit_if_changed("customer.subscription.updated", subscription, before)
-    account.save(subscription)
+    subscription["items"] = items.listed(subscription["id"], replaced)
+
+
+def at_next_renewal(account: Account, subscription: Thing) -> Thing:
+    """A copy of the subscription with the items that its next renewal bills: those of a phase that starts then."""
+    future, at = copy.deepcopy(subscription), items.next_end(subscription)
+    if subscription.get("_phase_ends") == at == items.last_end(subscription):
+        schedule = account.need("subscription_schedule", subscription["schedule"])
+        for phase in (phase for phase in schedule["phases"] if phase["start_date"] == at):
+            _replace(account, future, phase)
+    return future
 
 
 def _misses_anchor(subscription: Thing, item: Thing, at: int) -> bool:

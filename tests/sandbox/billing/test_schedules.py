@@ -52,8 +52,19 @@ def test_a_downgrade_takes_effect_with_the_next_period(provider, v1):
     assert [(it.price.id, it.quantity) for it in items(changed)] == [(small, 2)]
     assert [it.amount_paid for it in invoices(v1)] == [9000, 4000]
     assert (invoices(v1)[-1].billing_reason, len(invoices(v1)[-1].lines.data)) == ("subscription_cycle", 1)
+    updated = events(v1, "customer.subscription.updated")[-1]["data"]
+    assert updated["previous_attributes"]["items"]["data"][0]["price"]["unit_amount"] == 9000
+    assert updated["object"]["items"]["data"][0]["current_period_end"] == items(changed)[0].current_period_end
     assert changed.billing_cycle_anchor == subscription.billing_cycle_anchor
     assert items(changed)[0].current_period_start == items(subscription)[0].current_period_end
+
+
+def test_the_next_bill_is_that_of_the_next_phase(provider, v1):
+    subscription = subscribe(provider, v1, line(9000))
+    scheduled(v1, subscription, a_price(v1, 2000), quantity=2)
+    shown = v1.invoices.create_preview({"subscription": subscription.id})
+    assert [(it.amount, it.quantity) for it in shown.lines.data] == [(4000, 2)]
+    assert items(v1.subscriptions.retrieve(subscription.id))[0].price.unit_amount == 9000
 
 
 def test_a_schedule_releases_its_subscription_after_the_last_phase(provider, v1):
