@@ -52,8 +52,19 @@ class Ticker:
 
 
 def tick(sandbox: Sandbox) -> int:
-    """Process all that is due now. Returns how many steps that took."""
-    return sum(_process(sandbox, account, kind, thing) for account, kind, thing in sandbox.store.unfinished())
+    """Process all that is due now. Returns how many steps that took.
+
+    An object that fails does not hold up the others: its error is raised after them.
+    """
+    done, errors = 0, []
+    for account, kind, thing in sandbox.store.unfinished():
+        try:
+            done += _process(sandbox, account, kind, thing)
+        except Exception as error:
+            errors.append(error)
+    if errors:
+        raise errors[0]
+    return done
 
 
 def _process(sandbox: Sandbox, name: str, kind: str, thing: Thing) -> int:

@@ -20,12 +20,20 @@ SUBSCRIPTION_OF_INVOICE = "parent.subscription_details.subscription"
 def of(account: Account, kind: str, thing: Thing) -> Thing:
     """An object's card: `title`, `customer`, `sold`, `state`, `notes`, `parts`, `why_not`, `actions`, `id`, `kind`.
 
-    `parts` are cards; `why_not` says why it cannot be refunded. `plans` and `prices`: what a subscription can change
-    to, as (key or id, description).
+    `billed_to`: the customer at Stripe, who has a billing page. `parts` are cards; `why_not` says why it cannot be
+    refunded. `plans` and `prices`: what a subscription can change to, as (key or id, description).
     """
     shown = CARDS[kind](account, thing)
     parts = [of(account, *part) for part in shown.get("parts", [])]
-    empty: Thing = {"customer": None, "sold": None, "notes": [], "why_not": "", "prices": [], "plans": []}
+    empty: Thing = {
+        "billed_to": None,
+        "customer": None,
+        "sold": None,
+        "notes": [],
+        "why_not": "",
+        "prices": [],
+        "plans": [],
+    }
     return {**empty, **shown, "parts": parts, "id": thing["id"], "kind": kind, "actions": offered(kind, thing)}
 
 
@@ -141,6 +149,7 @@ def _subscription(account: Account, subscription: Thing) -> Thing:
         else formatting.state(subscription["status"]),
         "notes": ["Stripe", *_future(subscription)],
         "parts": [("invoice", invoice) for invoice in invoices if _is_unpaid(invoice)],
+        "billed_to": subscription["customer"],
         "prices": [
             (price["id"], f"{price['_name']}: {_how_much(price, item['quantity'])}")
             for price in prices.others(account, item["price"])

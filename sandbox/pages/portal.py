@@ -19,6 +19,7 @@ from sandbox.paypal.billing.cycles import SUBSCRIPTION
 from sandbox.paypal.objects import CAPTURE
 from sandbox.store.account import DELIVERIES, Account, Refused
 from sandbox.store.store import Thing
+from sandbox.stripe import portal_sessions
 from sandbox.stripe.billing.changes import PRORATIONS
 
 blueprint = Blueprint("portal", __name__)
@@ -199,6 +200,16 @@ def deliver(app: str) -> AnyResponse:
     expect_app(app)
     set_ways(app, request.form.to_dict())
     return _back(app, "delivery")
+
+
+@blueprint.post("/portal/<app>/billing")
+def open_billing(app: str) -> AnyResponse:
+    """Open the billing page of a customer, as an app does with a portal session."""
+    expect_app(app)
+    asked = {"customer": request.form.get("customer", ""), "return_url": f"{current().url}/portal/{quote(app)}"}
+    with current().account(app) as account:
+        session = portal_sessions.create(account, asked)
+    return redirect(session["url"], 303)
 
 
 @blueprint.post("/portal/<app>/send")

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from sandbox.store.events import Events
+from sandbox.store.upgrades import upgrade
 
 Thing = dict[str, Any]
 
@@ -70,6 +71,7 @@ class Store:
         self.connection.execute("PRAGMA journal_mode=WAL")
         self.connection.execute("PRAGMA synchronous=NORMAL")
         self.connection.executescript(SCHEMA)
+        upgrade(self.connection)
         self.lock = threading.RLock()
         self.after_commit: Callable[[], None] = lambda: None
         self.events = Events(self.rows)

@@ -196,6 +196,16 @@ def test_names_and_addresses_are_escaped(provider, v1):
     assert "<script" not in page
 
 
+def test_the_sellers_portal_opens_the_page_of_a_customer(provider, v1):
+    subscription = subscribe(provider, v1, pro())
+    assert "billing page" in read(f"{provider.url}/portal/{APP}")
+    form = {"customer": subscription.customer}
+    answer = requests.post(f"{provider.url}/portal/{APP}/billing", data=form, timeout=9)
+    assert answer.url.startswith(f"{provider.url}/billing/bps_")
+    assert f'href="{provider.url}/portal/{APP}"' in answer.text
+    assert requests.post(f"{provider.url}/portal/{APP}/billing", data={"customer": "x"}, timeout=9).status_code == 404
+
+
 def test_subscriptions_at_paypal_are_shown_and_canceled_there(provider, v1):
     body = {"plan_id": "P-PRO", "custom_id": "customer=ada&plan=pro"}
     head = {"Authorization": f"Bearer A21-sandbox_{APP}"}
