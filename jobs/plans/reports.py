@@ -54,7 +54,7 @@ def apply(conn: Connection, app: App, fact: PlanReported, *, now: datetime) -> A
     if subscription is None:
         return Applied(None, "kept until its invoice is reported")
     settled = settle(conn, app, fact.provider, subscription, event_id=fact.event_id, now=now)
-    if settled.problem is not None:
+    if settled.problem is not None and not settled.has_lots:
         if isinstance(fact.fact, Session):
             return Applied(None, settled.problem)
         waits_for = getattr(fact.fact, "provider_customer", None) or subscription
@@ -66,7 +66,7 @@ def apply(conn: Connection, app: App, fact: PlanReported, *, now: datetime) -> A
 def _check_understood(app: App, fact: PlanReported, settled: Settled) -> None:
     """Raises Unprocessable if the event is of a subscription none of whose prices is a plan's."""
     account = settled.account
-    if account.owed or not isinstance(fact.fact, Snapshot | Bill):
+    if account.owed or settled.has_lots or not isinstance(fact.fact, Snapshot | Bill):
         return
     prices = account.prices
     if isinstance(fact.fact, Bill):

@@ -28,12 +28,13 @@ from models.plans.subscriptions import Subscription
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """The result of a run. `problem`: why nothing can be granted yet; `notes`: what covers nothing."""
+    """The result of a run. `problem`: why nothing can be granted yet. `has_lots`: something was granted before."""
 
     subscription: Subscription
     account: Account
     units: int = 0
     problem: str | None = None
+    has_lots: bool = False
 
     @property
     def customer(self) -> str | None:
@@ -52,10 +53,8 @@ def settle(
     book = stored_terms.book(conn, app, now=now)
     facts = stored_facts.read(conn, app.slug, provider, provider_id, row.id)
     account = owed.account(facts, book, now)
-    if account.owner.latest is None:
-        projection.save(conn, app, row, account, [], now=now)
-        return Settled(row, account, problem=account.owner.problem)
-    payments = bill_payments.record(conn, app, row, account, now=now)
+    is_owned = account.owner.latest is not None
+    payments = bill_payments.record(conn, app, row, account, now=now) if is_owned else {}
     facts = replace(facts, returned=stored_facts.returned(conn, app.slug, row.id, facts.bills))
     account = owed.account(facts, book, now) if facts.returned else account
     return _bring(conn, app, row, account, payments, event_id=event_id, now=now)
@@ -83,7 +82,7 @@ def _bring(
     before = projection.save(conn, app, row, account, later, now=now)
     activation.ensure(conn, app, row, now=now)
     messages.emit_changes(conn, app, row, account, before, now=now)
-    return Settled(row, account, units=units)
+    return Settled(row, account, units=units, problem=account.owner.problem, has_lots=bool(lots))
 
 
 def _post(

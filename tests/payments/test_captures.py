@@ -76,7 +76,7 @@ STORIES: dict[str, tuple[tuple[Any, ...], list[tuple[str, dict[str, Any]]]]] = {
     "by the charge alone": (("settled", 1000, 100, 0), [authorized(), captured(1000)]),
     "canceled": (
         ("failed", 3000, 0, 0),
-        [authorized(), ("payment_intent.canceled", intent(0)), ("charge.expired", charge(refunded=3000, amount=3000))],
+        [authorized(), ("payment_intent.canceled", intent(0))],
     ),
     "a part, then refunded": (
         ("refunded", 2000, 200, 2000),
@@ -177,7 +177,6 @@ def test_a_checkout_of_ours_that_was_captured_in_part_buys_the_part(
     assert database.read("SELECT state FROM checkout") == [("paid",)]
 
 
-def test_other_payment_intents_are_ignored_as_before(now: datetime) -> None:
+def test_a_payment_intent_that_is_not_captured_by_the_seller_is_ignored_as_before(now: datetime) -> None:
     tell(now, *succeeded(3000, capture_method="automatic"))
-    tell(now, "payment_intent.canceled", intent(0, capture_method="automatic"))
-    assert [state for state, _ in event_states(APP)] == ["ignored", "ignored"]
+    assert [state for state, _ in event_states(APP)] == ["ignored"]

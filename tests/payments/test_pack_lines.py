@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -200,6 +202,24 @@ def test_a_checkout_and_the_invoice_that_it_made_are_one_purchase(
     assert entries(ADA, APP) == [("purchase", 100)]
     assert database.read("SELECT count(*) FROM payment") == [(1,)]
     assert {state for state, _ in event_states(APP)} == {"done"}
+    assert clean(now)
+
+
+def test_a_checkout_and_its_invoice_at_once_are_one_purchase(now: datetime) -> None:
+    for number in range(20):
+        paid = alone(line("price_starter", 499), id=f"in_{number}")
+        bought = session(id=f"cs_{number}", payment_intent=f"pi_{number}", invoice=f"in_{number}")
+        told = [event("invoice.paid", paid, created=now), event("checkout.session.completed", bought, created=now)]
+        barrier = threading.Barrier(2)
+
+        def one(it: dict[str, Any], barrier: threading.Barrier = barrier) -> None:
+            barrier.wait()
+            deliver(APP, it, now=now)
+            database.release()
+
+        with ThreadPoolExecutor(2) as pool:
+            list(pool.map(one, told))
+    assert balance(ADA, APP) == 20 * 100
     assert clean(now)
 
 

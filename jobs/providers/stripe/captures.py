@@ -12,7 +12,6 @@ from jobs.providers.facts import AnyFact, PaymentCaptured
 from jobs.providers.stripe import purchases
 from jobs.providers.stripe.objects import Object, id_of, metadata, own_id, whole
 from models.catalog.apps import App
-from models.errors import NotOurs
 from models.inbox.events import Event
 
 
@@ -29,8 +28,7 @@ def intent_succeeded(app: App, event: Event, intent: Object) -> Iterator[AnyFact
 
 
 def intent_canceled(app: App, event: Event, intent: Object) -> Iterator[PaymentCaptured]:
-    if intent.get("capture_method") != "manual":
-        raise NotOurs("the payment intent was not authorised: its session reports its end")
+    """An authorisation that was canceled, or that was not captured in time."""
     yield _captured(app, event, _ids(intent), 0, whole(intent.get("amount")) or 0, canceled=True)
 
 
@@ -40,11 +38,6 @@ def charge_captured(app: App, event: Event, charge: Object) -> Iterator[PaymentC
     # Older API versions lack the field and count the rest as refunded.
     rest = whole(charge.get("amount_refunded")) or 0
     yield _captured(app, event, _charge_ids(charge), amount - rest if captured is None else captured, amount)
-
-
-def charge_expired(app: App, event: Event, charge: Object) -> Iterator[PaymentCaptured]:
-    """An authorisation that was not captured in time."""
-    yield _captured(app, event, _charge_ids(charge), 0, whole(charge.get("amount")) or 0, canceled=True)
 
 
 def _captured(

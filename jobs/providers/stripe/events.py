@@ -126,7 +126,6 @@ HANDLERS: dict[str, Handler] = {
     "payment_intent.succeeded": captures.intent_succeeded,
     "payment_intent.canceled": captures.intent_canceled,
     "charge.captured": captures.charge_captured,
-    "charge.expired": captures.charge_expired,
     "charge.refunded": reversals.charge_refunded,
     "charge.refund.updated": reversals.refund_changed,
     "refund.created": reversals.refund_changed,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from operator import attrgetter
 
 from models.plans.facts import STATES, Bill, CreditNote, Item, Line, Snapshot
 from models.plans.rules.months import SHORTEST_MONTH
@@ -37,9 +38,16 @@ def _merge(reports: Sequence[Bill], notes: Sequence[CreditNote]) -> Bill:
         at=min(report.at for report in reports),
         aliases=tuple(sorted({alias for report in reports for alias in report.aliases})),
         credited_minor=max(sum(by_notes.values()), *(report.credited_minor for report in reports)),
-        customer=best.customer or next((one.customer for one in reports if one.customer), None),
-        checkout=best.checkout or next((one.checkout for one in reports if one.checkout), None),
+        customer=best.customer or _first(reports, "customer"),
+        checkout=best.checkout or _first(reports, "checkout"),
+        plan=best.plan or _first(reports, "plan"),
     )
+
+
+def _first(reports: Sequence[Bill], name: str) -> str | None:
+    """The first value, in the order of the reports' keys, of a field that some of them leave empty."""
+    values = [getattr(report, name) for report in sorted(reports, key=attrgetter("key"))]
+    return next(filter(None, values), None)
 
 
 @dataclass(frozen=True, slots=True)

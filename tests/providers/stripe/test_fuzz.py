@@ -38,11 +38,19 @@ OBJECTS: dict[str, dict[str, Any]] = {
     ),
     "invoice_payment": {"id": "inpay_1", "invoice": "in_1", "payment": OF_PAYMENT},
     "payment_intent": {**INTENT, "metadata": {"app": "songs", "customer": ADA, "pack": "starter", "checkout": "c"}},
+    "charge.captured": CHARGE,
     "charge.refunded": CHARGE,
     "charge.refund": refund("re_1", 300),
     "refund": refund("re_1", 300),
     "charge.dispute": dispute(-700, 700),
-    "credit_note": {"id": "cn_1", "invoice": "in_1", "type": "pre_payment", "status": "issued", "total": 500},
+    "credit_note": {
+        "id": "cn_1",
+        "amount": 300,
+        "invoice": "in_1",
+        "type": "post_payment",
+        "status": "issued",
+        "refunds": [{"refund": "re_1", "amount_refunded": 100}],
+    },
 }
 JUNK = st.one_of(
     st.none(),
