@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from tests.plans.stories.account import NotDecided
-from tests.plans.stories.steps import changes, customers, periods, restarts, returns, starts, terms, trials
+from tests.plans.stories.steps import changes, customers, ends, periods, restarts, returns, starts, terms, trials
 from tests.plans.stories.world import NotNow, World
 
 Action = Callable[[World], None]
@@ -21,6 +21,7 @@ STARTS: dict[str, tuple[Action, int]] = {
     "by sent invoice": (starts.by_sent_invoice, 2),
     "comped": (starts.comped, 1),
     "silently": (starts.silently, 3),
+    "with two items": (starts.with_two_items, 2),
     "with stub": (starts.with_stub, 2),
     "on trial": (starts.on_trial, 4),
 }
@@ -38,6 +39,9 @@ STEPS: dict[str, tuple[Action, int]] = {
     "extends trial": (trials.extends_trial, 3),
     "converts": (trials.converts, 3),
     "has free days": (trials.has_free_days, 1),
+    "lacks card": (trials.lacks_card, 1),
+    "pays at last": (periods.pays_at_last, 4),
+    "buys a pack": (terms.buys_a_pack, 1),
     "pauses": (periods.pauses, 2),
     "resumes": (periods.resumes, 3),
     "moves": (customers.moves, 2),
@@ -46,8 +50,8 @@ STEPS: dict[str, tuple[Action, int]] = {
     "is disputed": (returns.is_disputed, 2),
     "plan changes units": (terms.plan_changes_units, 1),
     "plan leaves": (terms.plan_leaves, 1),
-    "cancels now": (periods.cancels_now, 2),
-    "cancels at period end": (periods.cancels_at_period_end, 2),
+    "cancels now": (ends.cancels_now, 2),
+    "cancels at period end": (ends.cancels_at_period_end, 2),
 }
 ACTIONS = {name: action for name, (action, _) in [*STARTS.items(), *STEPS.items()]}
 MOST_STEPS = 9
@@ -82,7 +86,7 @@ def live(story: Story) -> World:
     for step in story:
         world = _take(world, step)
     world.dice = random.Random(story[-1].seed + 1)
-    periods.rests(world)
+    ends.rests(world)
     return world
 
 

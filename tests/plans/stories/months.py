@@ -26,7 +26,12 @@ class Price:
 
     @property
     def id(self) -> str:
-        return f"price_{self.plan}_{self.count}{self.interval}"
+        return f"price_{self.plan}" if self.is_once else f"price_{self.plan}_{self.count}{self.interval}"
+
+    @property
+    def is_once(self) -> bool:
+        """Whether it is paid once: a pack's."""
+        return self.interval == "once"
 
     @property
     def is_short(self) -> bool:

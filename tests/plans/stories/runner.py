@@ -23,7 +23,7 @@ GRANTED = """
 SELECT a.customer, sum(e.amount) FROM entry e JOIN account a ON a.id = e.account_id
 WHERE e.app = %s AND (e.type = 'subscription_grant' OR e.type IN ('clawback', 'reinstatement')) GROUP BY a.customer
 """
-CUSTOMERS = ("ada", "bo")
+CUSTOMERS = ("ada", "bo", "cy")
 
 
 @dataclass
@@ -140,7 +140,7 @@ def compare(world: World) -> str | None:
             return f"{customer} has {has} units of plans, but is owed {right}; {_stuck()}"
         book = balance(customer, prices.APP)
         if "brief" not in world.traits and book != right + world.account.packs.get(customer, 0):
-            return f"{customer} has a balance of {book}, but is owed {right}"
+            return f"{customer} has a balance of {book}, but is owed {right} and the packs {world.account.packs}"
     failed = [(check.name, check.failures) for check in maintenance.check_books(now=world.until) if not check.ok]
     return f"verify finds {failed}" if failed else None
 

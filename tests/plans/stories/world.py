@@ -9,7 +9,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from tests.plans.stories.account import Account, Held
-from tests.plans.stories.months import Price
+from tests.plans.stories.objects import Invoice, Item, Line, Subscription, Told
 from tests.plans.stories.prices import UNITS
 
 START = datetime(2026, 3, 10, 12, 0, tzinfo=timezone.utc)
@@ -21,109 +21,6 @@ class NotNow(Exception):
 
 
 @dataclass
-class Item:
-    """An item of the subscription and its running period."""
-
-    id: str
-    price: Price
-    quantity: int
-    start: datetime
-    end: datetime
-
-    @property
-    def held(self) -> Held:
-        return Held(self.price, self.quantity)
-
-
-@dataclass
-class Subscription:
-    """What Stripe says of the subscription."""
-
-    id: str
-    customer: str
-    created: datetime
-    anchor: datetime
-    metadata: dict[str, str]
-    status: str = "active"
-    collection: str = "charge_automatically"
-    items: list[Item] = field(default_factory=list)
-    trial_start: datetime | None = None
-    trial_end: datetime | None = None
-    latest_invoice: str | None = None
-    pause: str | None = None
-    cancel_at: datetime | None = None
-    canceled_at: datetime | None = None
-    ended_at: datetime | None = None
-
-
-@dataclass
-class Line:
-    """A line of an invoice. `credits` is the line that a credit line takes back: (invoice, line).
-
-    `is_flexible`: Stripe's billing mode `flexible` writes prorations as lines of the item, `classic` as invoice items.
-    """
-
-    id: str
-    item: str
-    price: Price
-    quantity: int
-    start: datetime
-    end: datetime
-    amount: int
-    is_prorated: bool = False
-    is_flexible: bool = False
-    credits: tuple[str, str] | None = None
-
-
-@dataclass
-class Invoice:
-    """An invoice. `credited` was taken off by a credit note before it was paid."""
-
-    id: str
-    subscription: str
-    customer: str
-    metadata: dict[str, str]
-    reason: str
-    collection: str
-    created: datetime
-    lines: list[Line]
-    status: str = "draft"
-    discount: int = 0
-    credited: int = 0
-
-    @property
-    def subtotal(self) -> int:
-        return sum(line.amount for line in self.lines)
-
-    @property
-    def total(self) -> int:
-        return self.subtotal - self.discount
-
-    @property
-    def due(self) -> int:
-        return max(0, self.total - self.credited)
-
-    @property
-    def number(self) -> str:
-        return self.id.removeprefix("in_")
-
-
-@dataclass(frozen=True)
-class Told:
-    """An event in neutral form: `thing` is a Subscription, an Invoice, or an object that both shapes write alike."""
-
-    id: str
-    at: datetime
-    type: str
-    thing: Any
-    before: Any = None
-    is_since_basil: bool = False
-
-    def __deepcopy__(self, memo: Any) -> Told:
-        return self
-
-
-@dataclass
 class World:
     """The story so far: Stripe's state, what it reported, and the plain account."""
 
@@ -132,7 +29,6 @@ class World:
     told: list[Told] = field(default_factory=list)
     log: list[str] = field(default_factory=list)
     taken: list[str] = field(default_factory=list)
-    invoices: list[Invoice] = field(default_factory=list)
     # (time, units by plan): a catalog that was changed then. A plan without units has left it.
     catalogs: list[tuple[datetime, dict[str, int]]] = field(default_factory=list)
     traits: set[str] = field(default_factory=set)
@@ -141,6 +37,11 @@ class World:
     waiting: list[Any] = field(default_factory=list)
     refunded: dict[str, int] = field(default_factory=dict)
     lines_of: dict[str, tuple[str, str]] = field(default_factory=dict)
+    # What Stripe owes the customer for credit lines: later invoices are paid from it.
+    balance: int = 0
+    # The items that the last renewal was of, and the invoice of a period that may still be paid.
+    renewed: list[Item] = field(default_factory=list)
+    owing: tuple[Invoice, list[Item]] | None = None
     until: datetime | None = None
     _sub: Subscription | None = None
     _account: Account | None = None
@@ -211,11 +112,14 @@ class World:
             f"in_{self.number('in')}", sub.id, sub.customer, dict(sub.metadata), reason, sub.collection, self.now, lines
         )
         made.discount = made.subtotal if is_free and made.subtotal > 0 else 0
-        self.invoices.append(made)
+        made.from_balance = min(self.balance, max(0, made.total))
+        self.balance -= made.from_balance + min(0, made.total)
         sub.latest_invoice = made.id
-        for line in lines:
+        for line in sorted(lines, key=lambda line: not line.is_prorated):
             if line.amount >= 0:
                 self.lines_of[line.item] = (made.id, line.id)
+        if self.dice.random() < 0.3:
+            lines.reverse()
         return made
 
     def line(self, item: str, held: Held, start: datetime, end: datetime, amount: int, *, is_prorated: bool) -> Line:
@@ -241,8 +145,21 @@ class World:
         self.tell(invoice, "paid", status="paid")
         if "wordy" in self.traits:
             self.tell(invoice, "payment_succeeded")
+            self._noise(invoice)
         if invoice.due and "silent" not in self.traits:
             intent = {"type": "payment_intent", "payment_intent": f"pi_{invoice.number}"}
-            known: dict[str, Any] = {"id": f"inpay_{invoice.number}", "object": "invoice_payment", "invoice": invoice.id}
+            known: dict[str, Any] = {
+                "id": f"inpay_{invoice.number}",
+                "object": "invoice_payment",
+                "invoice": invoice.id,
+            }
             known |= {"amount_paid": invoice.due, "status": "paid", "payment": intent, "livemode": False}
             self.report("invoice_payment.paid", known, is_since_basil=True)
+
+    def _noise(self, invoice: Invoice) -> None:
+        """Events that say nothing of plans."""
+        if not invoice.due:
+            return
+        paid = {"amount": invoice.due, "currency": "usd", "customer": invoice.customer, "livemode": False}
+        intent = {"id": f"pi_{invoice.number}", "object": "payment_intent", "amount_received": invoice.due}
+        self.report("payment_intent.succeeded", {**paid, **intent, "metadata": {}, "status": "succeeded"})

@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import datetime, timezone
 from typing import Any
 
-from tests.plans.stories.world import Invoice, Item, Line, Subscription, Told
+from tests.plans.stories.objects import Invoice, Item, Line, Subscription, Told
 
 Object = dict[str, Any]
 SINCE, BEFORE = "2026-10-28.endive", "2024-06-20"
@@ -107,6 +107,8 @@ def _item(item: Item, sub: Subscription, shape: str) -> Object:
 
 
 def _price(name: str, of: Item | Line) -> Object:
+    if of.price.is_once:
+        return {"id": name, "object": "price", "type": "one_time", "unit_amount": of.price.amount, "recurring": None}
     recurring = {"interval": of.price.interval, "interval_count": of.price.count, "usage_type": "licensed"}
     return {"id": name, "object": "price", "type": "recurring", "unit_amount": of.price.amount, "recurring": recurring}
 
@@ -143,7 +145,7 @@ def _invoice(invoice: Invoice, shape: str) -> Object:
         "amount_remaining": 0 if is_paid else invoice.due,
         "pre_payment_credit_notes_amount": invoice.credited,
         "post_payment_credit_notes_amount": 0,
-        "starting_balance": 0,
+        "starting_balance": -invoice.from_balance,
         "ending_balance": min(0, invoice.total) if is_paid else None,
         "period_start": _seconds(invoice.created),
         "period_end": _seconds(invoice.created),
@@ -181,17 +183,17 @@ def _line(line: Line, invoice: Invoice, shape: str) -> Object:
     }
     credited = {"invoice": line.credits[0], "invoice_line_items": [line.credits[1]]} if line.credits else None
     if shape == BEFORE:
-        kind = "invoiceitem" if line.is_prorated else "subscription"
+        kind = "invoiceitem" if line.is_prorated or line.price.is_once else "subscription"
         of = {"subscription": invoice.subscription, "subscription_item": line.item, "proration": line.is_prorated}
         prices = {"price": _price(line.price.id, line), "plan": _plan(line)}
         return {**made, **of, **prices, "type": kind, "proration_details": {"credited_items": credited}}
-    is_item = line.is_prorated and not line.is_flexible
+    is_item = line.price.is_once or (line.is_prorated and not line.is_flexible)
     kind, other = "invoice_item_details", "subscription_item_details"
     details: Object = {
         "subscription": invoice.subscription,
         "proration": line.is_prorated,
         "proration_details": {"credited_items": credited},
-        "invoice_item": f"ii_{line.id}" if line.is_prorated else None,
+        "invoice_item": f"ii_{line.id}" if line.is_prorated or is_item else None,
     }
     if not is_item:
         kind, other = other, kind

@@ -10,8 +10,9 @@ from datetime import datetime, timedelta
 
 from tests.plans.stories import prices
 from tests.plans.stories.account import Bill, Due, Held
-from tests.plans.stories.steps.starts import require
-from tests.plans.stories.world import Invoice, Item, Line, NotNow, World
+from tests.plans.stories.objects import Invoice, Item, Line
+from tests.plans.stories.steps.bills import require
+from tests.plans.stories.world import NotNow, World
 
 NOT_WITH = ("unpaid", "unpaid change", "unbilled", "trial", "credited")
 
@@ -168,12 +169,6 @@ def mix(world: World) -> None:
         bill.is_mixed = bill.is_mixed or bill.end > world.now
 
 
-def carry_pending(world: World) -> list[Line]:
-    """The lines that the next invoice carries."""
-    lines, world.pending = world.pending, []
-    return lines
-
-
 # --- a second plan
 
 
@@ -200,7 +195,7 @@ def adds_item(world: World) -> None:
 def removes_item(world: World) -> None:
     """ "A credit line ends the coverage of the same item's earlier line for months not begun, from its start." """
     require(world, without=(*NOT_WITH, "extra"))
-    if len(world.sub.items) < 2 or world.sub.pause or _has_returns(world):
+    if len(world.sub.items) < 2 or world.sub.pause or _has_returns(world) or world.item.end != world.sub.items[1].end:
         raise NotNow("it has one plan")
     world.wait()
     first, item = world.sub.items

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from tests.plans.stories import prices
-from tests.plans.stories.world import NotNow, Subscription, World
+from tests.plans.stories.objects import Subscription
+from tests.plans.stories.world import NotNow, World
 
 WITH_SESSION = ("session", "session over mapping", "ambiguous but session")
 IDENTITIES = (*["metadata"] * 8, *WITH_SESSION, "mapping", "ambiguous")
@@ -28,7 +29,7 @@ def identify(world: World, sub: Subscription, how: str) -> None:
 
 def _buys_pack(world: World, customer: str) -> None:
     number = world.number("pack")
-    line = {"id": f"li_{number}", "quantity": 1, "price": {"id": prices.PACK_PRICE}}
+    line = {"id": f"li_{number}", "quantity": 1, "price": {"id": prices.PACK.id}}
     session = _session_object(f"cs_pack_{number}", customer, "paid", mode="payment", payment_intent=f"pi_pack_{number}")
     session |= {"amount_total": 999, "amount_subtotal": 999, "line_items": {"object": "list", "data": [line]}}
     world.report("checkout.session.completed", session)
@@ -64,10 +65,14 @@ def _session_object(name: str, customer: str, status: str, **more: Any) -> dict[
 
 def moves(world: World) -> None:
     """ "A changed `metadata.customer` moves periods that start after the change." """
-    if world.sub.ended_at or "known by metadata" not in world.traits or "unpaid change" in world.traits:
+    if world.sub.ended_at or "known by metadata" not in world.traits or world.waiting:
         raise NotNow("only its metadata names the customer")
     world.wait()
     after = "bo" if world.sub.metadata["customer"] == "ada" else "ada"
     world.account.customers.append((world.now, after))
+    if world.dice.random() < 0.3:
+        # Ties in one second: "the chain of `previous_attributes`".
+        world.update(metadata={"customer": "cy"})
+        world.say("moves to cy by mistake, and in the same second")
     world.update(metadata={"customer": after})
     world.say(f"moves to {after}")

@@ -1,20 +1,22 @@
-"""How a period ends and the next one begins: renewals paid at once, late, credited in part, or never; pauses; ends."""
+"""How a period ends and the next one begins: renewals paid at once, late, credited in part, or never; pauses."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime
 
-from tests.plans.stories.account import Bill, Due
-from tests.plans.stories.steps.changes import carry_pending
-from tests.plans.stories.steps.starts import by_status, paid_whole, require, what
-from tests.plans.stories.world import HOUR, Invoice, NotNow, World
+from tests.plans.stories.account import Due
+from tests.plans.stories.objects import Invoice, Item
+from tests.plans.stories.steps.bills import by_status, carry_pending, owes, paid_whole, pay_waiting, require, what
+from tests.plans.stories.steps.ends import ends
+from tests.plans.stories.world import HOUR, NotNow, World
 
 
 def renews(world: World) -> None:
     """The next period, paid at once (within the hour in which Stripe keeps the invoice a draft)."""
     invoice = _turn(world)
     if "silent" in world.traits:
-        by_status(world)
+        by_status(world, *world.renewed)
     elif world.sub.pause:
         _bill_in_pause(world, invoice)
     else:
@@ -33,7 +35,7 @@ def renews_late(world: World) -> None:
     world.say("the renewal is declined")
     world.wait(HOUR)
     if "silent" in world.traits:
-        by_status(world)
+        by_status(world, *world.renewed)
     else:
         _credit_half(world, invoice)
         _pay(world, invoice)
@@ -46,6 +48,7 @@ def never_renews(world: World) -> None:
     require(world, without=("free",))
     _require_no_pause(world)
     invoice = _turn(world, status="past_due")
+    is_plain = not world.waiting
     world.waiting.clear()
     world.tell(invoice, "payment_failed", status="open")
     world.wait()
@@ -56,8 +59,7 @@ def never_renews(world: World) -> None:
         world.update(status="unpaid")
     else:
         world.tell(invoice, end, status="void" if end == "voided" else "uncollectible")
-    if end != "canceled":
-        world.traits.add("unpaid")
+    owes(world, invoice, *world.renewed, is_payable=is_plain and end != "voided" and "silent" not in world.traits)
     world.say(f"never pays the renewal: {end}")
 
 
@@ -68,7 +70,9 @@ def _turn(world: World, status: str = "active") -> Invoice:
     world.now = now
     reason = "subscription_cycle"
     lines = carry_pending(world)
-    for item in sub.items:
+    for item in world.sub.items:
+        if item.end > now:
+            continue
         start, end = now, item.price.next_period(sub.anchor, now)
         amount = item.price.amount * item.quantity
         lines.append(world.line(item.id, item.held, start, end, amount, is_prorated=False))
@@ -77,7 +81,8 @@ def _turn(world: World, status: str = "active") -> Invoice:
     after, sub.latest_invoice = sub.latest_invoice, before
     if "silent" in world.traits and before is None:
         after = None
-    items = [replace(item, start=now, end=item.price.next_period(sub.anchor, now)) for item in sub.items]
+    items = [item if item.end > now else _next(item, sub.anchor, now) for item in sub.items]
+    world.renewed = [item for item in items if item.start == now]
     world.traits -= {"unbilled", "stub", "credited", "trial", "extra"}
     if "wordy" in world.traits and status != "active":
         # Stripe calls a subscription active for the hour between the turn of its period and the payment.
@@ -93,10 +98,14 @@ def _turn(world: World, status: str = "active") -> Invoice:
     return invoice
 
 
+def _next(item: Item, anchor: datetime, now: datetime) -> Item:
+    return replace(item, start=now, end=item.price.next_period(anchor, now))
+
+
 def _pay(world: World, invoice: Invoice) -> None:
     """The invoice is paid, with the changes that it carries."""
     world.pay(invoice)
-    bill = paid_whole(world, invoice, *world.sub.items)
+    bill = paid_whole(world, invoice, *world.renewed)
     if invoice.credited:
         # "Credit notes … before payment reduce what it covers ((total − credited) ÷ total)."
         bill.dues = [
@@ -104,21 +113,14 @@ def _pay(world: World, invoice: Invoice) -> None:
             for due in bill.dues
         ]
         bill.is_mixed = True
-    if len(invoice.lines) > len(world.sub.items):
+    if len(invoice.lines) > len(world.renewed):
         bill.is_mixed = True
-        _pay_pending(world, invoice)
-
-
-def _pay_pending(world: World, invoice: Invoice) -> None:
-    """ "A change owes nothing before a paid bill carries its lines (…, or the next invoice)." """
-    for change in world.waiting:
-        change.is_paid(world, Bill(f"{invoice.id} (change)", 0, change.at, invoice.created))
-    world.waiting.clear()
+        pay_waiting(world, invoice)
 
 
 def _credit_half(world: World, invoice: Invoice) -> None:
     """Sometimes half of the open invoice is taken off by a credit note."""
-    is_plain = len(invoice.lines) == len(world.sub.items)
+    is_plain = len(invoice.lines) == len(world.renewed) == 1
     if not is_plain or world.dice.random() < 0.6:
         return
     invoice.credited = invoice.total // 2
@@ -145,6 +147,21 @@ def _credit_half(world: World, invoice: Invoice) -> None:
     world.report("credit_note.created", note)
     world.say("half of the open invoice is credited")
     world.wait()
+
+
+def pays_at_last(world: World) -> None:
+    """ "Precedence, whatever their times: paid, then void, uncollectible, failed, open, draft." """
+    if world.owing is None:
+        raise NotNow("nothing is left to pay")
+    world.wait(HOUR)
+    invoice, items = world.owing
+    world.owing = None
+    world.traits.discard("unpaid")
+    world.pay(invoice)
+    paid_whole(world, invoice, *items)
+    if not world.sub.ended_at:
+        world.update(status="active")
+    world.say(f"pays {invoice.id} at last")
 
 
 # --- pauses
@@ -180,63 +197,9 @@ def _bill_in_pause(world: World, invoice: Invoice) -> None:
         world.tell(invoice, "created", status="draft")
     world.waiting.clear()
     if world.account.gives_pauses:
-        by_status(world)
+        by_status(world, *world.renewed)
 
 
 def _require_no_pause(world: World) -> None:
     if world.sub.pause:
         raise NotNow("it is paused")
-
-
-# --- ends
-
-
-def cancels_now(world: World) -> None:
-    """ "After `ended_at` nothing new is owed but what a standing paid bill covers." """
-    require(world)
-    world.wait(HOUR * 3)
-    ends(world)
-    world.say("is cancelled at once")
-
-
-def cancels_at_period_end(world: World) -> None:
-    """Cancelled at the period's end, after a change of mind or not."""
-    require(world)
-    world.wait()
-    sub = world.sub
-    world.update(cancel_at=world.item.end, canceled_at=world.now)
-    world.say("is to end with the period")
-    if world.dice.random() < 0.3:
-        world.wait()
-        world.update(cancel_at=None, canceled_at=None)
-        world.say("is to go on after all")
-        return
-    world.now = sub.items[0].end
-    world.pending.clear()
-    world.waiting.clear()
-    ends(world)
-    world.say("ends with the period")
-
-
-def ends(world: World) -> None:
-    """The subscription ends now."""
-    sub = world.sub
-    sub.status, sub.ended_at = "canceled", world.now
-    sub.canceled_at = sub.canceled_at or world.now
-    sub.pause = None
-    world.account.ended_at = world.now
-    world.report("customer.subscription.deleted", sub)
-
-
-def rests(world: World) -> None:
-    """Nothing more happens until the end of the story."""
-    if world.sub.ended_at:
-        world.now += world.dice.randint(3, 24 * 70) * HOUR
-    else:
-        left = (world.item.end - world.now) * 0.9
-        least = min(HOUR * 3, left)
-        world.now += least + (left - least) * world.dice.random()
-    world.now = world.now.replace(microsecond=0)
-    world.until = world.now
-    world.say("the story ends")
-    assert world.until >= world.told[-1].at + 2 * HOUR, "guesses wait for an hour"

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from tests.plans.stories import prices
 from tests.plans.stories.account import Held
+from tests.plans.stories.objects import Item, Line
+from tests.plans.stories.steps.bills import paid_whole, require
 from tests.plans.stories.steps.changes import NOT_WITH, mix, proration
-from tests.plans.stories.steps.starts import paid_whole, require
-from tests.plans.stories.world import DAY, HOUR, Item, Line, NotNow, World
+from tests.plans.stories.world import DAY, HOUR, NotNow, World
 
 
 def restarts(world: World) -> None:

@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 from tests.plans.stories import prices
 from tests.plans.stories.account import Bill, Due, Held
 from tests.plans.stories.months import touched
+from tests.plans.stories.objects import Item, Subscription
+from tests.plans.stories.steps.bills import (
+    buys_pack,
+    by_status,
+    first_invoice,
+    first_paid,
+    owes,
+    paid_whole,
+    pay_waiting,
+    trial_invoice,
+    what,
+)
 from tests.plans.stories.steps.customers import IDENTITIES, WITH_SESSION, identify, session
-from tests.plans.stories.world import DAY, HOUR, Invoice, Item, NotNow, Subscription, World
+from tests.plans.stories.world import DAY, HOUR, World
 
 INTERVALS = (("month", 1),) * 5 + (("year", 1),) * 2 + (("month", 3), ("week", 1), ("week", 2), ("day", 1))
 
@@ -17,13 +30,38 @@ INTERVALS = (("month", 1),) * 5 + (("year", 1),) * 2 + (("month", 3), ("week", 1
 def by_card(world: World) -> None:
     """The card is charged at once."""
     _begin(world, _choose(world))
+    buys_pack(world, 0.1)
+    _starts_paid(world)
+
+
+def with_two_items(world: World) -> None:
+    """ "Each item has its own period (mixed intervals)." "An unknown price …: the event is `done` with a note." """
+    held = _choose(world, family="plain")
+    _begin(world, held)
+    interval = world.dice.choice([(held.price.interval, held.price.count), ("year", 1)])
+    beside = prices.price(world.dice.choice(prices.BESIDE), *interval)
+    start = world.item.start
+    item = Item("si_0", beside, world.dice.choice([1, 2]), start, beside.period(world.sub.anchor, 1))
+    world.sub.items.append(item)
+    world.traits.add("extra")
+    _starts_paid(world).is_mixed = True
+
+
+def _starts_paid(world: World) -> Bill:
     invoice = first_invoice(world)
-    world.report("customer.subscription.created", world.sub)
+    if world.dice.random() < 0.4:
+        world.report("customer.subscription.created", replace(world.sub, status="incomplete"))
+        world.report("customer.subscription.updated", world.sub, before=replace(world.sub, status="incomplete"))
+    else:
+        world.report("customer.subscription.created", world.sub)
     session(world, "paid")
     world.open(invoice)
     world.pay(invoice)
-    first_paid(world, invoice)
     world.say(f"subscribes to {what(world)}, paid by card")
+    bill = paid_whole(world, invoice, *world.sub.items)
+    bill.is_mixed = bool(world.waiting)
+    pay_waiting(world, invoice)
+    return bill
 
 
 def by_debit(world: World) -> None:
@@ -44,7 +82,7 @@ def by_debit(world: World) -> None:
         session(world, "unpaid", "async_payment_failed")
         world.tell(invoice, "payment_failed")
         world.update(status="past_due")
-        world.traits.add("unpaid")
+        owes(world, invoice)
         world.say("the bank refuses")
 
 
@@ -64,7 +102,7 @@ def by_sent_invoice(world: World) -> None:
     elif end != "open":
         world.tell(invoice, end, status="void" if end == "voided" else "uncollectible")
     if end != "paid":
-        world.traits.add("unpaid")
+        owes(world, invoice, is_payable=end != "voided")
     world.say(f"the invoice is {end}")
 
 
@@ -162,60 +200,3 @@ def _begin(world: World, held: Held, *, collection: str = "", is_stub: bool = Fa
     sub.items = [Item("si_1", held.price, held.quantity, world.now, end)]
     identify(world, sub, dice.choice([each for each in IDENTITIES if not collection or each not in WITH_SESSION]))
     world.account.gives_pauses = held.plan == "gift"
-
-
-def first_invoice(world: World, *, is_prorated: bool = False) -> Invoice:
-    item = world.item
-    amount = item.price.amount * item.quantity
-    if is_prorated:
-        full = item.price.period(world.sub.anchor, 0) - item.price.period(world.sub.anchor, -1)
-        amount = amount * int((item.end - item.start).total_seconds()) // int(full.total_seconds())
-    line = world.line(item.id, item.held, item.start, item.end, amount, is_prorated=is_prorated)
-    return world.invoice("subscription_create", [line], is_free="free" in world.traits)
-
-
-def trial_invoice(world: World, reason: str) -> Invoice:
-    """ "A line of amount 0 for a plan that is not free, whose period ends at the anchor, is a trial line." """
-    item = world.item
-    return world.invoice(reason, [world.line(item.id, item.held, world.now, item.end, 0, is_prorated=False)])
-
-
-def first_paid(world: World, invoice: Invoice) -> Bill:
-    return paid_whole(world, invoice, world.item)
-
-
-def paid_whole(world: World, invoice: Invoice, *items: Item) -> Bill:
-    """The invoice's whole lines are paid."""
-    bill = Bill(invoice.id, invoice.due, items[0].start, items[0].end)
-    for item in items:
-        bill.dues += world.account.whole(item.id, item.held, world.sub.anchor, item.start, item.end)
-    world.account.bills.append(bill)
-    return bill
-
-
-def by_status(world: World) -> None:
-    """The status alone covers the running period."""
-    bill = Bill("status", 0, world.item.start, world.item.end)
-    for item in world.sub.items:
-        bill.dues += world.account.whole(item.id, item.held, world.sub.anchor, item.start, item.end)
-    world.account.by_status.append(bill)
-
-
-def what(world: World) -> str:
-    """The items in words."""
-    how = [trait for trait in world.traits if trait.startswith("known by") and "metadata" not in trait]
-    held = " and ".join(f"{item.quantity} × {item.price.id}" for item in world.sub.items)
-    return f"{held} ({', '.join(how)})" if how else held
-
-
-def require(world: World, *, without: tuple[str, ...] = (), running: bool = True) -> None:
-    """The step applies only to a running subscription without these traits."""
-    if running and world.sub.ended_at:
-        raise NotNow("it has ended")
-    if world.traits & set(without):
-        raise NotNow("the state does not allow it")
-
-
-def moment(at: datetime) -> str:
-    """A time in a sentence."""
-    return f"{at:%d %b %H:%M}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.plans.stories import prices
-from tests.plans.stories.steps.starts import require
+from tests.plans.stories.steps.bills import buys_pack, require
 from tests.plans.stories.world import NotNow, World
 
 
@@ -35,3 +35,15 @@ def _use(world: World, units: dict[str, int], without: str | None = None) -> Non
     left = {plan for _, plans in world.catalogs[-1:] for plan in prices.UNITS if plan not in plans}
     gone = left | ({without} if without else set())
     world.catalogs.append((world.now, {plan: count for plan, count in units.items() if plan not in gone}))
+
+
+def buys_a_pack(world: World) -> None:
+    """A pack whose line the next invoice carries."""
+    require(world, without=("unpaid", "unpaid change"))
+    if world.waiting or world.sub.pause:
+        raise NotNow("question 7")
+    world.wait()
+    buys_pack(world)
+    if not world.waiting:
+        raise NotNow("not for this customer")
+    world.traits.add("unbilled")

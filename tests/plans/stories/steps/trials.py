@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime
 
+from tests.plans.stories.steps.bills import require, trial_invoice
 from tests.plans.stories.steps.restarts import require_distance, start_over
-from tests.plans.stories.steps.starts import require, trial_invoice
 from tests.plans.stories.world import DAY, HOUR, NotNow, World
 
 
@@ -33,6 +33,29 @@ def converts(world: World) -> None:
     world.say("the trial is converted")
     world.sub.trial_end = world.now
     start_over(world, held, [])
+
+
+def lacks_card(world: World) -> None:
+    """A trial that ends without a card pauses the subscription: "Periods that begin in a pause (… or status)"."""
+    require(world)
+    if "trial" not in world.traits or "tasty" in world.traits:
+        raise NotNow("it is not in trial")
+    world.now = world.item.end
+    item, sub = world.item, world.sub
+    world.traits.discard("trial")
+    before = replace(sub)
+    sub.status = "paused"
+    sub.items = [replace(item, start=world.now, end=item.price.next_period(sub.anchor, world.now))]
+    world.report("customer.subscription.updated", sub, before=before)
+    world.report("customer.subscription.paused", sub)
+    world.say("the trial ends without a card: paused")
+    world.wait(2 * DAY)
+    if world.dice.random() < 0.5:
+        start_over(world, item.held, [])
+        world.report("customer.subscription.resumed", sub)
+        world.say("it is resumed")
+    else:
+        world.traits.add("unpaid")
 
 
 def has_free_days(world: World) -> None:
