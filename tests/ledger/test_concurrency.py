@@ -49,7 +49,7 @@ def at_once(count: int, work: Callable[[int], T]) -> list[T]:
 
     def run(n: int) -> T:
         try:
-            database.connection()
+            database.live_connection()  # one that idled in the pool may have been closed
             start.wait(timeout=30)
             return work(n)
         finally:
