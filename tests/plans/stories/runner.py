@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -12,6 +13,7 @@ from jobs import maintenance, runs
 from jobs.inbox import events as inbox
 from models import database
 from models.catalog import catalog
+from models.plans import stored_terms
 from tests.plans.stories import generator, prices, writers
 from tests.plans.stories.delivery import Arrival, arrivals
 from tests.plans.stories.generator import Story
@@ -71,14 +73,18 @@ def fails(seed: int, orders: int, result: Result) -> Failure | None:
 def _play_all(seed: int, story: Story, orders: int, result: Result | None = None) -> Failure | None:
     world = generator.live(story)
     for shape in writers.SHAPES:
-        dice = random.Random(zlib.crc32(f"{seed} {shape}".encode()))
-        for number, order in enumerate(arrivals(world, shape, dice, orders)):
+        for number, order in enumerate(orders_of(seed, world, shape, orders)):
             problem = play(world, order, random.Random(seed + number))
             if result:
                 result.orders += 1
             if problem:
                 return Failure(seed, story, shape, number, problem)
     return None
+
+
+def orders_of(seed: int, world: World, shape: str, count: int) -> Iterator[list[Arrival]]:
+    """So many orders of the events, the same ones for the same seed and count."""
+    return arrivals(world, shape, random.Random(zlib.crc32(f"{seed} {shape}".encode())), count)
 
 
 def shortened(failure: Failure, orders: int) -> Failure:
@@ -127,6 +133,8 @@ def use_catalog(units: dict[str, int] | None, *, now: datetime) -> None:
         changed = type(app)(**{name: getattr(app, name) for name in app.__slots__} | {"plans": plans})
         loaded = catalog.Catalog({prices.APP: changed})
     catalog.use(loaded)
+    # "A start with a changed catalog adds rows."
+    database.transaction(lambda conn: stored_terms.book(conn, loaded[prices.APP], now=now))
 
 
 def compare(world: World) -> str | None:

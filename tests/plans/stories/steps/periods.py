@@ -84,7 +84,7 @@ def _turn(world: World, status: str = "active") -> Invoice:
     items = [item if item.end > now else _next(item, sub.anchor, now) for item in sub.items]
     world.renewed = [item for item in items if item.start == now]
     world.traits -= {"unbilled", "stub", "credited", "trial", "extra"}
-    if "wordy" in world.traits and status != "active":
+    if "wordy" in world.traits and "silent" not in world.traits and status != "active":
         # Stripe calls a subscription active for the hour between the turn of its period and the payment.
         world.update(items=items, latest_invoice=after, status="active")
         world.open(invoice)
