@@ -18,13 +18,15 @@ Open questions. The design leaves the value open; the stories avoid the situatio
 11. A trial with `trial_grants = "monthly"` that is not a whole number of months, or that is extended.
 12. An upgrade refunded in full and bought again in the same month: is the quantity "so far" still the highest?
 13. `on_upgrade_unbilled = "trust"` and a bill of the change that is voided.
-14. Silent (status only) periods of several months that were `past_due` for a part of them.
+14. A trial with `trial_grants = "monthly"` that is cancelled: are its later months owed, by its bill of nothing?
+15. Silent (status only) periods of several months that were `past_due` for a part of them.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from fractions import Fraction
 
 from tests.plans.stories.months import Price, Touched, touched
 
@@ -47,11 +49,15 @@ class Held:
 
 @dataclass
 class Due:
-    """Units of one month of one item."""
+    """Units of one month of one item. `of` are the plans and quantities of a month that is covered whole: its units
+    change with the catalog until it starts. `share` is what a credit note left of it.
+    """
 
     item: str
     start: datetime
     units: int
+    of: tuple[tuple[str, int], ...] = ()
+    share: Fraction = Fraction(1)
 
 
 @dataclass
@@ -117,7 +123,9 @@ class Account:
         """ "A positive line owes, for each month it touches, floor(units × quantity × overlap ÷ month)." """
         dues = []
         for month in touched(held.price, anchor, start, end):
-            dues.append(Due(item, month.start, month.share(self.units(held, month))))
+            is_whole = (month.start, month.end) == (month.whole_start, month.whole_end)
+            of = ((held.plan, held.quantity),) if is_whole else ()
+            dues.append(Due(item, month.start, month.share(self.units(held, month)), of))
             self._reached(item, held, month)
         return dues
 
@@ -132,11 +140,12 @@ class Account:
             if month.whole_start < at:
                 self._check(item, old, new, month)
                 more = self._new(item, old, new, month)
-                more = more if is_full else month.share(more)
+                dues.append(Due(item, month.start, more if is_full else month.share(more)))
             else:
                 # Months not begun follow the change, upwards and downwards: a credit line ends the old plan's there.
                 more = self.units(new, month) - self.units(old, month)
-            dues.append(Due(item, month.start, more))
+                of = ((new.plan, new.quantity), (old.plan, -old.quantity))
+                dues.append(Due(item, month.start, more, of))
         return dues
 
     def covered(self, item: str, new: Held, anchor: datetime, at: datetime, end: datetime) -> None:
@@ -175,6 +184,13 @@ class Account:
     def _reached(self, item: str, held: Held, month: Touched) -> None:
         key = (item, held.plan, month.whole_start)
         self.highest[key] = max(held.quantity, self.highest.get(key, 0))
+
+    def use_terms(self, at: datetime, units: dict[str, int], waiting: list[Due]) -> None:
+        """ "A period uses the terms in force at its start": so months that start later use the new ones."""
+        self.catalogs.append((at, units))
+        for due in [due for bill in [*self.bills, *self.by_status] for due in bill.dues] + waiting:
+            if due.start >= at and due.of:
+                due.units = int(sum(units[plan] * quantity for plan, quantity in due.of) * due.share)
 
     # --- what ends
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tests.plans.stories import prices
-from tests.plans.stories.account import Bill, Held
+from tests.plans.stories.account import Bill, Due, Held
 from tests.plans.stories.objects import Invoice, Item, Line
 from tests.plans.stories.world import NotNow, World
 
@@ -61,6 +61,7 @@ class Pack:
     """A pack on an invoice that is not paid yet."""
 
     customer: str
+    dues: tuple[Due, ...] = ()
 
     def is_paid(self, world: World, bill: Bill) -> None:
         """The customer has it."""

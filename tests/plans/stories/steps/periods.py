@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime
+from fractions import Fraction
 
-from tests.plans.stories.account import Due
 from tests.plans.stories.objects import Invoice, Item
 from tests.plans.stories.steps.bills import by_status, carry_pending, owes, paid_whole, pay_waiting, require, what
 from tests.plans.stories.steps.ends import ends
@@ -29,7 +29,7 @@ def renews_late(world: World) -> None:
     require(world, without=("free",))
     _require_no_pause(world)
     if "silent" in world.traits and world.item.price.grants > 1:
-        raise NotNow("question 14")
+        raise NotNow("question 15")
     invoice = _turn(world, status="past_due")
     world.tell(invoice, "payment_failed", status="open")
     world.say("the renewal is declined")
@@ -108,10 +108,8 @@ def _pay(world: World, invoice: Invoice) -> None:
     bill = paid_whole(world, invoice, *world.renewed)
     if invoice.credited:
         # "Credit notes … before payment reduce what it covers ((total − credited) ÷ total)."
-        bill.dues = [
-            Due(due.item, due.start, due.units * (invoice.total - invoice.credited) // invoice.total)
-            for due in bill.dues
-        ]
+        left = Fraction(invoice.total - invoice.credited, invoice.total)
+        bill.dues = [replace(due, units=int(due.units * left), share=left) for due in bill.dues]
         bill.is_mixed = True
     if len(invoice.lines) > len(world.renewed):
         bill.is_mixed = True

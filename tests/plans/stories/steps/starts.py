@@ -156,12 +156,11 @@ def on_trial(world: World) -> None:
     session(world, "no_payment_required")
     world.pay(invoice)
     units = prices.TRIAL_UNITS.get(held.plan, prices.UNITS[held.plan]) * held.quantity
-    starts = [world.now]
+    starts, of = [world.now], ((held.plan, held.quantity),)
     if family == "tasty":
         starts = [month.start for month in touched(held.price, world.sub.anchor, world.now, world.sub.anchor)]
-    world.account.by_status.append(
-        Bill("trial", 0, world.now, world.sub.anchor, [Due(world.item.id, start, units) for start in starts])
-    )
+    dues = [Due(world.item.id, start, units, of if start > world.now else ()) for start in starts]
+    world.account.by_status.append(Bill("trial", 0, world.now, world.sub.anchor, dues))
     world.traits.add("trial")
     world.say(f"tries {what(world)} until {world.sub.anchor:%d %b}")
 

@@ -14,7 +14,7 @@ def plan_changes_units(world: World) -> None:
     plan = world.dice.choice(prices.FAMILIES[prices.family_of(world.item.price.plan)])
     before = world.account.catalogs[-1][1]
     units = {**before, plan: before[plan] * world.dice.choice([2, 3]) // world.dice.choice([1, 2])}
-    world.account.catalogs.append((world.now, units))
+    world.account.use_terms(world.now, units, [due for change in world.waiting for due in change.dues])
     _use(world, units)
     world.say(f"the catalog changes: {plan} has {units[plan]} units instead of {before[plan]}")
 
