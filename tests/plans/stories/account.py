@@ -117,7 +117,7 @@ class Account:
         return self._terms(month)[held.plan] * held.quantity
 
     def _terms(self, month: Touched) -> dict[str, int]:
-        return [units for since, units in self.catalogs if since is None or since <= month.start][-1]
+        return [units for since, units in self.catalogs if since is None or since <= month.whole_start][-1]
 
     def whole(self, item: str, held: Held, anchor: datetime, start: datetime, end: datetime) -> list[Due]:
         """ "A positive line owes, for each month it touches, floor(units × quantity × overlap ÷ month)." """
