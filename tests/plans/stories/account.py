@@ -12,7 +12,7 @@ Open questions. The design leaves the value open; the stories avoid the situatio
  6. A period that is begun again (month → year, conversion of a trial) within the tolerance of a day: "a whole new line
     is netted with nothing", but it starts where a lot already is.
  7. Several changes in one period that are carried by one bill (the next invoice): is each netted, or only their sum?
- 8. A change after an unpaid one in a period of several months: it credits what was never covered.
+ 8. A change after an unpaid one in the same period: it credits what was never covered.
  9. A free stub (no proration, amount 0, ends at the anchor) looks like a trial line.
 10. A subscription in trial of which no bill is reported: does the status `trialing` alone grant?
 11. A trial with `trial_grants = "monthly"` that is not a whole number of months, or that is extended.

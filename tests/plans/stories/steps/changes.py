@@ -14,7 +14,7 @@ from tests.plans.stories.objects import Invoice, Item, Line
 from tests.plans.stories.steps.bills import require
 from tests.plans.stories.world import NotNow, World
 
-NOT_WITH = ("unpaid", "unpaid change", "unbilled", "trial", "credited")
+NOT_WITH = ("unpaid", "unbilled", "trial", "credited")
 
 
 @dataclass
@@ -128,8 +128,8 @@ def _bill(world: World, change: Change, items: list[Item], lines: list[Line], ho
         world.wait()
         world.tell(invoice, "voided", status="void")
         world.update(status="active")
-        if change.item.price.grants > 1:
-            world.traits.add("unpaid change")
+        # Question 8: no other change in the period.
+        world.traits.add("unbilled")
         return
     if how == "paid later":
         world.wait()

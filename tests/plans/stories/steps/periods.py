@@ -65,7 +65,7 @@ def never_renews(world: World) -> None:
 
 def _turn(world: World, status: str = "active") -> Invoice:
     """The clock at the end of the period, the subscription in the next one, and its invoice."""
-    require(world, without=("unpaid", "unpaid change"))
+    require(world, without=("unpaid"))
     sub, now = world.sub, world.item.end
     world.now = now
     reason = "subscription_cycle"
@@ -167,7 +167,7 @@ def pays_at_last(world: World) -> None:
 
 def pauses(world: World) -> None:
     """ "Periods that begin in a pause (`pause_collection` or status) are not owed unless paid." """
-    require(world, without=("unpaid", "unpaid change", "trial"))
+    require(world, without=("unpaid", "trial"))
     _require_no_pause(world)
     world.wait()
     world.account.pauses.append((world.now, None))

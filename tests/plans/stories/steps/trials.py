@@ -58,7 +58,7 @@ def lacks_card(world: World) -> None:
 
 def has_free_days(world: World) -> None:
     """ "Free days given to a running subscription grant nothing." """
-    require(world, without=("unpaid", "unpaid change", "unbilled", "trial", "silent", "credited"))
+    require(world, without=("unpaid", "unbilled", "trial", "silent", "credited"))
     item = world.item
     if item.price.grants > 1 or item.price.is_short or len(world.sub.items) > 1 or world.sub.pause:
         raise NotNow("it is not a plan by the month")
