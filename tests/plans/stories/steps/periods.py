@@ -65,7 +65,7 @@ def never_renews(world: World) -> None:
 
 def _turn(world: World, status: str = "active") -> Invoice:
     """The clock at the end of the period, the subscription in the next one, and its invoice."""
-    require(world, without=("unpaid"))
+    require(world, without=("unpaid",))
     sub, now = world.sub, world.item.end
     world.now = now
     reason = "subscription_cycle"

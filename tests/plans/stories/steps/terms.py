@@ -39,7 +39,7 @@ def _use(world: World, units: dict[str, int], without: str | None = None) -> Non
 
 def buys_a_pack(world: World) -> None:
     """A pack whose line the next invoice carries."""
-    require(world, without=("unpaid"))
+    require(world, without=("unpaid",))
     if world.waiting or world.sub.pause:
         raise NotNow("question 7")
     world.wait()
