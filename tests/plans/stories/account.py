@@ -3,7 +3,8 @@
 Each rule is a few lines of arithmetic below the sentence of the design that it follows.
 
 Open questions. The design leaves the value open; the stories avoid the situation.
- 1. lite → max → lite → pro in one month: pro is new to the month, but the month was granted more than pro has.
+ 1. lite → max → lite → pro in one month, 3 × lite → lite → pro: pro is new to the month, but the month was granted
+    more than the plan that pro replaces.
  2. A change of plan in a month in which the customer of the subscription changed: whose are the new units?
  3. A refund of a bill of several months after an upgrade or downgrade within it: do its months that were not begun
     still belong to it (its credited line ended), or to the bill of the change?
@@ -169,7 +170,7 @@ class Account:
     def _check(self, item: str, old: Held, new: Held, month: Touched) -> None:
         known, grows = self._highest(item, new.plan, month), self.units(new, month) > self.units(old, month)
         had_more = any(
-            plan not in (old.plan, new.plan) and self._terms(month)[plan] * quantity > self.units(old, month)
+            plan != new.plan and self._terms(month)[plan] * quantity > self.units(old, month)
             for (of, plan, start), quantity in self.highest.items()
             if (of, start) == (item, month.whole_start)
         )
