@@ -48,7 +48,7 @@ def _record(
     customer = account.owner.at(start) or account.owner.latest
     assert customer is not None
     sold = [one for one in plan_lines(bill, account.prices, account.timeline) if not one.is_credit]
-    leading = max(sold, key=lambda one: (one.units, one.line.id), default=None)
+    leading = max(sold, key=lambda one: (one.units(one.line.start), one.line.id), default=None)
     payment = payments.record(
         conn,
         app=app.slug,

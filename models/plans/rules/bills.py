@@ -58,16 +58,17 @@ class PlanLine:
     bill: Bill
     terms: Terms
     is_trial: bool
+    book: TermsBook
 
     @property
     def is_credit(self) -> bool:
         return self.line.amount_minor < 0
 
-    @property
-    def units(self) -> int:
-        """The units of one month, of all seats."""
-        of_one = self.terms.units if self.line.units is None else self.line.units
-        return of_one * self.line.quantity
+    def units(self, start: datetime) -> int:
+        """The units of the period that begins then, of all seats, by the terms that were in force."""
+        if self.line.units is not None:
+            return self.line.units * self.line.quantity
+        return (self.book.terms(self.terms.plan, start) or self.terms).units * self.line.quantity
 
 
 class Prices:
@@ -140,7 +141,7 @@ def plan_lines(bill: Bill, prices: Prices, timeline: Timeline) -> list[PlanLine]
             sold = replace(line, interval=line.interval or prices.intervals.get(line.price))
             is_trial = _is_trial(sold, bill, terms, timeline)
             sold = sold if is_trial or not _is_stub(sold, timeline) else replace(sold, is_prorated=True)
-            found.append(PlanLine(sold, bill, terms, is_trial))
+            found.append(PlanLine(sold, bill, terms, is_trial, prices.book))
     return found
 
 

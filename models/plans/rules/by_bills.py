@@ -52,7 +52,9 @@ class Coverage:
         for number, (start, end) in enumerate(spans):
             if self.facts.opening and one.bill.is_carried_over and start < self.facts.opening.until:
                 continue
-            units = (promised * item_quantity if promised is not None and number == 0 else one.units) * covered // of
+            units = (
+                (promised * item_quantity if promised is not None and number == 0 else one.units(start)) * covered // of
+            )
             units -= self._already(one, start)
             if units > 0:
                 self.parts.append(_part(one, start, end, units, is_first=number == 0))

@@ -26,10 +26,9 @@ class Change:
     added: Sequence[PlanLine]
     credited: Sequence[PlanLine]
 
-    @property
-    def delta(self) -> int:
-        """By how many units of a whole period it changes what is paid for."""
-        return sum(one.units for one in self.added) - sum(one.units for one in self.credited)
+    def delta(self, start: datetime) -> int:
+        """By how many units it changes what is paid for, of a whole period that begins at `start`."""
+        return sum(one.units(start) for one in self.added) - sum(one.units(start) for one in self.credited)
 
     @property
     def end(self) -> datetime:
@@ -39,7 +38,7 @@ class Change:
     @property
     def leading(self) -> PlanLine:
         """The line of the largest plan that was added."""
-        return max(self.added, key=lambda one: (one.units, one.line.id))
+        return max(self.added, key=lambda one: (one.units(one.line.start), one.line.id))
 
 
 def apply(change: Change, parts: list[Part], levels: Levels, timeline: Timeline) -> None:
@@ -59,9 +58,10 @@ def apply(change: Change, parts: list[Part], levels: Levels, timeline: Timeline)
 def _raise_running(change: Change, parts: list[Part], levels: Levels, start: datetime, end: datetime) -> None:
     """In the running period only what exceeds the most so far is new, by the share of time. Nothing is taken."""
     level, peak = levels.get(start) or (units_at(parts, change.start),) * 2
-    changed = level + change.delta
-    if change.delta < 0:
-        changed = max(changed, min(level, sum(one.units for one in change.added)))
+    delta = change.delta(start)
+    changed = level + delta
+    if delta < 0:
+        changed = max(changed, min(level, sum(one.units(start) for one in change.added)))
     gain = max(0, changed - peak)
     levels[start] = (changed, max(peak, changed))
     terms = change.leading.terms
@@ -81,20 +81,21 @@ def _change_later(change: Change, parts: list[Part], start: datetime, end: datet
     covered, of = covered_share(change.leading.bill)
     whole = (end - start) // AN_INSTANT
     paid = whole if change.end >= end - months.TOLERANCE else (change.end - start) // AN_INSTANT
-    if change.delta >= 0:
-        units = change.delta * paid * covered // (whole * of)
+    delta = change.delta(start)
+    if delta >= 0:
+        units = delta * paid * covered // (whole * of)
         for part in credited:
             part.prices |= {one.line.price for one in change.added}
         if units > 0:
             parts.append(_part(change, start, end, units, start))
         return
-    left = sum(one.units for one in change.credited)
+    left = sum(one.units(start) for one in change.credited)
     for part in sorted(credited, key=attrgetter("since"), reverse=True):
         taken = min(part.units, left)
         part.units -= taken
         left -= taken
     for one in change.added:
-        units = one.units * paid * covered // (whole * of)
+        units = one.units(start) * paid * covered // (whole * of)
         if units > 0:
             parts.append(_part(Change(change.start, [one], ()), start, end, units, start))
 

@@ -8,7 +8,7 @@ from itertools import pairwise
 from models.plans.facts import PAYING, Bill, Item, Line, Snapshot
 from models.plans.rules.bills import PlanLine, Prices
 from models.plans.rules.timeline import AT_START, Timeline
-from models.plans.terms import Terms
+from models.plans.terms import Terms, TermsBook
 
 
 def lines(bills: Sequence[Bill], timeline: Timeline, prices: Prices) -> Iterator[PlanLine]:
@@ -19,8 +19,8 @@ def lines(bills: Sequence[Bill], timeline: Timeline, prices: Prices) -> Iterator
         old, new = prices.items(before, after.at), prices.items(after, after.at)
         gain = _units(new) - _units(old)
         if gain > 0 and all(terms.on_upgrade_unbilled == "trust" for _, terms in new):
-            yield from (_line(after, item, terms, 1) for item, terms in new)
-            yield from (_line(after, item, terms, -1, ends=after) for item, terms in old)
+            yield from (_line(prices.book, after, item, terms, 1) for item, terms in new)
+            yield from (_line(prices.book, after, item, terms, -1) for item, terms in old)
 
 
 def _units(items: Sequence[tuple[Item, Terms]]) -> int:
@@ -32,9 +32,8 @@ def _is_billed(bills: Sequence[Bill], snapshot: Snapshot) -> bool:
     return any(abs(line.start - snapshot.at) <= AT_START for bill in bills for line in bill.lines)
 
 
-def _line(snapshot: Snapshot, item: Item, terms: Terms, sign: int, ends: Snapshot | None = None) -> PlanLine:
-    source = ends or snapshot
-    end = next((one.end for one in source.items if one.end), None) or snapshot.at
+def _line(book: TermsBook, snapshot: Snapshot, item: Item, terms: Terms, sign: int) -> PlanLine:
+    end = next((one.end for one in snapshot.items if one.end), None) or snapshot.at
     line = Line(
         id=f"{snapshot.key}:{item.price}:{sign}",
         start=snapshot.at,
@@ -47,4 +46,4 @@ def _line(snapshot: Snapshot, item: Item, terms: Terms, sign: int, ends: Snapsho
         is_prorated=True,
     )
     bill = Bill(key=snapshot.key, bill="", state="paid", at=snapshot.at, lines=(line,))
-    return PlanLine(line, bill, terms, is_trial=False)
+    return PlanLine(line, bill, terms, False, book)
