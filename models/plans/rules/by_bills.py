@@ -36,9 +36,10 @@ class Coverage:
 
     def apply(self, lines: Sequence[PlanLine]) -> None:
         """Apply the lines of paid bills, none of a trial."""
+        until = self.facts.opening.until if self.facts.opening else None
         for _, _, act in sorted(_acts(lines), key=lambda act: act[:2]):
             if isinstance(act, Change):
-                changes.apply(act, self.parts, self.levels, self.timeline)
+                changes.apply(act, self.parts, self.levels, self.timeline, until)
             else:
                 self._cover(act)
 

@@ -41,15 +41,22 @@ class Change:
         return max(self.added, key=lambda one: (one.units(one.line.start), one.line.id))
 
 
-def apply(change: Change, parts: list[Part], levels: Levels, timeline: Timeline) -> None:
-    """Apply a change to the parts. Credits alone end what they credit, for periods that have not begun."""
+def apply(change: Change, parts: list[Part], levels: Levels, timeline: Timeline, opening: datetime | None) -> None:
+    """Apply a change to the parts. Credits alone end what they credit, for periods that have not begun.
+
+    `opening`: until when a change that an older version recorded is part of the opening.
+    """
     if not change.added:
         for part in parts:
             if part.start >= change.start and any(_is_credited(part, one) for one in change.credited):
                 part.units = 0
         return
+    is_carried_over = change.leading.bill.is_carried_over
     for start, end in _touched(change, parts, timeline):
-        if start < change.start:
+        if is_carried_over and opening is not None:
+            if start >= opening:
+                _raise_to(change, parts, start, end)
+        elif start < change.start:
             _raise_running(change, parts, levels, start, end)
         else:
             _change_later(change, parts, start, end)
@@ -71,6 +78,13 @@ def _raise_running(change: Change, parts: list[Part], levels: Levels, start: dat
     units = gain * (paid // AN_INSTANT) * covered // (whole // AN_INSTANT * of)
     if units > 0:
         parts.append(_part(change, start, end, units, LONG_AGO))
+
+
+def _raise_to(change: Change, parts: list[Part], start: datetime, end: datetime) -> None:
+    """A change that an older version recorded: it raises its months to the new plan."""
+    units = change.leading.units(start) - units_at(parts, start)
+    if units > 0:
+        parts.append(_part(change, start, end, units, start))
 
 
 def _change_later(change: Change, parts: list[Part], start: datetime, end: datetime) -> None:
