@@ -113,8 +113,10 @@ def _price(name: str, of: Item | Line) -> Object:
     return {"id": name, "object": "price", "type": "recurring", "unit_amount": of.price.amount, "recurring": recurring}
 
 
-def _plan(of: Item | Line) -> Object:
+def _plan(of: Item | Line) -> Object | None:
     price = of.price
+    if price.is_once:
+        return None
     return {
         "id": price.id,
         "object": "plan",
