@@ -9,11 +9,11 @@ import random
 
 import pytest
 
-from tests.plans.stories import generator, runner
+from tests.plans.stories import generator, rules, runner
 from tests.support.deep import times
 
 pytestmark = [pytest.mark.usefixtures("db"), pytest.mark.deep]
-STORIES, ORDERS = times(60), times(3, 8)
+STORIES, ORDERS = times(40), times(2, 12)
 
 
 @pytest.mark.parametrize("part", range(4))
@@ -36,3 +36,14 @@ def test_each_step_occurs_in_stories(name: str) -> None:
 def test_a_story_is_the_same_for_the_same_seed() -> None:
     first, second = (generator.live(generator.invent(7)) for _ in range(2))
     assert (first.log, first.told) == (second.log, second.told)
+
+
+def test_a_rule_that_no_story_notices_is_listed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    def breaks(patch: pytest.MonkeyPatch) -> None:
+        patch.setattr(runner, "compare", lambda world: "nothing is owed")
+
+    monkeypatch.setattr(runner, "compare", lambda world: None)
+    monkeypatch.setattr(runner, "lots", list)
+    broken = [("a rule", breaks), ("a rule that is not broken", lambda patch: None)]
+    assert rules.unnoticed(broken, seed=1, patience=0.5) == ["a rule that is not broken"]
+    assert "a rule: " in capsys.readouterr().out

@@ -20,7 +20,8 @@ Open questions. The design leaves the value open; the stories avoid the situatio
 12. An upgrade refunded in full and bought again in the same month: is the quantity "so far" still the highest?
 13. `on_upgrade_unbilled = "trust"` and a bill of the change that is voided.
 14. A trial with `trial_grants = "monthly"` that is cancelled: are its later months owed, by its bill of nothing?
-15. Silent (status only) periods of several months that were `past_due` for a part of them.
+15. A second customer becomes known for a provider's id that alone decided about granted months: are they taken?
+16. Silent (status only) periods of several months that were `past_due` for a part of them.
 """
 
 from __future__ import annotations

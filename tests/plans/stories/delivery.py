@@ -21,8 +21,8 @@ CALM = timedelta(hours=2)
 def arrivals(world: World, shape: str, dice: random.Random, count: int) -> Iterator[list[Arrival]]:
     """So many ways to deliver the events; every permutation if there are few events."""
     events = [made for told in world.told if (made := writers.event(told, shape))]
-    if "brief" in world.traits:
-        # What lapsed meanwhile depends on when it was granted: only prompt deliveries come to one sum.
+    if world.traits & {"brief", "known by ambiguous"}:
+        # What expired meanwhile depends on when it was granted; for the other see question 15 in account.py.
         for _ in range(count):
             yield _in_time(events, dice, [0, 0, 30, 900])
         return

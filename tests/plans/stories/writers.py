@@ -113,8 +113,10 @@ def _price(name: str, of: Item | Line) -> Object:
     return {"id": name, "object": "price", "type": "recurring", "unit_amount": of.price.amount, "recurring": recurring}
 
 
-def _plan(of: Item | Line) -> Object:
+def _plan(of: Item | Line) -> Object | None:
     price = of.price
+    if price.is_once:
+        return None
     return {
         "id": price.id,
         "object": "plan",
@@ -184,7 +186,9 @@ def _line(line: Line, invoice: Invoice, shape: str) -> Object:
     credited = {"invoice": line.credits[0], "invoice_line_items": [line.credits[1]]} if line.credits else None
     if shape == BEFORE:
         kind = "invoiceitem" if line.is_prorated or line.price.is_once else "subscription"
-        of = {"subscription": invoice.subscription, "subscription_item": line.item, "proration": line.is_prorated}
+        of = {"subscription": invoice.subscription, "proration": line.is_prorated}
+        if line.item:
+            of["subscription_item"] = line.item
         prices = {"price": _price(line.price.id, line), "plan": _plan(line)}
         return {**made, **of, **prices, "type": kind, "proration_details": {"credited_items": credited}}
     is_item = line.price.is_once or (line.is_prorated and not line.is_flexible)

@@ -89,7 +89,7 @@ def _change(world: World, new: Held, how: str, *, is_soon: bool = False) -> None
     if world.sub.pause or (is_long and (how == "next invoice" or _has_returns(world))):
         raise NotNow("questions 3 and 7")
     if is_long and how == "unbilled" and world.traits & {"silent", "trust"}:
-        raise NotNow("question 15")
+        raise NotNow("question 16")
     if is_soon:
         world.now += timedelta(minutes=world.dice.randint(5, 200))
         if world.now > item.end - (item.end - item.start) / 20:

@@ -29,7 +29,7 @@ def renews_late(world: World) -> None:
     require(world, without=("free",))
     _require_no_pause(world)
     if "silent" in world.traits and world.item.price.grants > 1:
-        raise NotNow("question 15")
+        raise NotNow("question 16")
     invoice = _turn(world, status="past_due")
     world.tell(invoice, "payment_failed", status="open")
     world.say("the renewal is declined")
