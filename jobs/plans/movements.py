@@ -23,10 +23,10 @@ Upcoming = dict[str, Any]
 def upcoming(one: Owed, payments: Payments, number: int, *, now: datetime) -> Upcoming:
     """Owed units as JSON: all that is needed to grant them once they are due.
 
-    `number`: how many grants of this plan for this period precede it. Units of a payment about which an inquiry is open
-    are computed again then.
+    `number`: how many grants of this plan for this period precede it. Guesses, and units of a payment about which an
+    inquiry is open, are computed again then.
     """
-    if one.is_frozen and one.due > now:
+    if (one.is_frozen or one.is_guess) and one.due > now:
         return {"due": one.due}
     payment = payments.get(one.paid_by or "")
     return {

@@ -17,7 +17,7 @@ from models.errors import TooEarly, Unprocessable
 from models.inbox.events import MEND
 from models.ledger import accounts
 from models.payments import provider_customers
-from models.plans import stored_facts
+from models.plans import stored_facts, subscriptions
 from models.plans.facts import Bill, Session, Snapshot
 
 REPLAY = "and replay this event (POST /v1/events/{id}/replay)"
@@ -36,7 +36,11 @@ def keep(conn: Connection, app: App, facts: Iterable[PlanReported], *, now: date
                 f"{subscription!r} has {stored_facts.MOST_FACTS} reports already, more than any subscription has:"
                 " nothing was applied; check what sends them, and post the change manually (POST /v1/adjustments)"
             )
-        stored_facts.store(conn, app.slug, fact.provider, subscription, fact.fact, event_id=fact.event_id, now=now)
+        is_new = stored_facts.store(
+            conn, app.slug, fact.provider, subscription, fact.fact, event_id=fact.event_id, now=now
+        )
+        if is_new and subscription:
+            subscriptions.mark(conn, app.slug, fact.provider, subscription, now=now)
 
 
 def apply(conn: Connection, app: App, fact: PlanReported, *, now: datetime) -> Applied:

@@ -15,6 +15,7 @@ from typing import Any
 from jobs.plans import bill_payments, messages, movements, projection
 from jobs.plans.movements import Payments, Upcoming
 from models.catalog.apps import App
+from models.cycles import LONG_AGO
 from models.database import Connection
 from models.ledger.lots import set_payments
 from models.ledger.post import post
@@ -22,6 +23,7 @@ from models.payments import reversals as payment_reversals
 from models.planning.movements import Clawback, Freeze, Movement
 from models.plans import activation, differences, owed, plan_lots, stored_facts, stored_terms, subscriptions
 from models.plans.differences import Target
+from models.plans.facts import Session
 from models.plans.owed import Account
 from models.plans.subscriptions import Subscription
 
@@ -57,7 +59,22 @@ def settle(
     payments = bill_payments.record(conn, app, row, account, now=now) if is_owned else {}
     facts = replace(facts, returned=stored_facts.returned(conn, app.slug, row.id, facts.bills))
     account = owed.account(facts, book, now) if facts.returned else account
+    _keep_decision(conn, app, row, account, event_id=event_id, now=now)
     return _bring(conn, app, row, account, payments, event_id=event_id, now=now)
+
+
+def _keep_decision(
+    conn: Connection, app: App, row: Subscription, account: Account, *, event_id: str | None, now: datetime
+) -> None:
+    """Once the provider's customer alone has decided whose the subscription is, that stays, whomever it stands for
+    later.
+    """
+    owner = account.owner
+    if owner.latest is not None and LONG_AGO < owner.decided_at <= now:
+        decided = Session(f"decided:{row.provider_id}", f"decided:{row.provider_id}", now, True, customer=owner.latest)
+        stored_facts.store(
+            conn, app.slug, row.provider, row.provider_id, decided, event_id=event_id or "schedule", now=now
+        )
 
 
 def _bring(

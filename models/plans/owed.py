@@ -12,6 +12,7 @@ from datetime import datetime
 from fractions import Fraction
 from operator import attrgetter
 
+from models.cycles import LONG_AGO
 from models.plans.facts import Facts, Returned
 from models.plans.rules import by_status, owner, paypal, unbilled
 from models.plans.rules.bills import Bill, PlanLine, Prices, merged, plan_lines
@@ -30,7 +31,8 @@ KEPT = "the plan is the one that the metadata of the subscription name"
 class Owed:
     """Units that the subscription is owed for the period from `start` to `end` of an item, refunds deducted.
 
-    `due`: from when on. `paid_by`: the bill, None for a trial or a status. `whole_units`: before refunds.
+    `due`: from when on. `paid_by`: the bill, None for a trial or a status. `whole_units`: before refunds. `is_guess`: the
+    owner is not certain before `due`.
     """
 
     item: str | None
@@ -45,6 +47,7 @@ class Owed:
     why: str
     is_frozen: bool = False
     is_opening: bool = False
+    is_guess: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +192,7 @@ def _owed(facts: Facts, part: Part, units: int, customer: str, whose: Owner) -> 
         why=part.why,
         is_frozen=any(facts.returned.get(name, NOTHING_BACK).is_frozen for name in payments),
         is_opening=part.kind == "opening",
+        is_guess=whose.decided_at > LONG_AGO,
     )
 
 

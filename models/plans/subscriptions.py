@@ -41,6 +41,13 @@ FROM unnest(%s::bigint[], %s::jsonb[], %s::timestamptz[], %s::timestamptz[], %s:
   AS new(id, upcoming, next_due_at, granted_at, plan, owed_until)
 WHERE s.id = new.id
 """
+MARK = """
+INSERT INTO subscription (app, provider, provider_id, status, upcoming, next_due_at, created_at, updated_at)
+VALUES (%(app)s, %(provider)s, %(id)s, 'incomplete', jsonb_build_array(jsonb_build_object('due', %(now)s::timestamptz)),
+        %(now)s, %(now)s, %(now)s)
+ON CONFLICT (app, provider, provider_id) DO UPDATE SET
+    upcoming = subscription.upcoming || excluded.upcoming, next_due_at = excluded.next_due_at
+"""
 DELAY = "UPDATE subscription SET next_due_at = %s WHERE id = %s"
 
 
@@ -96,6 +103,11 @@ def lock_of_account(conn: Connection, app: str, customer: str) -> list[Subscript
     """The customer's subscriptions, locked in the order of their ids."""
     database.require_transaction(conn)
     return [Subscription(*row) for row in conn.execute(OF_ACCOUNT, [app, customer])]
+
+
+def mark(conn: Connection, app: str, provider: str, provider_id: str, *, now: datetime) -> None:
+    """Have the schedule compute the subscription, unless that is done before: it has a new fact."""
+    conn.execute(MARK, {"app": app, "provider": provider, "id": provider_id, "now": now}, prepare=True)
 
 
 def provider_id_of(conn: Connection, subscription_id: int) -> str:

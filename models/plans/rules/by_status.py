@@ -13,7 +13,7 @@ from models.plans.rules import months
 from models.plans.rules.bills import PlanLine, Prices
 from models.plans.rules.parts import Part, day, seats
 from models.plans.rules.timeline import AT_START, Timeline
-from models.plans.terms import Terms
+from models.plans.terms import Terms, TermsBook
 
 # Bills and sessions are reported within this time. Until then, a status that they may contradict covers nothing.
 PATIENCE = timedelta(hours=1)
@@ -147,7 +147,7 @@ def trial(
         if begin > start:
             continue
         end = max([begin, *_trial_ends(lines, timeline, first_paid)])
-        parts += _trial_parts(terms, quantity, item, begin, end, due)
+        parts += _trial_parts(prices.book, terms, quantity, item, begin, end, due)
     return parts
 
 
@@ -181,7 +181,7 @@ def _trial_ends(lines: Sequence[PlanLine], timeline: Timeline, first_paid: datet
 
 
 def _trial_parts(
-    terms: Terms, quantity: int, item: Item | None, start: datetime, end: datetime, due: datetime
+    book: TermsBook, terms: Terms, quantity: int, item: Item | None, start: datetime, end: datetime, due: datetime
 ) -> list[Part]:
     spans: list[months.Period] = [(start, end)]
     if terms.trial_grants == "monthly" and end > start:
@@ -190,7 +190,7 @@ def _trial_parts(
         Part(
             kind="trial",
             plan=terms.plan,
-            units=terms.units_of_trial * quantity,
+            units=(book.terms(terms.plan, begin) or terms).units_of_trial * quantity,
             start=begin,
             end=min(stop, max(end, begin)),
             why=f"{seats(terms.plan, quantity)}: trial from {day(start)} to {day(end)}",
