@@ -1,8 +1,7 @@
 """What separates a subscription's lots from what it is owed. Pure.
 
 Owed periods and lots are compared by customer and start, where two starts may differ a little: a late fact that moves
-the anchor by seconds grants nothing again. Within a period, plans make up for each other: units of a smaller plan that
-are there already count towards a larger one.
+the anchor by seconds grants nothing again. Each plan of a period is compared with its own lots.
 """
 
 from __future__ import annotations
@@ -94,21 +93,12 @@ def _balance(period: Period) -> tuple[list[Owed], dict[str, int]]:
     for lot in period.lots:
         granted[lot.plan] += lot.granted
     left = dict(granted)
-    missing: list[Owed] = []
+    grants = []
     for one in sorted(period.owed, key=lambda one: (not one.is_opening, one.due, one.units)):
         there = min(one.units, left.get(one.plan, 0))
         left[one.plan] = left.get(one.plan, 0) - there
         if one.units > there:
-            missing.append(replace(one, units=one.units - there))
-    grants = []
-    for one in missing:
-        units = one.units
-        for plan in sorted(left):
-            there = min(units, left[plan])
-            left[plan] -= there
-            units -= there
-        if units:
-            grants.append(replace(one, units=units))
+            grants.append(replace(one, units=one.units - there))
     return grants, left
 
 

@@ -31,8 +31,8 @@ KEPT = "the plan is the one that the metadata of the subscription name"
 class Owed:
     """Units that the subscription is owed for the period from `start` to `end` of an item, refunds deducted.
 
-    `due`: from when on. `paid_by`: the bill, None for a trial or a status. `whole_units`: before refunds. `is_guess`: the
-    owner is not certain before `due`.
+    `due`: from when on. `paid_by`: the bill, None for a trial or a status. `whole_units`: before refunds. `is_guess`:
+    the owner is not certain before `due`.
     """
 
     item: str | None

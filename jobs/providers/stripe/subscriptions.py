@@ -153,6 +153,7 @@ def _previous(old: Any) -> dict[str, Any]:
             "trial_end": time_of(old.get("trial_end")),
             "anchor": time_of(old.get("billing_cycle_anchor")),
             "plan": metadata(old).get("plan"),
+            "customer": metadata(old).get("customer"),
         }
         if "items" in old:
             found["items"] = _items(old)

@@ -183,7 +183,7 @@ def _is_stub(line: Line, timeline: Timeline) -> bool:
         return False
     if line.interval is not None:
         return line.interval.unit == "month"
-    return any(abs(line.end - anchor) <= _DAY and line.start < anchor - _DAY for anchor in timeline.anchors())
+    return any(abs(line.end - anchor) <= _DAY and line.start < anchor - _DAY for anchor in timeline.anchors(line.start))
 
 
 def covered_share(bill: Bill) -> tuple[int, int]:

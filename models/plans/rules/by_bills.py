@@ -48,7 +48,7 @@ class Coverage:
         line, item_quantity = one.line, one.line.quantity
         self._end_earlier(one)
         promised = self._promised(one)
-        spans = months.of_line(line.start, line.end, line.interval, self.timeline.anchors())
+        spans = months.of_line(line.start, line.end, line.interval, self.timeline.anchors(line.start))
         covered, of = covered_share(one.bill)
         for number, (start, end) in enumerate(spans):
             if self.facts.opening and one.bill.is_carried_over and start < self.facts.opening.until:
@@ -63,6 +63,9 @@ class Coverage:
     def _already(self, one: PlanLine, start: datetime) -> int:
         """Units that the period has already: an opening's, or those of another paid bill for the same price."""
         same = [part for part in self.parts if part.begins_at(start)]
+        for part in same:
+            if part.kind == "status" and part.plan == one.terms.plan:
+                part.units = 0  # the bill decides
         opening = sum(part.units for part in same if part.kind == "opening")
         again = [part for part in same if part.bill != one.bill.bill and _is_paid_again(part, one)]
         for part in again:

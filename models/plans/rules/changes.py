@@ -73,7 +73,8 @@ def _raise_running(change: Change, parts: list[Part], levels: Levels, start: dat
     levels[start] = (changed, max(peak, changed))
     terms = change.leading.terms
     whole = end - start
-    paid = whole if terms.on_upgrade == "full" else min(change.end, end) - change.start
+    is_full = terms.on_upgrade == "full" and (level > 0 or bool(change.credited))
+    paid = whole if is_full else min(change.end, end) - change.start
     covered, of = covered_share(change.leading.bill)
     units = gain * (paid // AN_INSTANT) * covered // (whole // AN_INSTANT * of)
     if units > 0:
@@ -117,19 +118,14 @@ def _change_later(change: Change, parts: list[Part], start: datetime, end: datet
 def _touched(change: Change, parts: Sequence[Part], timeline: Timeline) -> list[months.Period]:
     """The periods that the added lines touch: those that are covered, else those of the anchor."""
     start, end = change.start, change.end
-    spans = {
-        (part.start, part.end) for part in parts if part.kind != "trial" and part.overlaps(start, end) and part.line
-    }
-    credited = {
-        (part.start, part.end)
-        for part in parts
-        if part.overlaps(start, end) and any(_is_credited(part, one) for one in change.credited)
-    }
+    running = [part for part in parts if part.units > 0 and part.overlaps(start, end)]
+    spans = {(part.start, part.end) for part in running if part.kind != "trial" and part.line}
+    credited = {(part.start, part.end) for part in running if any(_is_credited(part, one) for one in change.credited)}
     alike = {span for span in spans if span[1] <= end + months.TOLERANCE}
     chosen = _distinct(credited or alike)
     if chosen and chosen[0][0] <= start:
         return chosen
-    anchor = next(iter(timeline.anchors()), end)
+    anchor = next(iter(timeline.anchors(start)), end)
     return months.grid(start, end, anchor, change.leading.line.interval)
 
 

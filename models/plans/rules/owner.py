@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from operator import itemgetter
 
 from models.cycles import LONG_AGO
 from models.plans.facts import Bill, Facts
@@ -44,7 +45,7 @@ def of(facts: Facts, bills: Sequence[Bill], timeline: Timeline, now: datetime) -
     """
     named = [(snapshot.at, snapshot.customer) for snapshot in timeline.snapshots if snapshot.customer]
     named += [(bill.at, bill.customer) for bill in bills if bill.customer]
-    changes = _changes(sorted(named))
+    changes = _changes(sorted(named, key=itemgetter(0)))
     base = next(
         (one.customer for one in sorted(facts.sessions, key=lambda one: (one.at, one.key)) if one.customer), None
     )

@@ -56,10 +56,14 @@ class Timeline:
         snapshot = self.in_force(at)
         return snapshot.items if snapshot else ()
 
-    def anchors(self) -> list[datetime]:
-        """All anchors, the latest first, each once."""
+    def anchors(self, at: datetime) -> list[datetime]:
+        """All anchors, each once: the one in force at that time, then the others, the latest first.
+
+        A later anchor does not cut what was billed before it.
+        """
+        in_force = self.in_force(at)
         named = [snapshot.anchor for snapshot in reversed(self.snapshots) if snapshot.anchor]
-        return list(dict.fromkeys(named))
+        return list(dict.fromkeys(filter(None, [in_force.anchor if in_force else None, *named])))
 
     def running(self) -> Iterator[list[Snapshot]]:
         """Runs of consecutive snapshots in which the subscription was active or on trial."""
@@ -71,7 +75,16 @@ class Timeline:
 def _in_order(snapshots: Iterable[Snapshot]) -> Iterator[Snapshot]:
     ordered = sorted(snapshots, key=lambda snapshot: (snapshot.at, snapshot.rank, snapshot.key))
     for _, tied in groupby(ordered, key=lambda snapshot: (snapshot.at, snapshot.rank)):
-        yield from _chained(list(tied))
+        yield from _chained(_distinct(tied))
+
+
+def _distinct(tied: Iterable[Snapshot]) -> list[Snapshot]:
+    """Without those that say the same of one moment under another event's id."""
+    found: list[Snapshot] = []
+    for snapshot in tied:
+        if not any((one.said, one.previous) == (snapshot.said, snapshot.previous) for one in found[-LONGEST_TIE:]):
+            found.append(snapshot)
+    return found
 
 
 def _chained(tied: list[Snapshot]) -> Iterator[Snapshot]:

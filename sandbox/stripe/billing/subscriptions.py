@@ -29,11 +29,11 @@ def begin(account: Account, session: Thing) -> Thing:
     subscription = _new(account, session, customer["id"])
     session.update(customer=customer["id"], subscription=subscription["id"])
     account.save(subscription)
-    account.emit("customer.subscription.created", subscription)
     invoice = invoices.create(
         *(account, subscription, "subscription_create", _first_lines(account, session, subscription)),
         discount_minor=0 if session["_trial_days"] else session["total_details"]["amount_discount"],
     )
+    account.emit("customer.subscription.created", subscription)  # which names its first invoice
     collection.pay(account, invoices.finalize(account, invoice))
     session["invoice"] = invoice["id"]
     return subscription
