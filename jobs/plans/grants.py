@@ -72,8 +72,8 @@ def _grant(conn: Connection, granting: Sequence[tuple[Subscription, list[Upcomin
         row.granted_at = now
         _note_period(row, ready)
     subscriptions.save_upcoming(conn, [row for row, _ in granting])
-    for (row, grant), outcome in zip(made, outcomes, strict=True):
-        messages.emit_grants(conn, apps[row.app], row, [(grant, outcome)], now=now)
+    granted = [(row, grant, outcome) for (row, grant), outcome in zip(made, outcomes, strict=True)]
+    messages.emit_grants(conn, granted, now=now)
     return sum(outcome.units for outcome in outcomes if outcome.status == "applied")
 
 

@@ -22,16 +22,14 @@ from models.plans.subscriptions import Subscription
 OVERDUE = ("past_due", "unpaid")
 
 
-def emit_grants(
-    conn: Connection, app: App, row: Subscription, made: Sequence[tuple[Grant, Outcome]], *, now: datetime
-) -> None:
+def emit_grants(conn: Connection, made: Sequence[tuple[Subscription, Grant, Outcome]], *, now: datetime) -> None:
     """Emit `grant.monthly` for each grant that was applied."""
-    found = [_grant(app, row, grant, outcome) for grant, outcome in made if outcome.status == "applied"]
+    found = [_grant(row, grant, outcome) for row, grant, outcome in made if outcome.status == "applied"]
     if found:
         messages.emit(conn, found, now=now)
 
 
-def _grant(app: App, row: Subscription, grant: Grant, outcome: Outcome) -> Message:
+def _grant(row: Subscription, grant: Grant, outcome: Outcome) -> Message:
     noted = grant.meta or {}
     start = time_of(noted["period_start"])
     data = {
@@ -43,7 +41,7 @@ def _grant(app: App, row: Subscription, grant: Grant, outcome: Outcome) -> Messa
         "subscription": row.provider_id,
         "entry": outcome.entry_id,
     }
-    return Message(app.slug, "grant.monthly", grant.customer, data)
+    return Message(row.app, "grant.monthly", grant.customer, data)
 
 
 def emit_changes(

@@ -116,7 +116,7 @@ def _post(
         if one["is_frozen"] and outcome.entry_id
     ]
     post(conn, frozen, now=now)
-    messages.emit_grants(conn, app, row, list(zip(grants, outcomes, strict=True)), now=now)
+    messages.emit_grants(conn, [(row, grant, one) for grant, one in zip(grants, outcomes, strict=True)], now=now)
     units = sum(outcome.units for outcome in outcomes if outcome.status == "applied")
     if units:
         row.granted_at = now

@@ -119,9 +119,8 @@ def _touched(change: Change, parts: Sequence[Part], timeline: Timeline) -> list[
     """The periods that the added lines touch: those that are covered, else those of the anchor."""
     start, end = change.start, change.end
     running = [part for part in parts if part.units > 0 and part.overlaps(start, end)]
-    spans = {(part.start, part.end) for part in running if part.kind != "trial" and part.line}
-    credited = {(part.start, part.end) for part in running if any(_is_credited(part, one) for one in change.credited)}
-    alike = {span for span in spans if span[1] <= end + months.TOLERANCE}
+    credited = [part for part in running if any(_is_credited(part, one) for one in change.credited)]
+    alike = [part for part in running if part.kind != "trial" and part.line and part.end <= end + months.TOLERANCE]
     chosen = _distinct(credited or alike)
     if chosen and chosen[0][0] <= start:
         return chosen
@@ -129,13 +128,14 @@ def _touched(change: Change, parts: Sequence[Part], timeline: Timeline) -> list[
     return months.grid(start, end, anchor, change.leading.line.interval)
 
 
-def _distinct(spans: set[months.Period]) -> list[months.Period]:
-    """Periods in order, without those that begin as another does."""
+def _distinct(parts: Sequence[Part]) -> list[months.Period]:
+    """The periods in order; of those that overlap, the one that was billed last."""
     found: list[months.Period] = []
-    for span in sorted(spans):
-        if not found or span[0] >= found[-1][1] - months.TOLERANCE:
-            found.append(span)
-    return found
+    for part in sorted(parts, key=attrgetter("since", "start"), reverse=True):
+        slack = min(months.TOLERANCE, (part.end - part.start) / 3)
+        if all(part.start >= end - slack or part.end <= start + slack for start, end in found):
+            found.append((part.start, part.end))
+    return sorted(found)
 
 
 def _is_credited(part: Part, one: PlanLine) -> bool:
