@@ -23,10 +23,10 @@ Upcoming = dict[str, Any]
 def upcoming(one: Owed, payments: Payments, number: int, *, now: datetime) -> Upcoming:
     """Owed units as JSON: all that is needed to grant them once they are due.
 
-    `number`: how many grants of this plan for this period precede it. Guesses, and units of a payment about which an
-    inquiry is open, are computed again then.
+    `number`: how many grants of this plan for this period precede it. Guesses, and units of a payment that was partly
+    returned or about which an inquiry is open, are computed again then.
     """
-    if (one.is_frozen or one.is_guess) and one.due > now:
+    if (one.is_frozen or one.is_guess or one.is_partly_returned) and one.due > now:
         return {"due": one.due}
     payment = payments.get(one.paid_by or "")
     return {
@@ -40,7 +40,6 @@ def upcoming(one: Owed, payments: Payments, number: int, *, now: datetime) -> Up
         "payment": payment[0] if payment else None,
         "why": one.why,
         "number": number,
-        "is_frozen": one.is_frozen,
     }
 
 
@@ -70,6 +69,9 @@ def grant(app: App, row: Subscription, one: Upcoming, *, now: datetime, event_id
         meta={
             "plan": one["plan"],
             "subscription": row.provider_id,
+            "units": one["units"],
+            "cycle": cycle_of(row.anchor, start),
+            "cycle_start": start.isoformat(),
             "period_start": start.isoformat(),
             "period_end": end.isoformat(),
             "why": one["why"],

@@ -55,6 +55,8 @@ def settle(
     book = stored_terms.book(conn, app, now=now)
     facts = stored_facts.read(conn, app.slug, provider, provider_id, row.id)
     account = owed.account(facts, book, now)
+    latest = account.timeline.latest
+    row.anchor = (latest.anchor if latest else None) or row.anchor
     is_owned = account.owner.latest is not None
     payments = bill_payments.record(conn, app, row, account, now=now) if is_owned else {}
     facts = replace(facts, returned=stored_facts.returned(conn, app.slug, row.id, facts.bills))
@@ -82,7 +84,6 @@ def _bring(
     *, event_id: str | None, now: datetime,
 ) -> Settled:  # fmt: skip
     references = {bill: reference for bill, (_, reference) in payments.items()}
-    references = {bill: reference for bill, (_, reference) in payments.items()}
     lots = plan_lots.of_subscription(conn, row.id)
     found = differences.between(account.owed, lots, references)
     numbers = Counter((lot.plan, lot.start) for lot in lots)
@@ -92,7 +93,11 @@ def _bring(
         grant = movements.upcoming(one, payments, numbers[one.plan, one.start], now=now)
         numbers[one.plan, one.start] += 1
         (due if one.due <= now else later).append(grant)
-    units = _post(conn, app, row, found.targets, due, event_id, now)
+    units = _grant(conn, app, row, due, event_id, now)
+    if due:  # what was granted may be owed in part only, or frozen
+        lots = plan_lots.of_subscription(conn, row.id)
+        found = differences.between(account.owed, lots, references)
+    post(conn, [change for target in found.targets for change in _movements(app, row, target, event_id)], now=now)
     paid = {entry_id: payments[bill][0] for entry_id, bill in found.paid.items()}
     if paid:
         set_payments(conn, {lot.account_id for lot in lots if lot.entry_id in paid}, paid)
@@ -102,20 +107,12 @@ def _bring(
     return Settled(row, account, units=units, problem=account.owner.problem, has_lots=bool(lots))
 
 
-def _post(
-    conn: Connection, app: App, row: Subscription, targets: Sequence[Target], due: Sequence[Upcoming],
-    event_id: str | None, now: datetime,
-) -> int:  # fmt: skip
-    """Grant first, so that units that only change their plan are there when they are clawed back."""
+def _grant(
+    conn: Connection, app: App, row: Subscription, due: Sequence[Upcoming], event_id: str | None, now: datetime
+) -> int:
+    """Grant before anything is clawed back, so that units that only change their plan are there."""
     grants = [movements.grant(app, row, one, now=now, event_id=event_id) for one in due]
-    changes = [change for target in targets for change in _movements(app, row, target, event_id)]
-    outcomes = post(conn, [*grants, *changes], now=now)[: len(grants)]
-    frozen = [
-        Freeze(app=app.slug, customer=grant.customer, entry_ids=[outcome.entry_id], frozen=True, actor=row.provider)
-        for grant, outcome, one in zip(grants, outcomes, due, strict=True)
-        if one["is_frozen"] and outcome.entry_id
-    ]
-    post(conn, frozen, now=now)
+    outcomes = post(conn, grants, now=now)
     messages.emit_grants(conn, [(row, grant, one) for grant, one in zip(grants, outcomes, strict=True)], now=now)
     units = sum(outcome.units for outcome in outcomes if outcome.status == "applied")
     if units:

@@ -88,30 +88,41 @@ def _periods(owed: Iterable[Owed], lots: Iterable[PlanLot]) -> list[Period]:
 
 
 def _balance(period: Period) -> tuple[list[Owed], dict[str, int]]:
-    """(What to grant, the units of lots that are too many, by plan)."""
-    granted: dict[str, int] = defaultdict(int)
+    """(What to grant, refunds not deducted; the units of lots that are too many, by plan)."""
+    left: dict[str, int] = defaultdict(int)
     for lot in period.lots:
-        granted[lot.plan] += lot.granted
-    left = dict(granted)
+        left[lot.plan] += lot.granted
     grants = []
-    for one in sorted(period.owed, key=lambda one: (not one.is_opening, one.due, one.units)):
-        there = min(one.units, left.get(one.plan, 0))
-        left[one.plan] = left.get(one.plan, 0) - there
-        if one.units > there:
-            grants.append(replace(one, units=one.units - there))
+    for one in sorted(period.owed, key=lambda one: (not one.is_opening, one.due, one.whole_units)):
+        units = one.whole_units if one.units else 0
+        there = min(units, left[one.plan])
+        left[one.plan] -= there
+        if units > there:
+            grants.append(replace(one, units=units - there))
     return grants, left
 
 
 def _targets(period: Period, surplus: dict[str, int], payments: Mapping[str, str]) -> list[Target]:
-    """The lots to change: what is too much is clawed back from the newest ones."""
-    found = []
-    for lot in reversed(period.lots):
-        units = min(lot.granted, surplus.get(lot.plan, 0))
-        surplus[lot.plan] = surplus.get(lot.plan, 0) - units
-        is_frozen = _is_frozen(lot, period.owed, payments)
-        if not lot.is_at(units) or is_frozen != lot.is_frozen:
-            found.append(Target(lot, units, is_frozen))
-    return found[::-1]
+    """The lots to change: what was returned is clawed back from lots of its payment first, what is too much from the
+    newest ones.
+    """
+    clawed: dict[int, int] = defaultdict(int)
+    for one in period.owed:
+        if one.units:
+            _claw(period, one.plan, one.whole_units - one.units, clawed, payments.get(one.paid_by or ""))
+    for plan, units in surplus.items():
+        _claw(period, plan, units, clawed, None)
+    targets = [Target(lot, clawed[lot.entry_id], _is_frozen(lot, period.owed, payments)) for lot in period.lots]
+    return [one for one in targets if not one.lot.is_at(one.units) or one.is_frozen != one.lot.is_frozen]
+
+
+def _claw(period: Period, plan: str, units: int, clawed: dict[int, int], payment: str | None) -> None:
+    """Add the units to what is clawed back of the plan's lots: of this payment's first, of the newest ones first."""
+    lots = [lot for lot in reversed(period.lots) if lot.plan == plan]
+    for lot in sorted(lots, key=lambda lot: payment is None or lot.payment != payment):
+        taken = min(units, lot.granted - clawed[lot.entry_id])
+        clawed[lot.entry_id] += taken
+        units -= taken
 
 
 def _paid(period: Period, payments: Mapping[str, str]) -> Iterator[tuple[int, str]]:

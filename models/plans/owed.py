@@ -48,6 +48,7 @@ class Owed:
     is_frozen: bool = False
     is_opening: bool = False
     is_guess: bool = False
+    is_partly_returned: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +194,7 @@ def _owed(facts: Facts, part: Part, units: int, customer: str, whose: Owner) -> 
         is_frozen=any(facts.returned.get(name, NOTHING_BACK).is_frozen for name in payments),
         is_opening=part.kind == "opening",
         is_guess=whose.decided_at > LONG_AGO,
+        is_partly_returned=units != part.units,
     )
 
 

@@ -116,6 +116,18 @@ def _part(one: PlanLine, start: datetime, end: datetime, units: int, *, is_first
     )  # fmt: skip
 
 
+Groups = dict[tuple[str, datetime], list[PlanLine]]
+
+
+def _together(groups: Groups) -> Groups:
+    """Changes of one second as one: nothing says in which order they were made."""
+    found: Groups = {}
+    for (bill, start), group in sorted(groups.items()):
+        first = next((key for key in found if key[1] == start), (bill, start))
+        found.setdefault(first, []).extend(group)
+    return found
+
+
 Act = tuple[datetime, tuple[int, datetime, str, str], "Change | PlanLine"]
 
 
@@ -124,13 +136,13 @@ def _acts(lines: Sequence[PlanLine]) -> Iterator[Act]:
 
     Credits that stand beside a whole line come before it.
     """
-    groups: dict[tuple[str, datetime], list[PlanLine]] = {}
+    groups: Groups = {}
     for one in lines:
         if not one.is_credit and not one.line.is_prorated:
             yield one.line.start, (1, one.bill.at, one.bill.bill, one.line.id), one
             continue
         start = next((at for bill, at in groups if bill == one.bill.bill and abs(at - one.line.start) <= SAME), None)
         groups.setdefault((one.bill.bill, start or one.line.start), []).append(one)
-    for (bill, start), group in groups.items():
+    for (bill, start), group in _together(groups).items():
         change = Change(start, [one for one in group if not one.is_credit], [one for one in group if one.is_credit])
         yield start, (0, group[0].bill.at, bill, ""), change

@@ -35,7 +35,7 @@ def periods(facts: Facts, bills: Sequence[Bill], timeline: Timeline, prices: Pri
                 ):
                     part = _part(snapshot, item, prices.book.terms(terms.plan, start) or terms, start, stop, share)
                     part.due = max(start, _trusted_at(snapshot, bills))
-                    if not _is_billed(facts, bills, start, always=snapshot.is_paused):
+                    if not _is_billed(facts, bills, start, stop, always=snapshot.is_paused):
                         yield part
 
 
@@ -56,11 +56,22 @@ def promised(facts: Facts, parts: list[Part]) -> list[Part]:
     return parts
 
 
-def _is_billed(facts: Facts, bills: Sequence[Bill], start: datetime, *, always: bool) -> bool:
-    """Whether bills decide about a period that begins then. `always`: the plan grants whatever becomes of them."""
+def _is_billed(facts: Facts, bills: Sequence[Bill], start: datetime, stop: datetime, *, always: bool) -> bool:
+    """Whether bills decide about the period: one of it, or of an earlier one, was reported.
+
+    `always`: the plan grants whatever becomes of them.
+    """
     if facts.opening and start < facts.opening.until:
         return True
-    return not always and any(bill_start(bill) <= start + months.TOLERANCE for bill in bills)
+    return not always and any(_is_of(bill, start, stop) for bill in bills)
+
+
+def _is_of(bill: Bill, start: datetime, stop: datetime) -> bool:
+    """Whether the bill is of the period, or of an earlier one. A change within the period is billed for it, too."""
+    if bill_start(bill) <= start + AT_START:
+        return True
+    changes = [line for line in bill.lines if line.is_prorated or line.amount_minor < 0]
+    return any(line.start < stop - AT_START for line in changes)
 
 
 def _last_start(

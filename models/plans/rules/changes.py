@@ -56,7 +56,7 @@ def apply(change: Change, parts: list[Part], levels: Levels, timeline: Timeline,
         if is_carried_over and opening is not None:
             if start >= opening:
                 _raise_to(change, parts, start, end)
-        elif start < change.start:
+        elif start <= change.start:
             _raise_running(change, parts, levels, start, end)
         else:
             _change_later(change, parts, start, end)
