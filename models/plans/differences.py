@@ -125,14 +125,20 @@ def _targets(period: Period, surplus: dict[str, int], payments: Mapping[str, str
 
 
 def _paid(period: Period, payments: Mapping[str, str]) -> Iterator[tuple[int, str]]:
-    """(Entry, bill) of the lots without a payment whose plan was paid for since."""
+    """(Entry, bill) of the lots without a payment that were paid for since."""
     for lot in period.lots:
-        bills = [one.paid_by for one in period.owed if one.plan == lot.plan and one.paid_by in payments]
-        if lot.payment is None and bills:
-            yield lot.entry_id, str(bills[0])
+        bill = next((one.paid_by for one in _of_lot(lot, period.owed, payments)), None)
+        if lot.payment is None and bill in payments:
+            yield lot.entry_id, str(bill)
 
 
 def _is_frozen(lot: PlanLot, owed: Sequence[Owed], payments: Mapping[str, str]) -> bool:
-    """Whether an inquiry is open about the payment of the lot; without one of its own, about any of its plan."""
-    own = [one for one in owed if lot.payment is not None and payments.get(one.paid_by or "") == lot.payment]
-    return any(one.is_frozen for one in own or [one for one in owed if one.plan == lot.plan])
+    """Whether an inquiry is open about the payment of the lot."""
+    return any(one.is_frozen for one in _of_lot(lot, owed, payments))
+
+
+def _of_lot(lot: PlanLot, owed: Sequence[Owed], payments: Mapping[str, str]) -> list[Owed]:
+    """What the lot was granted for: what its payment paid for, or what is not paid for; else all of its plan."""
+    same = [one for one in owed if one.plan == lot.plan]
+    of_all = same if lot.payment is None else owed
+    return [one for one in of_all if payments.get(one.paid_by or "") == lot.payment] or same
