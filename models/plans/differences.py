@@ -68,24 +68,26 @@ def between(owed: Iterable[Owed], lots: Iterable[PlanLot], payments: Mapping[str
 
 
 def _periods(owed: Iterable[Owed], lots: Iterable[PlanLot]) -> list[Period]:
-    periods: list[Period] = []
     by_customer: dict[str, list[Period]] = defaultdict(list)
+    exact: dict[tuple[str, datetime], Period] = {}
 
-    def period_at(customer: str, start: datetime, length: timedelta) -> Period:
-        # Owed periods come in order, so only the last ones can be near; lots look at all of them.
-        for period in reversed(by_customer[customer]):
-            if period.is_at(customer, start):
-                return period
+    def period_at(customer: str, start: datetime, length: timedelta, among: int | None = None) -> Period:
+        near = [period for period in by_customer[customer][among:] if period.is_at(customer, start)]
+        if near:
+            return min(near, key=lambda period: abs(period.start - start))
         period = Period(customer, start, length)
-        periods.append(period)
         by_customer[customer].append(period)
         return period
 
     for one in sorted(owed, key=lambda one: (one.start, one.end)):
-        period_at(one.customer, one.start, one.end - one.start).owed.append(one)
+        # Owed periods come in order: only the last ones can be near.
+        period = period_at(one.customer, one.start, one.end - one.start, among=-3)
+        period.owed.append(one)
+        exact[one.customer, one.start] = period
     for lot in lots:
-        period_at(lot.customer, lot.start, TOLERANCE).lots.append(lot)
-    return periods
+        # What is granted below for a start must be found at that start, or every run would grant it once more.
+        (exact.get((lot.customer, lot.start)) or period_at(lot.customer, lot.start, TOLERANCE)).lots.append(lot)
+    return [period for periods in by_customer.values() for period in periods]
 
 
 def _balance(period: Period) -> tuple[list[Owed], dict[str, int]]:

@@ -143,6 +143,14 @@ def test_short_periods_have_a_third_of_their_length_as_tolerance() -> None:
     assert ledger.net == {ADA: 20}
 
 
+def test_a_lot_is_found_at_its_start_though_the_next_period_is_near_too() -> None:
+    three = [one(100, start=START + hours * timedelta(hours=1), end=START + 31 * DAY) for hours in (0, 22, 36)]
+    ledger = Ledger()
+    ledger.bring(three)
+    again = ledger.bring(three)
+    assert (again.grants, again.targets) == ([], [])
+
+
 def test_units_of_a_smaller_plan_count_towards_a_larger_one() -> None:
     ledger = Ledger()
     ledger.bring([one(100, "lite")])
