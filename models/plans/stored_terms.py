@@ -15,7 +15,7 @@ ADD = """
 INSERT INTO plan_terms (app, plan, since, content) VALUES (%s, %s, %s, %s::jsonb)
 ON CONFLICT (app, plan, since) DO UPDATE SET content = excluded.content
 """
-# What was computed with other terms is computed again.
+# What was computed with other terms is computed again; so is what could not be computed, because a price was unknown.
 STALE = """
 UPDATE subscription SET next_due_at = %(now)s,
     upcoming = jsonb_build_array(jsonb_build_object('due', %(now)s::timestamptz)) || upcoming
@@ -36,7 +36,7 @@ def book(conn: Connection, app: App, *, now: datetime) -> TermsBook:
             new.append(terms)
     for terms in new:
         conn.execute(ADD, [app.slug, terms.plan, terms.since, codec.write(terms)])
-    if new and known.rows:
+    if new:
         conn.execute(STALE, {"app": app.slug, "now": now})
     return TermsBook([*known.rows, *new]) if new else known
 

@@ -80,10 +80,15 @@ def lock(conn: Connection, app: str, provider: str, provider_id: str, *, now: da
     database.require_transaction(conn)
     row = conn.execute(LOCK, [app, provider, provider_id], prepare=True).fetchone()
     if row is None:
-        conn.execute(CREATE, {"app": app, "provider": provider, "id": provider_id, "now": now})
+        create(conn, app, provider, provider_id, now=now)
         row = conn.execute(LOCK, [app, provider, provider_id], prepare=True).fetchone()
     assert row is not None
     return Subscription(*row)
+
+
+def create(conn: Connection, app: str, provider: str, provider_id: str, *, now: datetime) -> None:
+    """Store the names of a subscription of which nothing was computed yet, unless it is stored."""
+    conn.execute(CREATE, {"app": app, "provider": provider, "id": provider_id, "now": now}, prepare=True)
 
 
 def lock_due(conn: Connection, now: datetime, *, apps: Sequence[str], limit: int) -> list[Subscription]:
