@@ -18,7 +18,7 @@ from models.catalog import catalog
 from models.catalog.apps import App
 from models.database import Connection
 from models.ledger.post import post
-from models.plans import subscriptions
+from models.plans import stored_terms, subscriptions
 from models.plans.subscriptions import Subscription
 
 log = structlog.get_logger()
@@ -27,11 +27,22 @@ RETRY_AFTER = timedelta(minutes=10)
 
 
 def grant_monthly(*, now: datetime, app: str | None = None, after: Any = None) -> Chunk:
-    """One chunk of the schedule: what time has made due, of the subscriptions that have been due longest."""
+    """One chunk of the schedule: what time has made due, of the subscriptions that have been due longest.
+
+    A run begins with the terms of the catalog: a changed one makes all subscriptions of its app due.
+    """
+    if after is None:
+        database.transaction(lambda conn: _note_terms(conn, now, app))
     counts, again = database.transaction(lambda conn: _chunk(conn, now, app))
     for slug, provider, provider_id, row_id in again:
         counts["units"] += _settle_alone(catalog.current()[slug], provider, provider_id, row_id, now)
     return Chunk(counts, after=True if counts["subscriptions"] else None)
+
+
+def _note_terms(conn: Connection, now: datetime, app: str | None) -> None:
+    for each in catalog.current():
+        if app in (None, each.slug):
+            stored_terms.book(conn, each, now=now)
 
 
 def grant_owed(app: App, customer: str, *, now: datetime) -> int:

@@ -24,14 +24,15 @@ REPLAY = "and replay this event (POST /v1/events/{id}/replay)"
 
 
 def keep(conn: Connection, app: App, facts: Iterable[PlanReported], *, now: datetime) -> None:
-    """Store the facts.
+    """Store the facts. A new subscription gets its row with the first of them, so that a corrected catalog finds it.
 
     Raises:
         Unprocessable: the subscription has more facts than any real one.
     """
     for fact in facts:
         subscription = fact.subscription
-        if subscription and stored_facts.count(conn, app.slug, fact.provider, subscription) >= stored_facts.MOST_FACTS:
+        known = stored_facts.count(conn, app.slug, fact.provider, subscription) if subscription else None
+        if known is not None and known >= stored_facts.MOST_FACTS:
             raise Unprocessable(
                 f"{subscription!r} has {stored_facts.MOST_FACTS} reports already, more than any subscription has:"
                 " nothing was applied; check what sends them, and post the change manually (POST /v1/adjustments)"

@@ -23,13 +23,14 @@ def failures(conn: Connection, *, now: datetime, overdue: datetime, app: str | N
     found: list[str] = []
     for id_, slug, provider, provider_id in rows:
         book = books.get(slug) or books.setdefault(slug, stored_terms.stored(conn, slug))
-        found += _of_one(conn, book, (id_, slug, provider, provider_id), now, overdue)
+        found += of_subscription(conn, book, (id_, slug, provider, provider_id), now=now, overdue=overdue)
     return len(rows), found
 
 
-def _of_one(
-    conn: Connection, book: TermsBook, row: tuple[int, str, str, str], now: datetime, overdue: datetime
+def of_subscription(
+    conn: Connection, book: TermsBook, row: tuple[int, str, str, str], *, now: datetime, overdue: datetime
 ) -> Iterator[str]:
+    """A text for each period of one subscription that differs. `row`: its number, app, provider and id there."""
     id_, app, provider, provider_id = row
     facts = stored_facts.read(conn, app, provider, provider_id, id_)
     account = owed.account(facts, book, now)

@@ -67,24 +67,26 @@ def between(owed: Iterable[Owed], lots: Iterable[PlanLot], payments: Mapping[str
 
 
 def _periods(owed: Iterable[Owed], lots: Iterable[PlanLot]) -> list[Period]:
-    periods: list[Period] = []
     by_customer: dict[str, list[Period]] = defaultdict(list)
+    exact: dict[tuple[str, datetime], Period] = {}
 
-    def period_at(customer: str, start: datetime, length: timedelta) -> Period:
-        # Owed periods come in order, so only the last ones can be near; lots look at all of them.
-        for period in reversed(by_customer[customer]):
-            if period.is_at(customer, start):
-                return period
+    def period_at(customer: str, start: datetime, length: timedelta, among: int | None = None) -> Period:
+        near = [period for period in by_customer[customer][among:] if period.is_at(customer, start)]
+        if near:
+            return min(near, key=lambda period: abs(period.start - start))
         period = Period(customer, start, length)
-        periods.append(period)
         by_customer[customer].append(period)
         return period
 
     for one in sorted(owed, key=lambda one: (one.start, one.end)):
-        period_at(one.customer, one.start, one.end - one.start).owed.append(one)
+        # Owed periods come in order: only the last ones can be near.
+        period = period_at(one.customer, one.start, one.end - one.start, among=-3)
+        period.owed.append(one)
+        exact[one.customer, one.start] = period
     for lot in lots:
-        period_at(lot.customer, lot.start, TOLERANCE).lots.append(lot)
-    return periods
+        # What is granted below for a start must be found at that start, or every run would grant it once more.
+        (exact.get((lot.customer, lot.start)) or period_at(lot.customer, lot.start, TOLERANCE)).lots.append(lot)
+    return [period for periods in by_customer.values() for period in periods]
 
 
 def _balance(period: Period) -> tuple[list[Owed], dict[str, int]]:
@@ -126,14 +128,20 @@ def _claw(period: Period, plan: str, units: int, clawed: dict[int, int], payment
 
 
 def _paid(period: Period, payments: Mapping[str, str]) -> Iterator[tuple[int, str]]:
-    """(Entry, bill) of the lots without a payment whose plan was paid for since."""
+    """(Entry, bill) of the lots without a payment that were paid for since."""
     for lot in period.lots:
-        bills = [one.paid_by for one in period.owed if one.plan == lot.plan and one.paid_by in payments]
-        if lot.payment is None and bills:
-            yield lot.entry_id, str(bills[0])
+        bill = next((one.paid_by for one in _of_lot(lot, period.owed, payments)), None)
+        if lot.payment is None and bill in payments:
+            yield lot.entry_id, str(bill)
 
 
 def _is_frozen(lot: PlanLot, owed: Sequence[Owed], payments: Mapping[str, str]) -> bool:
-    """Whether an inquiry is open about the payment of the lot; without one of its own, about any of its plan."""
-    own = [one for one in owed if lot.payment is not None and payments.get(one.paid_by or "") == lot.payment]
-    return any(one.is_frozen for one in own or [one for one in owed if one.plan == lot.plan])
+    """Whether an inquiry is open about the payment of the lot."""
+    return any(one.is_frozen for one in _of_lot(lot, owed, payments))
+
+
+def _of_lot(lot: PlanLot, owed: Sequence[Owed], payments: Mapping[str, str]) -> list[Owed]:
+    """What the lot was granted for: what its payment paid for, or what is not paid for; else all of its plan."""
+    same = [one for one in owed if one.plan == lot.plan]
+    of_all = same if lot.payment is None else owed
+    return [one for one in of_all if payments.get(one.paid_by or "") == lot.payment] or same

@@ -37,6 +37,14 @@ WHERE n.app = %(app)s AND n.provider = %(provider)s AND n.kind = 'credit_note' A
     SELECT bill FROM plan_fact
     WHERE app = %(app)s AND provider = %(provider)s AND subscription = %(subscription)s AND kind = 'bill')
 """
+LISTED = """
+SELECT kind, key, event_id, received_at, content FROM plan_fact
+WHERE app = %(app)s AND provider = %(provider)s
+  AND (subscription = %(subscription)s OR kind = 'credit_note' AND bill IN (
+    SELECT bill FROM plan_fact
+    WHERE app = %(app)s AND provider = %(provider)s AND subscription = %(subscription)s AND kind = 'bill'))
+ORDER BY coalesce((content ->> 'at')::timestamptz, received_at), id
+"""
 SUBSCRIPTION_OF_BILL = """
 SELECT subscription FROM plan_fact
 WHERE app = %s AND provider = %s AND bill = ANY(%s::text[]) AND kind = 'bill' ORDER BY id LIMIT 1
@@ -108,6 +116,13 @@ def read(conn: Connection, app: str, provider: str, subscription: str, subscript
         mapped=_mapped(conn, app, provider, {one.provider_customer for one in told if one.provider_customer}),
         returned=returned(conn, app, subscription_id, bills),
     )
+
+
+def listed(conn: Connection, app: str, provider: str, subscription: str) -> list[dict[str, Any]]:
+    """The facts of a subscription in the order of the provider's times, with the event that brought each."""
+    names = ("kind", "key", "event", "received_at", "content")
+    values = {"app": app, "provider": provider, "subscription": subscription}
+    return [dict(zip(names, row, strict=True)) for row in conn.execute(LISTED, values)]
 
 
 def returned(conn: Connection, app: str, subscription_id: int, bills: Iterable[Bill]) -> dict[str, Returned]:

@@ -15,7 +15,7 @@ ADD = """
 INSERT INTO plan_terms (app, plan, since, content) VALUES (%s, %s, %s, %s::jsonb)
 ON CONFLICT (app, plan, since) DO UPDATE SET content = excluded.content
 """
-# What was computed with other terms is computed again.
+# What was computed with other terms is computed again; so is what could not be computed, because a price was unknown.
 STALE = """
 UPDATE subscription SET next_due_at = %(now)s,
     upcoming = jsonb_build_array(jsonb_build_object('due', %(now)s::timestamptz)) || upcoming
@@ -28,17 +28,29 @@ def book(conn: Connection, app: App, *, now: datetime) -> TermsBook:
     before.
     """
     known = stored(conn, app.slug)
+    new = _new(known, app, now)
+    for terms in new:
+        conn.execute(ADD, [app.slug, terms.plan, terms.since, codec.write(terms)])
+    if new:
+        conn.execute(STALE, {"app": app.slug, "now": now})
+    return TermsBook([*known.rows, *new]) if new else known
+
+
+def with_catalog(conn: Connection, app: App, *, now: datetime) -> TermsBook:
+    """The same as `book`, without storing anything."""
+    known = stored(conn, app.slug)
+    return TermsBook([*known.rows, *_new(known, app, now)])
+
+
+def _new(known: TermsBook, app: App, now: datetime) -> list[Terms]:
+    """The terms of the catalog that differ from the latest known ones."""
     new = []
     for plan in app.plans.values():
         latest = known.latest(plan.key)
         terms = of_plan(plan, now if latest else LONG_AGO)
         if latest is None or latest.content != terms.content:
             new.append(terms)
-    for terms in new:
-        conn.execute(ADD, [app.slug, terms.plan, terms.since, codec.write(terms)])
-    if new and known.rows:
-        conn.execute(STALE, {"app": app.slug, "now": now})
-    return TermsBook([*known.rows, *new]) if new else known
+    return new
 
 
 def stored(conn: Connection, app: str) -> TermsBook:

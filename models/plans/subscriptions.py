@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 import orjson
+from psycopg.rows import dict_row
 
 from models import arrays, database
 from models.database import Connection
@@ -48,6 +49,17 @@ VALUES (%(app)s, %(provider)s, %(id)s, 'incomplete', jsonb_build_array(jsonb_bui
 ON CONFLICT (app, provider, provider_id) DO UPDATE SET
     upcoming = subscription.upcoming || excluded.upcoming, next_due_at = excluded.next_due_at
 """
+FIND = """
+SELECT s.id, s.app, s.provider, s.provider_id, s.status, s.plan, a.customer, s.items, s.anchor, s.cycle_start,
+       s.cycle_end, s.trial_end, s.cancel_at, s.ended_at, s.owed_until, s.upcoming, s.next_due_at, s.notes
+FROM subscription s LEFT JOIN account a ON a.id = s.account_id
+WHERE (%(app)s::text IS NULL OR s.app = %(app)s) AND (s.provider_id = %(name)s OR s.id::text = %(name)s) ORDER BY s.id
+"""
+NAMES = """
+SELECT id, app, provider, provider_id FROM subscription
+WHERE id > %(after)s AND (%(app)s::text IS NULL OR app = %(app)s) ORDER BY id LIMIT %(limit)s
+"""
+COUNT = "SELECT count(*) FROM subscription WHERE %(app)s::text IS NULL OR app = %(app)s"
 DELAY = "UPDATE subscription SET next_due_at = %s WHERE id = %s"
 
 
@@ -87,10 +99,15 @@ def lock(conn: Connection, app: str, provider: str, provider_id: str, *, now: da
     database.require_transaction(conn)
     row = conn.execute(LOCK, [app, provider, provider_id], prepare=True).fetchone()
     if row is None:
-        conn.execute(CREATE, {"app": app, "provider": provider, "id": provider_id, "now": now})
+        create(conn, app, provider, provider_id, now=now)
         row = conn.execute(LOCK, [app, provider, provider_id], prepare=True).fetchone()
     assert row is not None
     return Subscription(*row)
+
+
+def create(conn: Connection, app: str, provider: str, provider_id: str, *, now: datetime) -> None:
+    """Store the names of a subscription of which nothing was computed yet, unless it is stored."""
+    conn.execute(CREATE, {"app": app, "provider": provider, "id": provider_id, "now": now}, prepare=True)
 
 
 def lock_due(conn: Connection, now: datetime, *, apps: Sequence[str], limit: int) -> list[Subscription]:
@@ -143,3 +160,21 @@ def save_upcoming(conn: Connection, many: Iterable[Subscription]) -> None:
 def delay(conn: Connection, subscription_id: int, until: datetime) -> None:
     """Do not try the subscription again before then: computing it failed."""
     conn.execute(DELAY, [until, subscription_id])
+
+
+def find(conn: Connection, name: str, app: str | None) -> list[dict[str, Any]]:
+    """The rows of the subscriptions with this number or id at a provider, by the names of their columns."""
+    with conn.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute(FIND, {"name": name, "app": app}).fetchall()
+
+
+def names(conn: Connection, app: str | None, *, after: int, limit: int) -> list[tuple[int, str, str, str]]:
+    """(Number, app, provider, id there) of the subscriptions whose number is above `after`, in order."""
+    rows = conn.execute(NAMES, {"app": app, "after": after, "limit": limit})
+    return [(id_, slug, provider, provider_id) for id_, slug, provider, provider_id in rows]
+
+
+def count(conn: Connection, app: str | None) -> int:
+    """How many subscriptions there are."""
+    row = conn.execute(COUNT, {"app": app}).fetchone()
+    return int(row[0]) if row else 0
