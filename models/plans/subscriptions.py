@@ -41,6 +41,10 @@ FROM unnest(%s::bigint[], %s::jsonb[], %s::timestamptz[], %s::timestamptz[], %s:
   AS new(id, upcoming, next_due_at, granted_at, plan, owed_until)
 WHERE s.id = new.id
 """
+LISTED = """
+SELECT s.id, s.provider_id FROM subscription s
+WHERE s.app = %s AND s.provider = %s AND (s.ended_at IS NULL OR s.ended_at >= %s) AND s.id > %s ORDER BY s.id LIMIT %s
+"""
 DELAY = "UPDATE subscription SET next_due_at = %s WHERE id = %s"
 
 
@@ -131,3 +135,8 @@ def save_upcoming(conn: Connection, many: Iterable[Subscription]) -> None:
 def delay(conn: Connection, subscription_id: int, until: datetime) -> None:
     """Do not try the subscription again before then: computing it failed."""
     conn.execute(DELAY, [until, subscription_id])
+
+
+def listed(app: str, provider: str, *, ended_since: datetime, after: int, limit: int) -> list[tuple[int, str]]:
+    """(Row, the provider's id) of the subscriptions that run or ended since then, after the row `after`."""
+    return list(database.read(LISTED, [app, provider, ended_since, after, limit]))
