@@ -205,7 +205,7 @@ def _notes(bills: Sequence[Bill], prices: Prices, timeline: Timeline) -> list[st
     unknown = prices.unknown(latest) if latest else []
     named = prices.named_only(timeline)
     empty = [
-        _covers_nothing(bill)
+        _covers_nothing(bill, timeline)
         for bill in bills
         if bill.state == "paid" and bill.total_minor > 0 and not plan_lines(bill, prices, timeline)
     ]
@@ -216,11 +216,13 @@ def _notes(bills: Sequence[Bill], prices: Prices, timeline: Timeline) -> list[st
     ]
 
 
-def _covers_nothing(bill: Bill) -> str:
+def _covers_nothing(bill: Bill, timeline: Timeline) -> str:
     if bill.reason != SALE:
         return f"{bill.bill} is paid and has no line for a plan of the catalog, so it covers nothing"
+    if not timeline.snapshots:
+        return f"{bill.bill} is paid and covers nothing until its subscription is reported"
     currency = bill.currency or "usd"
     return (
-        f"{bill.bill} paid {money.to_amount(bill.total_minor, currency)} {currency}, which is no multiple of what a"
-        " cycle of the plan costs in the catalog, so it covers nothing (as a setup fee does)"
+        f"{bill.bill} paid {money.to_amount(bill.total_minor, currency)} {currency}, which is not a multiple of what a"
+        " cycle of its plan costs in the catalog, so it covers nothing (like a setup fee)"
     )

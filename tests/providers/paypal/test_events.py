@@ -618,7 +618,7 @@ def test_an_updated_dispute_that_is_resolved_is_closed():
 # --- what is not for us
 
 
-@pytest.mark.parametrize("type_", ["PAYMENT.SALE.COMPLETED", "BILLING.PLAN.CREATED", "x", ""])
+@pytest.mark.parametrize("type_", ["PAYMENT.ORDER.CREATED", "BILLING.PLAN.CREATED", "x", ""])
 def test_other_types_are_ignored_with_a_reason(db, now, type_):
     deliver(event(type_, {}), now=now)
     assert event_states(SLUG) == [("ignored", f"{type_} is not used")]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import random
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -14,7 +14,9 @@ import pytest
 
 from jobs import maintenance, runs
 from jobs.providers.facts import CheckoutEnded
+from jobs.providers.paypal import client as paypal_client
 from models import cycles, database
+from models.errors import ProviderRefused
 from models.plans import plan_lots
 from models.plans.facts import Bill
 from tests.providers.paypal.test_events import deliver, facts
@@ -426,3 +428,76 @@ def test_a_sale_is_a_bill_and_the_state_of_its_checkout() -> None:
     assert (bill.fact.total_minor, bill.fact.customer, bill.fact.at) == (2900, ADA, START)
     assert isinstance(ended, CheckoutEnded)
     assert (ended.reference, ended.state) == ("I-1", "paid")
+
+
+# --- where PayPal can be asked
+
+
+class Shown:
+    """PayPal's objects by id; others are refused with `status`."""
+
+    def __init__(self, *shown: dict[str, Any], status: int = 404) -> None:
+        self.things, self.status = {it["id"]: it for it in shown}, status
+
+    def get_subscription(self, id_: str) -> dict[str, Any]:
+        if id_ not in self.things:
+            raise ProviderRefused("PayPal: there is no such thing", status=self.status)
+        return self.things[id_]
+
+    get_sale = get_sale_refund = get_subscription
+
+
+@pytest.fixture
+def paypal(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Has PayPal show these objects, as to an app with a real account."""
+
+    def show(*shown: dict[str, Any], status: int = 404) -> None:
+        monkeypatch.setattr(paypal_client, "has_real_account", lambda _: True)
+        monkeypatch.setattr(paypal_client, "client", lambda _: Shown(*shown, status=status))
+
+    return show
+
+
+@pytest.mark.parametrize("status", [403, 404])
+def test_what_paypal_does_not_show_credits_nothing(paypal: Callable[..., None], status: int) -> None:
+    paypal(status=status)
+    say(START, told("ACTIVATED"), paid(0))
+    runs.run(None, "grant-monthly", now=START + timedelta(hours=2))
+    assert balance(ADA, APP) == 0
+    assert [(state, "does not show" in str(error)) for state, error in event_states(APP)] == [("dead", True)] * 2
+
+
+def test_an_unavailable_paypal_is_asked_again(paypal: Callable[..., None]) -> None:
+    paypal(status=500)
+    say(START, told("ACTIVATED"))
+    assert [state for state, _ in event_states(APP)] == ["pending"]
+
+
+def test_a_refund_that_paypal_does_not_show_is_used_as_signed(paypal: Callable[..., None]) -> None:
+    say(START, told("ACTIVATED"), paid(0))
+    paypal()
+    say(START, refunded("29.00", 0, "REVERSED"))
+    assert balance(ADA, APP) == 0
+
+
+def test_paypals_copy_replaces_a_forged_one(paypal: Callable[..., None]) -> None:
+    real = told("CREATED", status="APPROVAL_PENDING")["resource"]
+    paypal(real)
+    say(START, told("ACTIVATED", custom=f"customer={BO}&plan=pro", quantity="100"))
+    runs.run(None, "grant-monthly", now=START + timedelta(days=1))
+    assert (balance(ADA, APP), balance(BO, APP)) == (0, 0)
+
+
+def test_an_event_that_is_applied_after_a_revision_still_says_what_was_sold_first(paypal: Callable[..., None]) -> None:
+    activated, revised = told("ACTIVATED"), told("UPDATED", START + timedelta(days=10), plan="P-MAX")
+    sales = paid(0), paid(1, "99.00")
+    paypal(revised["resource"], *(one["resource"] for one in sales))
+    story = [activated, revised, *sales]
+    assert every_order(cycle(1), story) == sorted([*days(0), *days(1, units=4000, plan="max")])
+
+
+def test_a_sale_that_was_denied_since_is_not_credited(paypal: Callable[..., None]) -> None:
+    paypal(told("ACTIVATED")["resource"], {**paid(0)["resource"], "state": "denied"})
+    say(START, told("ACTIVATED"), paid(0))
+    runs.run(None, "grant-monthly", now=START + timedelta(days=1))
+    assert balance(ADA, APP) == 0
