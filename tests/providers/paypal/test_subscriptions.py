@@ -13,7 +13,9 @@ from typing import Any
 import pytest
 
 from jobs import maintenance, runs
+from jobs.payments import checkouts
 from jobs.providers.facts import CheckoutEnded
+from jobs.providers.paypal import checkout as paypal_checkout
 from jobs.providers.paypal import client as paypal_client
 from models import cycles, database
 from models.errors import ProviderRefused
@@ -23,7 +25,7 @@ from tests.providers.paypal.test_events import deliver, facts
 from tests.support import emptied
 from tests.support.cast import ADA, BO, app, balance, event_states
 from tests.support.providers.paypal_events import event, execution, sale, sale_refund, subscription, written
-from tests.support.providers.shop import change
+from tests.support.providers.shop import PAGES, change
 
 pytestmark = pytest.mark.usefixtures("db")
 APP = "songs"
@@ -501,3 +503,62 @@ def test_a_sale_that_was_denied_since_is_not_credited(paypal: Callable[..., None
     say(START, told("ACTIVATED"), paid(0))
     runs.run(None, "grant-monthly", now=START + timedelta(days=1))
     assert balance(ADA, APP) == 0
+
+
+# --- the state of the checkout
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Opens a checkout of the plan that led to the subscription."""
+    monkeypatch.setitem(checkouts.OPENERS, "paypal", lambda *_: ("I-1", "https://paypal.test/approve"))
+
+    def open_() -> None:
+        asked = {"id": "c-1", "customer": ADA, "plan": "pro", "quantity": 1, "provider": "paypal", **PAGES}
+        with monkeypatch.context() as patch:
+            patch.setattr(paypal_checkout, "is_reachable", lambda _: True)
+            checkouts.start(app(APP), asked, now=START)
+
+    return open_
+
+
+CANCELED = told("CANCELLED", START + timedelta(days=1), status="CANCELLED")
+EXPIRED = told("EXPIRED", START + timedelta(days=1), status="EXPIRED")
+FAILED = told("PAYMENT.FAILED", billing_info={"failed_payments_count": 1})
+PENDING = paid(0, type="PAYMENT.SALE.PENDING", state="pending")
+TRIAL = told("ACTIVATED", billing_info=trial(START))
+WAITING = told("CREATED", status="APPROVAL_PENDING")
+
+
+@pytest.mark.parametrize(
+    ("story", "state"),
+    [
+        ([WAITING], "open"),
+        ([WAITING, told("ACTIVATED")], "pending"),
+        ([told("ACTIVATED"), PENDING], "pending"),
+        ([told("ACTIVATED"), paid(0)], "paid"),
+        ([TRIAL], "paid"),
+        ([told("ACTIVATED"), FAILED], "failed"),
+        ([told("ACTIVATED"), FAILED, paid(0)], "paid"),
+        ([told("ACTIVATED"), paid(0), CANCELED], "paid"),
+        ([told("ACTIVATED"), paid(0), EXPIRED], "paid"),
+        ([WAITING, CANCELED], "failed"),
+        ([WAITING, EXPIRED], "expired"),
+    ],
+)
+def test_a_checkout_ends_in_the_same_state_in_every_order(
+    opened: Callable[[], None], story: list[Told], state: str
+) -> None:
+    for order in orders(story):
+        emptied.empty()
+        opened()
+        say(START + timedelta(days=1), *order)
+        assert checkouts.get(app(APP), "c-1")["state"] == state, [one["event_type"] for one in order]
+
+
+def test_a_subscription_that_names_anothers_checkout_does_not_end_it(opened: Callable[[], None]) -> None:
+    opened()
+    other = f"customer={BO}&plan=pro&checkout=c-1&app={APP}"
+    say(START, told("ACTIVATED", id="I-2", custom=other), paid(0, billing_agreement_id="I-2", custom=other))
+    assert checkouts.get(app(APP), "c-1")["state"] == "open"
+    assert (balance(ADA, APP), balance(BO, APP)) == (0, 1000)

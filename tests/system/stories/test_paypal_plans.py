@@ -16,6 +16,7 @@ from models import clock, database
 from models.catalog import catalog
 from tests.support.folders import data_folder
 from tests.support.providers.shop import change
+from tests.system.journeys.journey import moment
 from tests.system.stories.inside import running_inside
 from tests.system.stories.story_shop import Shop
 
@@ -178,6 +179,9 @@ def test_a_failed_month_is_paid_with_the_next_one(shop: PayPalShop) -> None:
     assert shop.get("/v1/customers/ada")["subscription"]["status"] == "past_due"
     shop.pass_time("31d")
     assert shop.units("ada") == [1000, 1000, 1000]
+    shown = shop.get("/v1/customers/ada")["subscription"]
+    assert shown["status"] == "active"
+    assert moment(shown["cycle_start"]) <= shop.now() < moment(shown["cycle_end"])
 
 
 def test_an_outstanding_month_that_is_taken_is_granted(shop: PayPalShop) -> None:
