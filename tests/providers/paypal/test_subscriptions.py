@@ -19,12 +19,13 @@ from jobs.providers.paypal import checkout as paypal_checkout
 from jobs.providers.paypal import client as paypal_client
 from models import cycles, database
 from models.errors import ProviderRefused
+from models.ledger import balances
 from models.plans import plan_lots
 from models.plans.facts import Bill
 from tests.providers.paypal.test_events import deliver, facts
 from tests.support import emptied
 from tests.support.cast import ADA, BO, app, balance, event_states
-from tests.support.providers.paypal_events import event, execution, sale, sale_refund, subscription, written
+from tests.support.providers.paypal_events import dispute, event, execution, sale, sale_refund, subscription, written
 from tests.support.providers.shop import PAGES, change
 
 pytestmark = pytest.mark.usefixtures("db")
@@ -375,6 +376,74 @@ def test_a_reversal_that_is_the_sale_itself_is_understood() -> None:
 def test_a_refund_that_failed_takes_nothing() -> None:
     story = [told("ACTIVATED"), paid(0), refunded("29.00", 0, state="failed")]
     assert every_order(START, story) == days(0)
+
+
+def test_a_dispute_freezes_what_a_sale_paid_for_until_it_is_won() -> None:
+    of_sale = {"disputed_transactions": [{"seller_transaction_id": "SALE0"}]}
+    say(START, told("ACTIVATED"), paid(0), event("CUSTOMER.DISPUTE.CREATED", dispute(**of_sale)))
+    assert (balance(ADA, APP), balances.available(app(APP), ADA, now=START)) == (1000, 0)
+    won = dispute("RESOLVED", dispute_outcome={"outcome_code": "RESOLVED_SELLER_FAVOUR"}, **of_sale)
+    say(START, event("CUSTOMER.DISPUTE.RESOLVED", won))
+    assert balances.available(app(APP), ADA, now=START) == 1000
+
+
+# --- whole lives against a plain account of what was paid
+
+
+def a_life(seed: int) -> tuple[list[Told], dict[str, int]]:
+    """The events of a year of a subscription, and the units of each cycle by what was paid for it."""
+    chance = random.Random(seed)
+    price, units, plan, unpaid = 2900, 1000, "P-PRO", list[tuple[int, int, int]]()
+    story, owed = [told("ACTIVATED")], Counter[str]()
+    for number in range(12):
+        unpaid.append((number, price, units))
+        failures = {"failed_payments_count": len(unpaid)}
+        if chance.random() < 0.25:
+            story.append(told("PAYMENT.FAILED", cycle(number), plan=plan, billing_info=failures))
+        else:
+            value = sum(cost for _, cost, _ in unpaid)
+            story.append(paid(number, f"{value / 100:.2f}"))
+            for paid_cycle, _, granted in unpaid:
+                owed[cycle(paid_cycle).date().isoformat()] += granted
+            unpaid = []
+        if chance.random() < 0.2:
+            plan, price, units = chance.choice([("P-PRO", 2900, 1000), ("P-MAX", 9900, 4000)])
+            at = cycle(number) + timedelta(days=9)
+            left = {"failed_payments_count": len(unpaid)}
+            story.append(told("UPDATED", at, plan=plan, billing_info=left))
+        if chance.random() < 0.1 and owed.get(cycle(number).date().isoformat()) and len(unpaid) == 0:
+            # The whole sale of this month goes back, and with it all cycles that it paid.
+            sold = story[max(place for place, one in enumerate(story) if "SALE" in one["event_type"])]
+            story.append(refunded(sold["resource"]["amount"]["total"], number))
+            owed_before = {start: granted for start, granted in owed.items() if start in _starts_of(sold, story)}
+            for start in owed_before:
+                owed[start] = 0
+    return story, {start: granted for start, granted in owed.items() if granted}
+
+
+def _starts_of(sold: Told, story: Sequence[Told]) -> set[str]:
+    """The starts of the cycles that a sale paid: its own, and those that failed just before."""
+    number = int(sold["resource"]["id"].removeprefix("SALE"))
+    failed = {one["resource"]["update_time"][:10] for one in story if one["event_type"].endswith("FAILED")}
+    starts = {cycle(number).date().isoformat()}
+    while number > 0 and (start := cycle(number - 1).date().isoformat()) in failed:
+        starts.add(start)
+        number -= 1
+    return starts
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_year_in_any_order_ends_at_what_was_paid(seed: int) -> None:
+    story, owed = a_life(seed)
+    for number in range(4):
+        order = story if number == 0 else random.Random(seed * 100 + number).sample(story, len(story))
+        emptied.empty()
+        for place, one in enumerate(order):
+            say(cycle(12), one, *([one] if place % 3 == 0 else []))
+            if place % 5 == 0:
+                runs.run(None, "grant-monthly", now=cycle(12))
+        assert by_period(totals()) == owed, [one["event_type"] for one in order]
+        assert balance(ADA, APP) == sum(owed.values())
 
 
 # --- whose it is
