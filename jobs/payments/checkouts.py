@@ -30,7 +30,7 @@ MOST_UNITS = 10**12
 # Opens the checkout at the provider. Returns its id there, and the URL at which the customer pays.
 OPENERS: dict[str, Callable[[App, Checkout], tuple[str, str]]] = {
     "stripe": stripe_checkout.open_session,
-    "paypal": paypal_checkout.open_order,
+    "paypal": paypal_checkout.open_page,
 }
 # The field of the request body that a provider's parameter comes from.
 FIELDS = {
@@ -154,7 +154,8 @@ def _error_of(refusal: ProviderRefused, checkout: Checkout) -> ScripError:
 def _sold(app: App, content: dict[str, Any], now: datetime) -> Pack | Plan:
     """The requested pack or plan, after the checks that need the catalog or the customer."""
     sold = _named(app, content)
-    if isinstance(sold, Plan) and content["quantity"] != 1:
+    at_paypal = content.get("provider", app.provider) == "paypal"
+    if isinstance(sold, Plan) and content["quantity"] != 1 and not at_paypal:
         raise Invalid([("quantity", "must be 1 for a plan")])
     if sold.units * content["quantity"] > MOST_UNITS:
         raise Invalid([("quantity", f"comes to more than {MOST_UNITS} units")])
@@ -203,8 +204,8 @@ def _terms(app: App, content: dict[str, Any], sold: Pack | Plan) -> dict[str, An
 def _check_provider(app: App, provider: str, content: dict[str, Any], sold: Pack | Plan) -> None:
     if provider == "stripe" and not client.is_reachable(app):
         raise Invalid([("provider", "Stripe is not configured: set STRIPE_SECRET_KEY")])
-    if provider == "paypal" and isinstance(sold, Plan):
-        raise Invalid([("provider", "must be stripe: plans are not sold through PayPal")])
+    if provider == "paypal" and isinstance(sold, Plan) and not sold.paypal_plan:
+        raise Invalid([("provider", f"must be stripe: the plan {sold.key!r} has no paypal_plan in the catalog")])
     if provider == "paypal" and "stripe_price" in content:
         raise Invalid([("provider", "must be stripe: stripe_price is a price at Stripe")])
     if provider == "paypal" and not paypal_checkout.is_reachable(app):

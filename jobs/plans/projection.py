@@ -76,14 +76,25 @@ def _status(account: Account) -> str:
     latest = account.timeline.latest
     if latest is None:
         return "active" if any(bill.state == "paid" for bill in account.bills) else "incomplete"
+    if _is_paid_since(account):
+        return "active"
     return PAUSED if latest.is_paused and latest.status in PAYING else latest.status
+
+
+def _is_paid_since(account: Account) -> bool:
+    """Whether a sale of PayPal was paid after its subscription was reported as past due: no other event says so."""
+    latest = account.timeline.latest
+    if latest is None or not latest.is_billed_by_sales or latest.status != "past_due":
+        return False
+    return any(bill.state == "paid" and bill.at >= latest.at for bill in account.bills)
 
 
 def _plan(account: Account, now: datetime) -> tuple[str | None, datetime | None]:
     """The largest plan of a period that is owed now, and until when; else the plan of the first item, and None."""
     running = [one for one in account.owed if one.start <= now < one.end and one.units > 0 and one.due <= now]
     latest = account.timeline.latest
-    is_running = latest is not None and latest.status in PAYING and account.timeline.ended_at is None
+    is_paying = latest is not None and (latest.status in PAYING or _is_paid_since(account))
+    is_running = is_paying and account.timeline.ended_at is None
     grace = TIER_GRACE if is_running else timedelta(0)
     if not running:
         running = [one for one in account.owed if one.units > 0 and one.start <= now < one.end + grace]
@@ -112,13 +123,17 @@ def _first_plan(account: Account) -> str | None:
 
 
 def _cycle(account: Account, now: datetime) -> tuple[datetime | None, datetime | None]:
-    """The provider's current period: of the latest snapshot, else of the latest bill."""
+    """The provider's current period: of the latest snapshot, else of the latest bill.
+
+    PayPal reports a new cycle by its sale only.
+    """
     latest = account.timeline.latest
-    for item in latest.items if latest else ():
-        if item.end:
-            return item.start, item.end
-    lines = [line for bill in account.bills for line in bill.lines]
+    lines = [line for bill in account.bills for line in bill.lines if not line.is_one_off]
     last = max(lines, key=lambda line: line.start, default=None)
+    for item in latest.items if latest else ():
+        is_newer = latest and latest.is_billed_by_sales and last and item.start and last.start > item.start
+        if item.end and not is_newer:
+            return item.start, item.end
     return (last.start, last.end) if last else (None, None)
 
 

@@ -13,6 +13,8 @@ from typing import Any, Literal
 
 Unit = Literal["day", "week", "month"]
 # Later states take precedence, whatever the times of their reports.
+# The `reason` of a bill that is a sale of PayPal: `models.plans.rules.paypal` finds the periods that it pays.
+SALE = "sale"
 STATES = ("draft", "open", "failed", "uncollectible", "void", "paid")
 PAYING = ("active", "trialing")
 ENDED = ("canceled", "incomplete_expired")
@@ -51,6 +53,7 @@ class Snapshot:
 
     `rank` orders reports of one moment: created, updated, deleted; `previous` are the values before an update. `plan`:
     the plan that its metadata name. `received_at` is Scrip's time. `is_fetched`: asked for, rather than reported.
+    `is_billed_by_sales`: of PayPal. Its bills are sales without lines, and a change of it counts from the next period.
     """
 
     key: str
@@ -71,6 +74,7 @@ class Snapshot:
     plan: str | None = None
     checkout: str | None = None
     is_fetched: bool = False
+    is_billed_by_sales: bool = False
     previous: Mapping[str, Any] = field(default_factory=dict)
 
     @property

@@ -12,8 +12,9 @@ from datetime import datetime
 from fractions import Fraction
 from operator import attrgetter
 
+from models import money
 from models.cycles import LONG_AGO
-from models.plans.facts import Facts, Returned
+from models.plans.facts import SALE, Facts, Returned
 from models.plans.rules import by_status, owner, paypal, unbilled
 from models.plans.rules.bills import Bill, PlanLine, Prices, merged, plan_lines
 from models.plans.rules.by_bills import Coverage
@@ -210,12 +211,24 @@ def _notes(bills: Sequence[Bill], prices: Prices, timeline: Timeline) -> list[st
     unknown = prices.unknown(latest) if latest else []
     named = prices.named_only(timeline)
     empty = [
-        bill.bill
+        _covers_nothing(bill, timeline)
         for bill in bills
         if bill.state == "paid" and bill.total_minor > 0 and not plan_lines(bill, prices, timeline)
     ]
     return [
         *(f"the price {price} belongs to no plan of the catalog, so it grants nothing; {ADD}" for price in unknown),
         *(f"the price {price} belongs to no plan of the catalog; {KEPT}; {ADD}" for price in named),
-        *(f"{bill} is paid and has no line for a plan of the catalog, so it covers nothing" for bill in empty),
+        *empty,
     ]
+
+
+def _covers_nothing(bill: Bill, timeline: Timeline) -> str:
+    if bill.reason != SALE:
+        return f"{bill.bill} is paid and has no line for a plan of the catalog, so it covers nothing"
+    if not timeline.snapshots:
+        return f"{bill.bill} is paid and covers nothing until its subscription is reported"
+    currency = bill.currency or "usd"
+    return (
+        f"{bill.bill} paid {money.to_amount(bill.total_minor, currency)} {currency}, which is not a multiple of what a"
+        " cycle of its plan costs in the catalog, so it covers nothing (like a setup fee)"
+    )

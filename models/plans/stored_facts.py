@@ -51,7 +51,9 @@ WHERE app = %s AND provider = %s AND bill = ANY(%s::text[]) AND kind = 'bill' OR
 """
 PROMISED = """
 SELECT customer, plan, units FROM checkout
-WHERE app = %s AND external_id = ANY(%s::text[]) AND plan IS NOT NULL ORDER BY id LIMIT 1
+WHERE app = %(app)s AND plan IS NOT NULL
+  AND (external_id = ANY(%(ids)s::text[]) OR (provider = %(provider)s AND provider_id = %(subscription)s))
+ORDER BY id LIMIT 1
 """
 MAPPED = """
 SELECT DISTINCT a.customer FROM provider_customer c JOIN account a ON a.id = c.account_id
@@ -112,7 +114,7 @@ def read(conn: Connection, app: str, provider: str, subscription: str, subscript
         sessions=sessions,
         notes=tuple(fact for fact in facts if isinstance(fact, CreditNote)),
         opening=next((fact for fact in facts if isinstance(fact, Opening)), None),
-        promise=_promise(conn, app, {one.checkout for one in told if one.checkout}),
+        promise=_promise(conn, values, {one.checkout for one in told if one.checkout}),
         mapped=_mapped(conn, app, provider, {one.provider_customer for one in told if one.provider_customer}),
         returned=returned(conn, app, subscription_id, bills),
     )
@@ -137,9 +139,9 @@ def returned(conn: Connection, app: str, subscription_id: int, bills: Iterable[B
     return found
 
 
-def _promise(conn: Connection, app: str, checkouts: Iterable[str]) -> Promise | None:
-    ids = sorted(checkouts)
-    row = conn.execute(PROMISED, [app, ids]).fetchone() if ids else None
+def _promise(conn: Connection, values: dict[str, str], checkouts: Iterable[str]) -> Promise | None:
+    """What the checkout promised that the facts name, or that opened the subscription itself, as at PayPal."""
+    row = conn.execute(PROMISED, {**values, "ids": sorted(checkouts)}).fetchone()
     return Promise(*row) if row else None
 
 

@@ -60,6 +60,10 @@ SELECT id, app, provider, provider_id FROM subscription
 WHERE id > %(after)s AND (%(app)s::text IS NULL OR app = %(app)s) ORDER BY id LIMIT %(limit)s
 """
 COUNT = "SELECT count(*) FROM subscription WHERE %(app)s::text IS NULL OR app = %(app)s"
+LISTED = """
+SELECT s.id, s.provider_id FROM subscription s
+WHERE s.app = %s AND s.provider = %s AND (s.ended_at IS NULL OR s.ended_at >= %s) AND s.id > %s ORDER BY s.id LIMIT %s
+"""
 DELAY = "UPDATE subscription SET next_due_at = %s WHERE id = %s"
 
 
@@ -178,3 +182,8 @@ def count(conn: Connection, app: str | None) -> int:
     """How many subscriptions there are."""
     row = conn.execute(COUNT, {"app": app}).fetchone()
     return int(row[0]) if row else 0
+
+
+def listed(app: str, provider: str, *, ended_since: datetime, after: int, limit: int) -> list[tuple[int, str]]:
+    """(Row, the provider's id) of the subscriptions that run or ended since then, after the row `after`."""
+    return list(database.read(LISTED, [app, provider, ended_since, after, limit]))

@@ -72,6 +72,17 @@ class TermsBook:
         """The terms of the plan at that time; before its first ones, those."""
         return self._in_force([row for row in self.rows if row.plan == plan], at)
 
+    def prices_minor(self, plan: str, price: str | None, at: datetime) -> tuple[int, ...]:
+        """What the plan cost under this price id, in minor units: the amount in force at that time first.
+
+        A provider may go on charging an amount that the catalog had before.
+        """
+        rows = [row for row in self.rows if row.plan == plan]
+        named = [row for row in rows if price and price in row.prices] or rows
+        in_force = self._in_force(named, at)
+        amounts = [row.price_minor for row in reversed(named)]
+        return tuple(dict.fromkeys([*([in_force.price_minor] if in_force else []), *amounts]))
+
     def latest(self, plan: str) -> Terms | None:
         """The latest terms of the plan."""
         return next((row for row in reversed(self.rows) if row.plan == plan), None)

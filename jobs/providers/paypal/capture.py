@@ -1,4 +1,4 @@
-"""Calls to PayPal before an event is applied: captures approved orders, and refetches captures and refunds."""
+"""Calls to PayPal before an event is applied: captures approved orders, and refetches the objects of other events."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 import structlog
 
 from jobs.providers.malformed import malformed
+from jobs.providers.paypal import checkout, fields
 from jobs.providers.paypal import client as paypal_client
-from jobs.providers.paypal import fields
 from jobs.providers.paypal.fields import Sold
 from models import database, money
 from models.catalog import prices
@@ -32,13 +32,38 @@ FETCH = {
     "PAYMENT.CAPTURE.REFUNDED": "get_refund",
     "PAYMENT.CAPTURE.REVERSED": "get_refund",
 }
+# The sandbox is asked for these too. It does not know the objects of events that were only signed for a test.
+FETCH_OF_PLANS = {
+    "BILLING.SUBSCRIPTION.CREATED": "get_subscription",
+    "BILLING.SUBSCRIPTION.ACTIVATED": "get_subscription",
+    "BILLING.SUBSCRIPTION.RE-ACTIVATED": "get_subscription",
+    "BILLING.SUBSCRIPTION.UPDATED": "get_subscription",
+    "BILLING.SUBSCRIPTION.SUSPENDED": "get_subscription",
+    "BILLING.SUBSCRIPTION.CANCELLED": "get_subscription",
+    "BILLING.SUBSCRIPTION.EXPIRED": "get_subscription",
+    "BILLING.SUBSCRIPTION.PAYMENT.FAILED": "get_subscription",
+    "PAYMENT.SALE.COMPLETED": "get_sale",
+    "PAYMENT.SALE.PENDING": "get_sale",
+    "PAYMENT.SALE.DENIED": "get_sale",
+    "PAYMENT.SALE.REFUNDED": "get_sale_refund",
+    "PAYMENT.SALE.REVERSED": "get_sale_refund",
+}
 # Events whose object is credited as it was signed: PayPal must know it.
-CREDITED = (APPROVED, "CHECKOUT.ORDER.COMPLETED", "PAYMENT.CAPTURE.COMPLETED")
+CREDITED = (
+    *(APPROVED, "CHECKOUT.ORDER.COMPLETED", "PAYMENT.CAPTURE.COMPLETED", "PAYMENT.SALE.COMPLETED"),
+    *(type_ for type_, method in FETCH_OF_PLANS.items() if method == "get_subscription"),
+)
 
 
 def needs_refetch(app: App, event: Event) -> bool:
-    """Whether the event needs `prepare`: approved orders always, other events only with a real PayPal account."""
-    return event.type == APPROVED or (event.type in FETCH and paypal_client.has_real_account(app))
+    """Whether the event needs `prepare`: approved orders always, other events only where PayPal can be asked."""
+    return event.type == APPROVED or _can_be_asked(app, event)
+
+
+def _can_be_asked(app: App, event: Event) -> bool:
+    if paypal_client.has_real_account(app):
+        return event.type in FETCH or event.type in FETCH_OF_PLANS
+    return event.type in FETCH_OF_PLANS and checkout.is_reachable(app)
 
 
 def prepare(app: App, event: Event) -> Event:
@@ -53,16 +78,17 @@ def prepare(app: App, event: Event) -> Event:
         return event
     if event.type == APPROVED:
         return _with(event, _captured(app, event, resource))
-    if event.type not in FETCH or not paypal_client.has_real_account(app):
+    if not _can_be_asked(app, event):
         return event
     return _with(event, _fetched(app, event, resource))
 
 
 def _with(event: Event, resource: Object | None) -> Event:
-    """The event with the current object. Fields that PayPal omits from it keep their signed values."""
+    """The event with the current object, and the `signed` one. Fields that PayPal omits keep their signed values."""
     if resource is None:
         return event
-    payload = {**event.payload, "resource": {**event.payload["resource"], **resource}}
+    signed = event.payload["resource"]
+    payload = {**event.payload, "resource": {**signed, **resource}, "signed": signed}
     return replace(event, payload=payload, is_fetched=True)
 
 
@@ -160,12 +186,12 @@ def _fetched(app: App, event: Event, resource: Object) -> Object | None:
     if not isinstance(thing_id, str) or not thing_id:
         return None
     try:
-        thing: Object = getattr(paypal_client.client(app), FETCH[event.type])(thing_id)
+        thing: Object = getattr(paypal_client.client(app), {**FETCH, **FETCH_OF_PLANS}[event.type])(thing_id)
         return thing
     except ProviderRefused as refused:
         if refused.status not in (403, 404):
             raise ProviderAway(refused.detail) from refused
-        if event.type in CREDITED:
+        if event.type in CREDITED and paypal_client.has_real_account(app):
             raise _unknown(thing_id, refused) from refused
         return None
 

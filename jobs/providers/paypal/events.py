@@ -1,8 +1,9 @@
 """Translates PayPal's events into facts and rejects resources that do not have the documented shape.
 
-A payment is a capture. Its order is created first and may have several captures, so the order's id is not an alias of
-the payment. Refunds and reversals have a *refund* resource, whose link `up` names the capture. Sources: Orders v2,
-Payments v2 and Disputes v1 of https://developer.paypal.com/api/rest/, and "Webhook event names" there.
+A payment is a capture, or a sale of a subscription. The order of a capture is created first and may have several
+captures, so the order's id is not an alias of the payment. Refunds and reversals have a *refund* resource, whose link
+`up` names the capture. Sources: Orders v2, Payments v2 and Disputes v1 of https://developer.paypal.com/api/rest/, and
+"Webhook event names" there.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Any, Literal
 
 from jobs.providers.facts import AnyFact, PaymentReversed, PaymentSettled
 from jobs.providers.malformed import MalformedEvent, malformed
-from jobs.providers.paypal import client, disputes, fields
+from jobs.providers.paypal import client, disputes, fields, sales, subscriptions
 from jobs.providers.paypal.capture import needs_refetch, prepare
 from jobs.providers.paypal.fields import Object, Sold, get, text
 from jobs.providers.returns import Refund
@@ -213,6 +214,19 @@ HANDLERS: dict[str, Handler] = {
     "PAYMENT.REFUND.COMPLETED": _refunded,
     "PAYMENT.REFUND.PENDING": _refunded,
     "PAYMENT.REFUND.FAILED": _refund_failed,
+    "BILLING.SUBSCRIPTION.CREATED": subscriptions.changed,
+    "BILLING.SUBSCRIPTION.ACTIVATED": subscriptions.changed,
+    "BILLING.SUBSCRIPTION.RE-ACTIVATED": subscriptions.changed,
+    "BILLING.SUBSCRIPTION.UPDATED": subscriptions.changed,
+    "BILLING.SUBSCRIPTION.SUSPENDED": subscriptions.changed,
+    "BILLING.SUBSCRIPTION.CANCELLED": subscriptions.changed,
+    "BILLING.SUBSCRIPTION.EXPIRED": subscriptions.changed,
+    "BILLING.SUBSCRIPTION.PAYMENT.FAILED": subscriptions.changed,
+    "PAYMENT.SALE.COMPLETED": sales.sale,
+    "PAYMENT.SALE.PENDING": sales.sale,
+    "PAYMENT.SALE.DENIED": sales.sale,
+    "PAYMENT.SALE.REFUNDED": sales.returned,
+    sales.REVERSED: sales.returned,
     "CUSTOMER.DISPUTE.CREATED": disputes.disputed,
     "CUSTOMER.DISPUTE.UPDATED": disputes.disputed,
     "CUSTOMER.DISPUTE.RESOLVED": disputes.disputed,

@@ -34,7 +34,7 @@ def periods(facts: Facts, bills: Sequence[Bill], timeline: Timeline, prices: Pri
                     item, snapshot, before, _last_start(item, run, snapshot, after, timeline)
                 ):
                     part = _part(snapshot, item, prices.book.terms(terms.plan, start) or terms, start, stop, share)
-                    part.due = max(start, _trusted_at(snapshot, bills))
+                    part.due = max(start, _trusted_at(snapshot, bills, start))
                     if not _is_billed(facts, bills, start, stop, always=snapshot.is_paused):
                         yield part
 
@@ -120,12 +120,22 @@ def _stub(item: Item, anchor: datetime) -> Iterator[tuple[datetime, datetime, Fr
         yield item.start, stop, Fraction((stop - item.start) / (stop - start))
 
 
-def _trusted_at(snapshot: Snapshot, bills: Sequence[Bill]) -> datetime:
-    """When the status is believed: a bill that it names, and that was not reported, has an hour to come."""
+def _trusted_at(snapshot: Snapshot, bills: Sequence[Bill], paid_from: datetime | None = None) -> datetime:
+    """When the status is believed: a bill that it names, and that was not reported, has an hour to come.
+
+    `paid_from`: when a sale of PayPal falls due, which no status names.
+    """
+    if snapshot.is_billed_by_sales and paid_from is not None:
+        return max(snapshot.at, snapshot.received_at, paid_from) + PATIENCE
     known = {bill.bill for bill in bills}
     if snapshot.latest_invoice is None or snapshot.latest_invoice in known or snapshot.is_fetched:
         return LONG_AGO
     return max(snapshot.at, snapshot.received_at) + PATIENCE
+
+
+def _is_fee(bill: Bill) -> bool:
+    """Whether the bill is for items of their own only, as a setup fee is."""
+    return bool(bill.lines) and all(line.is_one_off for line in bill.lines)
 
 
 def _has_unpaid_session(facts: Facts) -> bool:
@@ -177,7 +187,7 @@ def _trial_status(facts: Facts, bills: Sequence[Bill], timeline: Timeline, price
         if snapshot.status != "trialing":
             continue
         start = snapshot.trial_start or (snapshot.items[0].start if snapshot.items else None) or snapshot.at
-        if any(bill_start(bill) <= start + months.TOLERANCE for bill in bills):
+        if any(bill_start(bill) <= start + months.TOLERANCE and not _is_fee(bill) for bill in bills):
             return []
         due = max(start, _trusted_at(snapshot, bills))
         return [(terms, item.quantity, item, start, due) for item, terms in prices.items(snapshot, start)]

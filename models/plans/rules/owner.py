@@ -8,7 +8,7 @@ from datetime import datetime
 from operator import itemgetter
 
 from models.cycles import LONG_AGO
-from models.plans.facts import Bill, Facts
+from models.plans.facts import SALE, Bill, Facts
 from models.plans.rules.by_status import PATIENCE
 from models.plans.rules.timeline import AT_START, Timeline
 
@@ -75,6 +75,11 @@ def _changes(named: Sequence[tuple[datetime, str]]) -> list[tuple[datetime, str]
 def _problem(facts: Facts, timeline: Timeline) -> str:
     latest = timeline.latest
     provider_customer = latest.provider_customer if latest else None
+    if (latest and latest.is_billed_by_sales) or any(bill.reason == SALE for bill in facts.bills):
+        return (
+            "no customer: the custom_id of the subscription is not of the form customer=…&plan=…, so nothing can be"
+            " granted; credit the units with POST /v1/adjustments, or"
+        )
     if len(facts.mapped) > 1:
         some = ", ".join(sorted(facts.mapped)[:3])
         return (

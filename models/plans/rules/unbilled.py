@@ -16,6 +16,8 @@ def lines(bills: Sequence[Bill], timeline: Timeline, prices: Prices) -> Iterator
     for before, after in pairwise(timeline.snapshots):
         if after.status not in PAYING or before.status not in PAYING or _is_billed(bills, after):
             continue
+        if after.is_billed_by_sales:
+            continue  # the change counts from the next period
         old, new = prices.items(before, after.at), prices.items(after, after.at)
         gain = _units(new) - _units(old)
         if gain > 0 and all(terms.on_upgrade_unbilled == "trust" for _, terms in new):
