@@ -12,7 +12,7 @@ from datetime import datetime
 from fractions import Fraction
 from operator import attrgetter
 
-from models.plans.facts import Facts, Returned
+from models.plans.facts import Facts, Returned, Schedule
 from models.plans.rules import by_status, owner, paypal, unbilled
 from models.plans.rules.bills import Bill, PlanLine, Prices, merged, plan_lines
 from models.plans.rules.by_bills import Coverage
@@ -62,6 +62,7 @@ class Account:
     prices: Prices
     notes: list[str]
     recompute_at: datetime | None = None
+    schedules: tuple[Schedule, ...] = ()
 
 
 def owed(facts: Facts, book: TermsBook, now: datetime) -> list[Owed]:
@@ -92,6 +93,7 @@ def account(facts: Facts, book: TermsBook, now: datetime) -> Account:
         prices=prices,
         notes=_notes(bills, prices, timeline),
         recompute_at=min(filter(None, [timeline.unknown_until, _end_to_come(timeline)]), default=None),
+        schedules=facts.schedules,
     )
 
 

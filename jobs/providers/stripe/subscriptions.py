@@ -78,6 +78,9 @@ def snapshot(event: Event, subscription: Object) -> Snapshot:
         checkout=metadata(subscription).get("checkout"),
         is_fetched=event.is_fetched,
         previous={} if event.is_fetched else _previous(get(event.payload, "data", "previous_attributes")),
+        pending=_pending(subscription),
+        schedule=id_of(subscription.get("schedule")),
+        resumes_at=time_of(get(subscription, "pause_collection", "resumes_at")),
     )
 
 
@@ -85,6 +88,14 @@ def _customer(subscription: Object) -> str | None:
     """The customer that the metadata name. Raises Unprocessable if that is no name of a customer."""
     named = metadata(subscription).get("customer")
     return accounts.known(named, "metadata.customer of the subscription") if named else None
+
+
+def _pending(subscription: Object) -> tuple[Item, ...]:
+    """The items that it has once the invoice of the change is paid."""
+    return tuple(
+        Item(id=id_of(item.get("id")), price=price_of(item), quantity=quantity_of(item), interval=interval_of(item))
+        for item in objects(subscription, "pending_update", "subscription_items")
+    )
 
 
 def _period_end(subscription: Object) -> Any:
