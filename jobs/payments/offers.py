@@ -8,7 +8,8 @@ from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
 from jobs.providers.paypal import checkout as paypal_checkout
-from jobs.providers.stripe import client, prices
+from jobs.providers.stripe import client
+from jobs.providers.stripe.billing import prices
 from models import customers, durations, money
 from models.catalog.apps import App, Pack, Plan
 from models.errors import AlreadySubscribed, Invalid, ProviderRefused, TierRequired

@@ -7,7 +7,7 @@ checkouts that start at the same time, or a repetition after a crash, get the sa
 from __future__ import annotations
 
 from jobs.providers.stripe import checkout as stripe_checkout
-from jobs.providers.stripe import customers as stripe_customers
+from jobs.providers.stripe.billing import customers as stripe_customers
 from models import customers, database
 from models.catalog.apps import App
 from models.errors import ProviderRefused

@@ -4,12 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from peewee import fn
-
 from models import database
 from models.database import Connection
 from models.tables import Account, ProviderCustomer
 
+FOR_PORTAL = """
+SELECT c.provider_id FROM provider_customer c JOIN account a ON a.id = c.account_id
+WHERE a.app = %(app)s AND a.customer = %(customer)s AND c.app = a.app AND c.provider = %(provider)s
+  AND NOT EXISTS (SELECT 1 FROM provider_customer other
+                  WHERE other.app = c.app AND other.provider = c.provider AND other.provider_id = c.provider_id
+                    AND other.account_id <> c.account_id)
+ORDER BY EXISTS (
+    SELECT 1 FROM subscription s JOIN plan_fact f ON f.app = s.app AND f.provider = s.provider
+      AND f.kind = 'snapshot' AND f.key = s.snapshot
+    WHERE s.account_id = a.id AND s.provider = c.provider AND s.ended_at IS NULL
+      AND f.content ->> 'provider_customer' = c.provider_id) DESC, c.is_own DESC, c.provider_id DESC
+LIMIT 1
+"""
 LOCK = "SELECT id FROM account WHERE app = %s AND customer = %s FOR UPDATE"
 
 
@@ -55,24 +66,14 @@ def store_own(conn: Connection, app: str, provider: str, provider_id: str, custo
     new.on_conflict(conflict_target=key, preserve=[ProviderCustomer.is_own]).execute()
 
 
-def newest(app: str, provider: str, customer: str) -> str | None:
-    """The provider's id of this customer: Scrip's own, else one that stands for no other customer."""
-    mine = own(app, provider, customer)
-    if mine is not None:
-        return mine
-    query = ProviderCustomer.select(ProviderCustomer.provider_id).join(
-        Account, on=(Account.id == ProviderCustomer.account_id)
-    )
-    named = query.where(Account.app == app, Account.customer == customer, ProviderCustomer.provider == provider)
-    other = ProviderCustomer.alias()
-    shared = other.select().where(
-        other.app == ProviderCustomer.app,
-        other.provider == provider,
-        other.provider_id == ProviderCustomer.provider_id,
-        other.account_id != ProviderCustomer.account_id,
-    )
-    row = named.where(~fn.EXISTS(shared)).order_by(ProviderCustomer.provider_id.desc()).first()
-    return row.provider_id if row else None
+def for_portal(app: str, provider: str, customer: str) -> str | None:
+    """The provider's id under which the customer's running subscription is, else Scrip's own, else the last one.
+
+    Ids that stand for other customers too are left out: their portal would show what the others bought.
+    """
+    values = {"app": app, "provider": provider, "customer": customer}
+    rows = database.read(FOR_PORTAL, values)
+    return str(rows[0][0]) if rows else None
 
 
 def exists(app: str, provider: str, provider_id: str) -> bool:

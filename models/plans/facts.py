@@ -173,12 +173,16 @@ class Phase:
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """A report of a schedule: changes of a subscription that wait for a time. Nothing is owed by it."""
+    """A report of a schedule: changes of a subscription that wait for a time. Nothing is owed by it.
+
+    `before`: its phases before the update that is reported, empty if that did not change them.
+    """
 
     key: str
     schedule: str
     at: datetime
     phases: tuple[Phase, ...] = ()
+    before: tuple[Phase, ...] = ()
     is_over: bool = False
 
 

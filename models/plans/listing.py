@@ -48,13 +48,13 @@ def for_customer(
     return [to_json(row, now) for row in page], following
 
 
-def find(app: str, subscription_id: int) -> Subscription:
+def find(app: str, subscription_id: int) -> Any:
     """The row, with its `customer`.
 
     Raises:
         NotFound: the app has no such subscription, or it is not known yet whose it is.
     """
-    row: Subscription | None = _select().where(Account.app == app, Subscription.id == subscription_id).first()
+    row = _select().where(Account.app == app, Subscription.id == subscription_id).first()
     if row is None:
         raise NotFound(f"no subscription {subscription_id}")
     return row

@@ -12,7 +12,7 @@ import pytest
 
 from jobs import customers
 from jobs.payments import checkouts, own_customers
-from jobs.providers.stripe import customers as stripe_customers
+from jobs.providers.stripe.billing import customers as stripe_customers
 from models import database
 from tests.support.cast import ADA, BO, app, deliver
 from tests.support.providers.sandboxes import Provider

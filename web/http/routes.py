@@ -91,24 +91,13 @@ class Routes:
         return self.route("PATCH", path, **options)
 
     def route(
-        self,
-        method: str,
-        path: str,
-        *,
-        scope: Scope | None = None,
-        customer_token: bool = False,
-        can: tuple[str, ...] = ("read",),
-        body: type[Body] | None = None,
-        body_required: bool = True,
-        query: type[Query] | None = None,
-        answer: type[Shape] | None = None,
-        status: int = 200,
-        again: bool = False,
-        more: dict[int, type[Shape]] | None = None,
-        errors: tuple[int, ...] = (),
-        also: tuple[str, ...] = (),
+        self, method: str, path: str, *, scope: Scope | None = None,
+        customer_token: bool = False, can: tuple[str, ...] = ("read",),
+        body: type[Body] | None = None, body_required: bool = True, query: type[Query] | None = None,
+        answer: type[Shape] | None = None, status: int = 200, again: bool = False,
+        more: dict[int, type[Shape]] | None = None, errors: tuple[int, ...] = (), also: tuple[str, ...] = (),
         describe: dict[str, Any] | None = None,
-    ) -> Callable[[View], View]:
+    ) -> Callable[[View], View]:  # fmt: skip
         """Declare a route.
 
         scope: the scope that the key must have; None requires no key.

@@ -12,7 +12,7 @@ from typing import Any
 
 from jobs.providers.facts import AnyFact
 from jobs.providers.malformed import MalformedEvent, malformed
-from jobs.providers.stripe import captures, invoices, purchases, reversals, schedules, subscriptions
+from jobs.providers.stripe import captures, invoices, purchases, reversals, subscriptions
 from jobs.providers.stripe.objects import (
     Object,
     get,
@@ -123,7 +123,7 @@ HANDLERS: dict[str, Handler] = {
             f"subscription_schedule.{what}"
             for what in ("created", "updated", "released", "canceled", "completed", "aborted")
         ),
-        schedules.schedule_changed,
+        subscriptions.schedule_changed,
     ),
     **dict.fromkeys((f"invoice.{what}" for what in INVOICES), invoices.invoice_changed),
     "invoice.paid": invoices.invoice_paid,

@@ -25,13 +25,21 @@ def change(timeline: Timeline, prices: Prices, schedules: Iterable[Schedule]) ->
     if latest.pending:
         return _written(prices, latest, latest.pending, None, "payment")
     of_it = [one for one in schedules if one.schedule == latest.schedule]
-    schedule = max(of_it, key=lambda one: (one.at, one.is_over, one.key), default=None)
+    schedule = _latest(of_it)
     if schedule is None or schedule.is_over:
         return None
     for phase in sorted(schedule.phases, key=lambda one: one.start):
         if phase.start > timeline.now and _sold(phase.items) != _sold(latest.items):
             return _written(prices, latest, phase.items, phase.start, "period_end")
     return None
+
+
+def _latest(reports: Sequence[Schedule]) -> Schedule | None:
+    """The latest report; of several of one moment the one that no other reports as the state before it."""
+    at = max((one.at for one in reports), default=None)
+    tied = [one for one in reports if one.at == at]
+    replaced = [one.before for one in tied if one.before]
+    return max(tied, key=lambda one: (one.is_over, one.phases not in replaced, one.key), default=None)
 
 
 def _sold(items: Iterable[Item]) -> list[tuple[str, int]]:
