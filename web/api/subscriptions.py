@@ -34,7 +34,7 @@ class PendingChange(Shape):
     waits_for: Literal["payment", "period_end"]
 
 
-class Subscription(Shape):
+class SubscriptionState(Shape):
     id: int
     customer: str
     plan: str | None
@@ -81,10 +81,10 @@ class Owed(Shape):
     why: str
 
 
-class SubscriptionInFull(Subscription):
+class SubscriptionInFull(SubscriptionState):
     owed: list[Owed]
     example = {
-        **Subscription.example,
+        **SubscriptionState.example,
         "owed": [
             {
                 "start": "2026-01-31T12:00:00Z",
@@ -98,9 +98,9 @@ class SubscriptionInFull(Subscription):
 
 
 class Subscriptions(Shape):
-    subscriptions: list[Subscription]
+    subscriptions: list[SubscriptionState]
     next: str | None
-    example = {"subscriptions": [Subscription.example], "next": None}
+    example = {"subscriptions": [SubscriptionState.example], "next": None}
 
 
 class CancelBody(Body):
@@ -185,7 +185,12 @@ def one(call: Call, id: int) -> Answer:
 
 
 @routes.post(
-    "/v1/subscriptions/{id}/cancel", scope="write", body=CancelBody, answer=Subscription, status=202, errors=(404, 409)
+    "/v1/subscriptions/{id}/cancel",
+    scope="write",
+    body=CancelBody,
+    answer=SubscriptionState,
+    status=202,
+    errors=(404, 409),
 )
 def cancel(call: Call, id: int) -> Answer:
     """Cancel a subscription.
@@ -197,7 +202,7 @@ def cancel(call: Call, id: int) -> Answer:
 
 
 @routes.post(
-    "/v1/subscriptions/{id}/resume", scope="write", body=NoBody, answer=Subscription, status=202, errors=(404, 409)
+    "/v1/subscriptions/{id}/resume", scope="write", body=NoBody, answer=SubscriptionState, status=202, errors=(404, 409)
 )
 def resume(call: Call, id: int) -> Answer:
     """Resume a subscription.
@@ -212,7 +217,7 @@ def resume(call: Call, id: int) -> Answer:
     "/v1/subscriptions/{id}/change",
     scope="write",
     body=ChangeBody,
-    answer=Subscription,
+    answer=SubscriptionState,
     status=202,
     more={200: ChangePreview},
     errors=(404, 409),
