@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from operator import attrgetter
 from typing import Any
 
 from peewee import fn
 
-from models import cycles, database, pagination
+from models import database, pagination
 from models.catalog.apps import App
 from models.database import Connection
 from models.errors import NotFound
 from models.payments import provider_customers
-from models.plans import activation
-from models.plans.rules.months import SHORTEST_MONTH
+from models.plans import activation, listing
 from models.tables import Account, Subscription
 
-AN_INSTANT = timedelta(microseconds=1)
 CHANGEABLE = ("tier", "email", "timezone")
 # SQL, because the start of a session reads it.
 TIER = """
@@ -66,6 +64,12 @@ def change(conn: Connection, app: str, customer: str, changes: dict[str, str | N
         conflict_target=(Account.app, Account.customer),
         preserve=[Account.updated_at, *(getattr(Account, name) for name in values)],
     ).execute()
+
+
+def email(app: str, customer: str) -> str | None:
+    """The customer's email address."""
+    account = Account.get_or_none(Account.app == app, Account.customer == customer)
+    return account.email if account else None
 
 
 def tier(app: App, customer: str, *, now: datetime) -> str | None:
@@ -133,7 +137,7 @@ def _fields(app: App, account: Account, subscription: Subscription | None, now: 
 def _subscription(row: Subscription | None, now: datetime) -> dict[str, Any] | None:
     if row is None:
         return None
-    start, end = _running_cycle(row, now)
+    start, end = listing.running_cycle(row, now)
     return {
         "plan": row.plan,
         "status": row.status,
@@ -143,30 +147,6 @@ def _subscription(row: Subscription | None, now: datetime) -> dict[str, Any] | N
         "cycle_end": end,
         "granted_at": row.granted_at,
     }
-
-
-def _running_cycle(row: Subscription, now: datetime) -> tuple[datetime | None, datetime | None]:
-    """The month of the anchor that runs, or ran last; of a price by the day or week, the provider's period."""
-    starts_at, runs_to = row.cycle_start, row.cycle_end
-    if row.anchor is None or (
-        starts_at and runs_to and runs_to - starts_at < SHORTEST_MONTH and starts_at >= row.anchor
-    ):
-        return starts_at, runs_to
-    # The provider's event for an end may come later than the end itself: the period's end is the earlier of the two.
-    ended_at = min(row.ended_at, runs_to or row.ended_at) if row.ended_at else None
-    start, end = _cycle(row.anchor, row.created_at, min(now, ended_at - AN_INSTANT) if ended_at else now)
-    return start, runs_to if ended_at and runs_to and start < runs_to < end else end
-
-
-def _cycle(anchor: datetime, created_at: datetime, moment: datetime) -> tuple[datetime, datetime]:
-    """(start, end) of the cycle that contains the moment.
-
-    Before the anchor, as in a trial, there is one cycle: from the subscription's creation to the anchor.
-    """
-    if moment < anchor and created_at < anchor:
-        return created_at, anchor
-    cycle = cycles.cycle_at(anchor, moment)
-    return cycles.cycle_start(anchor, cycle), cycles.cycle_start(anchor, cycle + 1)
 
 
 def _tier_of(app: App, plan: str | None) -> str | None:

@@ -15,6 +15,7 @@ from models.payments import provider_customers
 from models.plans import subscriptions
 from models.plans.facts import PAYING
 from models.plans.owed import Account, Owed
+from models.plans.rules import waiting
 from models.plans.subscriptions import Subscription
 
 # Between the end of a period and the payment of the next one, a running subscription keeps its tier this long.
@@ -60,6 +61,9 @@ def save(
         "items": items(account),
         "snapshot": row.snapshot,
         "notes": account.notes,
+        "pending_change": waiting.change(account.timeline, account.prices, account.schedules),
+        "paused_until": latest.resumes_at if latest and latest.is_paused else None,
+        "open_invoice_url": waiting.payable_url(account.bills),
     }
     subscriptions.save(conn, row.id, computed, now=now)
     subscriptions.save_upcoming(conn, [row])

@@ -18,7 +18,7 @@ from models.inbox.events import MEND
 from models.ledger import accounts
 from models.payments import provider_customers
 from models.plans import stored_facts, subscriptions
-from models.plans.facts import Bill, Session, Snapshot
+from models.plans.facts import Bill, Schedule, Session, Snapshot
 
 REPLAY = "and replay this event (POST /v1/events/{id}/replay)"
 
@@ -40,7 +40,7 @@ def keep(conn: Connection, app: App, facts: Iterable[PlanReported], *, now: date
         is_new = stored_facts.store(
             conn, app.slug, fact.provider, subscription, fact.fact, event_id=fact.event_id, now=now
         )
-        if is_new and subscription:
+        if is_new and subscription and not isinstance(fact.fact, Schedule):
             subscriptions.mark(conn, app.slug, fact.provider, subscription, now=now)
 
 
@@ -58,9 +58,11 @@ def apply(conn: Connection, app: App, fact: PlanReported, *, now: datetime) -> A
         subscription = stored_facts.subscription_of_bill(conn, app.slug, fact.provider, [bill])
     if subscription is None:
         return Applied(None, "kept until its invoice is reported")
+    if isinstance(fact.fact, Schedule) and not subscriptions.exists(conn, app.slug, fact.provider, subscription):
+        return Applied(None, "kept until its subscription is reported")
     settled = settle(conn, app, fact.provider, subscription, event_id=fact.event_id, now=now)
     if settled.problem is not None and not settled.has_lots:
-        if isinstance(fact.fact, Session):
+        if isinstance(fact.fact, Session | Schedule):
             return Applied(None, settled.problem)
         waits_for = getattr(fact.fact, "provider_customer", None) or subscription
         raise TooEarly(f"{settled.problem}, {REPLAY}", waits_for=waits_for)

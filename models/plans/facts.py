@@ -52,7 +52,8 @@ class Snapshot:
     """What the provider said of a subscription at a time of its own clock.
 
     `rank` orders reports of one moment: created, updated, deleted; `previous` are the values before an update. `plan`:
-    the plan that its metadata name. `received_at` is Scrip's time. `is_fetched`: asked for, rather than reported.
+    the plan that its metadata name. `pending`: the items that it has once an open bill of the change is paid.
+    `resumes_at`: when its pause ends. `received_at` is Scrip's time. `is_fetched`: asked for, rather than reported.
     `is_billed_by_sales`: of PayPal. Its bills are sales without lines, and a change of it counts from the next period.
     """
 
@@ -76,6 +77,9 @@ class Snapshot:
     is_fetched: bool = False
     is_billed_by_sales: bool = False
     previous: Mapping[str, Any] = field(default_factory=dict)
+    pending: tuple[Item, ...] = ()
+    schedule: str | None = None
+    resumes_at: datetime | None = None
 
     @property
     def said(self) -> tuple[Any, ...]:
@@ -83,7 +87,7 @@ class Snapshot:
         return (
             *(self.status, self.items, self.anchor, self.trial_start, self.trial_end, self.is_paused),
             *(self.latest_invoice, self.cancel_at, self.ended_at, self.customer, self.provider_customer, self.plan),
-            self.checkout,
+            *(self.checkout, self.pending, self.schedule, self.resumes_at),
         )
 
 
@@ -135,6 +139,8 @@ class Bill:
     aliases: tuple[str, ...] = ()
     is_complete: bool = True
     is_carried_over: bool = False
+    # The page on which it can be paid.
+    url: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +165,29 @@ class CreditNote:
     bill: str
     amount_minor: int
     is_void: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """The items that a subscription has from `start` on."""
+
+    start: datetime
+    items: tuple[Item, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """A report of a schedule: changes of a subscription that wait for a time. Nothing is owed by it.
+
+    `before`: its phases before the update that is reported, empty if that did not change them.
+    """
+
+    key: str
+    schedule: str
+    at: datetime
+    phases: tuple[Phase, ...] = ()
+    before: tuple[Phase, ...] = ()
+    is_over: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +227,7 @@ class Returned:
     is_frozen: bool = False
 
 
-PlanFact = Snapshot | Bill | Session | CreditNote | Opening
+PlanFact = Snapshot | Bill | Session | CreditNote | Opening | Schedule
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,3 +246,4 @@ class Facts:
     promise: Promise | None = None
     mapped: frozenset[str] = frozenset()
     returned: Mapping[str, Returned] = field(default_factory=dict)
+    schedules: tuple[Schedule, ...] = ()

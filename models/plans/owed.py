@@ -14,7 +14,7 @@ from operator import attrgetter
 
 from models import money
 from models.cycles import LONG_AGO
-from models.plans.facts import SALE, Facts, Returned
+from models.plans.facts import SALE, Facts, Returned, Schedule
 from models.plans.rules import by_status, owner, paypal, unbilled
 from models.plans.rules.bills import Bill, PlanLine, Prices, merged, plan_lines
 from models.plans.rules.by_bills import Coverage
@@ -67,6 +67,7 @@ class Account:
     prices: Prices
     notes: list[str]
     recompute_at: datetime | None = None
+    schedules: tuple[Schedule, ...] = ()
 
 
 def owed(facts: Facts, book: TermsBook, now: datetime) -> list[Owed]:
@@ -97,6 +98,7 @@ def account(facts: Facts, book: TermsBook, now: datetime) -> Account:
         prices=prices,
         notes=_notes(bills, prices, timeline),
         recompute_at=min(filter(None, [timeline.unknown_until, _end_to_come(timeline)]), default=None),
+        schedules=facts.schedules,
     )
 
 

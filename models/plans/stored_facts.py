@@ -10,7 +10,18 @@ from models import database
 from models.cycles import LONG_AGO
 from models.database import Connection
 from models.plans import codec
-from models.plans.facts import Bill, CreditNote, Facts, Opening, PlanFact, Promise, Returned, Session, Snapshot
+from models.plans.facts import (
+    Bill,
+    CreditNote,
+    Facts,
+    Opening,
+    PlanFact,
+    Promise,
+    Returned,
+    Schedule,
+    Session,
+    Snapshot,
+)
 
 KINDS: dict[str, type[PlanFact]] = {
     "snapshot": Snapshot,
@@ -18,6 +29,7 @@ KINDS: dict[str, type[PlanFact]] = {
     "session": Session,
     "credit_note": CreditNote,
     "opening": Opening,
+    "schedule": Schedule,
 }
 KIND_OF = {kind: name for name, kind in KINDS.items()}
 # More reports than any subscription has: ten years of daily bills.
@@ -117,6 +129,7 @@ def read(conn: Connection, app: str, provider: str, subscription: str, subscript
         promise=_promise(conn, values, {one.checkout for one in told if one.checkout}),
         mapped=_mapped(conn, app, provider, {one.provider_customer for one in told if one.provider_customer}),
         returned=returned(conn, app, subscription_id, bills),
+        schedules=tuple(fact for fact in facts if isinstance(fact, Schedule)),
     )
 
 

@@ -32,7 +32,8 @@ SAVE = """
 UPDATE subscription SET account_id = %(account_id)s, plan = %(plan)s, status = %(status)s, anchor = %(anchor)s,
     cycle_start = %(cycle_start)s, cycle_end = %(cycle_end)s, owed_until = %(owed_until)s, trial_end = %(trial_end)s,
     cancel_at = %(cancel_at)s, ended_at = %(ended_at)s, items = %(items)s::jsonb, snapshot = %(snapshot)s,
-    notes = %(notes)s, updated_at = %(now)s
+    notes = %(notes)s, pending_change = %(pending_change)s::jsonb, paused_until = %(paused_until)s,
+    open_invoice_url = %(open_invoice_url)s, updated_at = %(now)s
 WHERE id = %(id)s
 """
 SAVE_UPCOMING = """
@@ -131,6 +132,12 @@ def mark(conn: Connection, app: str, provider: str, provider_id: str, *, now: da
     conn.execute(MARK, {"app": app, "provider": provider, "id": provider_id, "now": now}, prepare=True)
 
 
+def exists(conn: Connection, app: str, provider: str, provider_id: str) -> bool:
+    """Whether the subscription has a row."""
+    sql = "SELECT 1 FROM subscription WHERE app = %s AND provider = %s AND provider_id = %s"
+    return conn.execute(sql, [app, provider, provider_id]).fetchone() is not None
+
+
 def provider_id_of(conn: Connection, subscription_id: int) -> str:
     """The provider's id of a subscription."""
     row = conn.execute("SELECT provider_id FROM subscription WHERE id = %s", [subscription_id]).fetchone()
@@ -140,8 +147,12 @@ def provider_id_of(conn: Connection, subscription_id: int) -> str:
 
 def save(conn: Connection, subscription_id: int, computed: dict[str, Any], *, now: datetime) -> None:
     """Store what was computed: the columns of `SAVE` by name."""
-    items = orjson.dumps(computed["items"]).decode()
-    conn.execute(SAVE, {**computed, "items": items, "id": subscription_id, "now": now}, prepare=True)
+    waiting = computed["pending_change"]
+    written = {
+        "items": orjson.dumps(computed["items"]).decode(),
+        "pending_change": orjson.dumps(waiting).decode() if waiting else None,
+    }
+    conn.execute(SAVE, {**computed, **written, "id": subscription_id, "now": now}, prepare=True)
 
 
 def save_upcoming(conn: Connection, many: Iterable[Subscription]) -> None:

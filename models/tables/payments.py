@@ -18,6 +18,7 @@ from models.tables.base import (
     default,
     index,
     unique,
+    unique_index,
 )
 
 
@@ -104,7 +105,11 @@ class PaymentReturn(Base):
 
 
 class Checkout(Base):
-    """A checkout that Scrip created at a provider, with everything that was promised at the time of sale."""
+    """A checkout that Scrip created at a provider, with everything that was promised at the time of sale.
+
+    `given_id`: the id that a customer's token gave; `external_id` is then made of it and the customer. `options`: the
+    catalog's rules of checkouts and the request's metadata.
+    """
 
     id = AssignedIdField()
     app = IdentifierField()
@@ -133,6 +138,8 @@ class Checkout(Base):
     payment_id = ReferenceField("payment", null=True)
     created_at = TimeField()
     updated_at = TimeField()
+    given_id = IdentifierField(null=True)
+    options = JsonbField(null=True)
 
     class Meta:
         table_name = "checkout"
@@ -186,4 +193,7 @@ class ProviderCustomer(Base):
     class Meta:
         table_name = "provider_customer"
         primary_key = CompositeKey("app", "provider", "provider_id", "account_id")
-        indexes = [index("provider_customer_account ON provider_customer (account_id)")]
+        indexes = [
+            index("provider_customer_account ON provider_customer (account_id)"),
+            unique_index("provider_customer_own ON provider_customer (account_id, provider) WHERE is_own"),
+        ]

@@ -48,6 +48,9 @@ class Subscription(Base):
     granted_at = TimeField(null=True)
     created_at = TimeField()
     updated_at = TimeField()
+    pending_change = JsonbField(null=True)
+    paused_until = TimeField(null=True)
+    open_invoice_url = TextField(null=True)
 
     class Meta:
         table_name = "subscription"
@@ -71,7 +74,7 @@ class PlanFact(Base):
     subscription = IdentifierField(null=True)
     bill = IdentifierField(null=True)
     kind = TextField(
-        constraints=[Check("kind IN ('snapshot', 'bill', 'session', 'credit_note', 'opening')")],
+        constraints=[Check("kind IN ('snapshot', 'bill', 'session', 'credit_note', 'opening', 'schedule')")],
     )
     key = IdentifierField()
     content = JsonbField()

@@ -29,6 +29,7 @@ CHECKOUT = " ".join(
     (
         "mode success_url cancel_url client_reference_id customer customer_email customer_creation locale expires_at",
         "allow_promotion_codes payment_method_collection metadata.* automatic_tax.enabled",
+        "customer_update.address customer_update.name",
         below("line_items[]", "price quantity " + below("price_data", PRICE_DATA)),
         "payment_intent_data.metadata.* payment_intent_data.description",
         "invoice_creation.enabled invoice_creation.invoice_data.metadata.* invoice_creation.invoice_data.description",

@@ -173,6 +173,29 @@ def test_a_token_reads_its_customer_and_no_other(system: Running, scrip: Scrip, 
         browser.balance("bo")
 
 
+def test_a_subscription_is_bought_changed_and_cancelled(system: Running, scrip: Scrip, ada: str) -> None:
+    pages = {"success_url": "https://app.example/thanks", "cancel_url": "https://app.example/packs"}
+    bought = scrip.checkout(ada, plan="pro", quantity=2, metadata={"order": "7"}, **pages)
+    requests.post(bought["url"], data={"how": "pay"}, allow_redirects=False, timeout=30)
+    wait_until(lambda: scrip.checkout_state(bought["id"])["state"] == "paid" and list(scrip.subscriptions(ada)))
+    with pytest.raises(Conflict, match="running subscription"):
+        scrip.checkout(ada, plan="pro", **pages)
+    assert scrip.checkout(ada, plan="pro", another=True, **pages)["url"]
+    (one,) = scrip.subscriptions(ada)
+    assert one["items"] == [{"plan": "pro", "quantity": 2, "units": 2000}]
+    wait_until(lambda: scrip.subscription(one["id"])["owed"])
+    assert scrip.preview_change(one["id"], "pro", quantity=3)["renewal"]["units"] == 3000
+    scrip.change_subscription(one["id"], "pro", quantity=3)
+    wait_until(lambda: scrip.subscription(one["id"])["items"][0]["quantity"] == 3)
+    scrip.cancel_subscription(one["id"])
+    wait_until(lambda: scrip.subscription(one["id"])["cancel_at"])
+    scrip.resume_subscription(one["id"])
+    wait_until(lambda: scrip.subscription(one["id"])["cancel_at"] is None)
+    browser = Scrip(system.url, scrip.token(ada, can=["subscriptions"])["token"])
+    assert browser.portal(ada, return_url="https://app.example/").startswith(system.sandbox_url())
+    assert [it["id"] for it in browser.subscriptions(ada)] == [one["id"]]
+
+
 def test_refusals_are_errors_that_say_what_the_answer_said(system: Running, scrip: Scrip, ada: str) -> None:
     with pytest.raises(InsufficientCredits) as short:
         scrip.charge(ada, 11)

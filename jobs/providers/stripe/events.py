@@ -118,6 +118,13 @@ HANDLERS: dict[str, Handler] = {
         ),
         subscriptions.subscription_changed,
     ),
+    **dict.fromkeys(
+        (
+            f"subscription_schedule.{what}"
+            for what in ("created", "updated", "released", "canceled", "completed", "aborted")
+        ),
+        subscriptions.schedule_changed,
+    ),
     **dict.fromkeys((f"invoice.{what}" for what in INVOICES), invoices.invoice_changed),
     "invoice.paid": invoices.invoice_paid,
     "invoice.payment_succeeded": invoices.invoice_paid,

@@ -35,6 +35,7 @@ from models.ledger import accounts
 from models.plans.facts import STATES, Bill, CreditNote, Line
 
 LARGEST_AMOUNT = 2**53
+LONGEST_URL = 2000
 
 
 def invoice_changed(app: App, event: Event, invoice: Object) -> Iterator[AnyFact]:
@@ -97,7 +98,14 @@ def bill(event: Event, invoice: Object) -> Bill:
         checkout=named.get("checkout"),
         aliases=tuple(name for name in (id_of(invoice.get("payment_intent")), id_of(invoice.get("charge"))) if name),
         is_complete=get(invoice, "lines", "has_more") is not True,
+        url=_url(invoice.get("hosted_invoice_url")),
     )
+
+
+def _url(value: Any) -> str | None:
+    """The page of the invoice. What is no such address is left out, because nothing depends on it."""
+    is_one = isinstance(value, str) and value.startswith(("https://", "http://")) and len(value) <= LONGEST_URL
+    return value if is_one and value.isprintable() else None
 
 
 def _state(event: Event, invoice: Object) -> str:

@@ -1,4 +1,4 @@
-"""Translates Stripe's subscriptions into snapshots: what Stripe said of one at a time of its own clock.
+"""Translates Stripe's subscriptions into snapshots: what Stripe said of one at a time of its own clock. Schedules too.
 
 Sources: Stripe's API reference on Subscription, before and since basil, and on `previous_attributes` of events.
 """
@@ -17,14 +17,16 @@ from jobs.providers.stripe.objects import (
     id_of,
     metadata,
     objects,
+    own_id,
     price_of,
     text,
     time_of,
 )
 from models.catalog.apps import App
+from models.errors import NotOurs
 from models.inbox.events import Event
 from models.ledger import accounts
-from models.plans.facts import CREATED, DELETED, UPDATED, Interval, Item, Snapshot, Unit
+from models.plans.facts import CREATED, DELETED, UPDATED, Interval, Item, Phase, Schedule, Snapshot, Unit
 
 UNITS: dict[str, tuple[Unit, int]] = {
     "day": ("day", 1),
@@ -33,6 +35,8 @@ UNITS: dict[str, tuple[Unit, int]] = {
     "year": ("month", 12),
 }
 MOST_SEATS = 10**9
+# The states of a schedule that has not ended.
+RUNNING = ("not_started", "active")
 MOST_INTERVALS = 366
 
 
@@ -78,6 +82,9 @@ def snapshot(event: Event, subscription: Object) -> Snapshot:
         checkout=metadata(subscription).get("checkout"),
         is_fetched=event.is_fetched,
         previous={} if event.is_fetched else _previous(get(event.payload, "data", "previous_attributes")),
+        pending=_pending(subscription),
+        schedule=id_of(subscription.get("schedule")),
+        resumes_at=time_of(get(subscription, "pause_collection", "resumes_at")),
     )
 
 
@@ -85,6 +92,14 @@ def _customer(subscription: Object) -> str | None:
     """The customer that the metadata name. Raises Unprocessable if that is no name of a customer."""
     named = metadata(subscription).get("customer")
     return accounts.known(named, "metadata.customer of the subscription") if named else None
+
+
+def _pending(subscription: Object) -> tuple[Item, ...]:
+    """The items that it has once the invoice of the change is paid."""
+    return tuple(
+        Item(id=id_of(item.get("id")), price=price_of(item), quantity=quantity_of(item), interval=interval_of(item))
+        for item in objects(subscription, "pending_update", "subscription_items")
+    )
 
 
 def _period_end(subscription: Object) -> Any:
@@ -157,6 +172,55 @@ def _previous(old: Any) -> dict[str, Any]:
         }
         if "items" in old:
             found["items"] = _items(old)
+        waited = _waited(old)
     except (MalformedEvent, TypeError, ValueError):
         return {}
-    return {name: value for name, value in found.items() if value}
+    return {**{name: value for name, value in found.items() if value}, **waited}
+
+
+def _waited(old: Object) -> dict[str, Any]:
+    """What waited before an update, of that which the update changed; None and empty if nothing did."""
+    found: dict[str, Any] = {}
+    if "schedule" in old:
+        found["schedule"] = id_of(old["schedule"])
+    if "pending_update" in old:
+        found["pending"] = _pending(old)
+    if "cancel_at" in old:
+        found["cancel_at"] = time_of(old["cancel_at"])
+    return found
+
+
+# --- schedules: the changes that wait for the end of a period
+
+
+def schedule_changed(app: App, event: Event, schedule: Object) -> Iterator[AnyFact]:
+    """The schedule, as a fact of its subscription.
+
+    Raises:
+        NotOurs: it has none yet.
+    """
+    subscription = id_of(schedule.get("subscription")) or id_of(schedule.get("released_subscription"))
+    if subscription is None:
+        raise NotOurs("the schedule has no subscription")
+    yield PlanReported(
+        app=app.slug,
+        provider=event.provider,
+        event_id=event.event_id,
+        subscription=subscription,
+        fact=Schedule(
+            key=event.event_id,
+            schedule=own_id(schedule),
+            at=created(event),
+            phases=tuple(_phases(schedule)),
+            before=tuple(_phases(get(event.payload, "data", "previous_attributes"))),
+            is_over=schedule.get("status") not in RUNNING,
+        ),
+    )
+
+
+def _phases(schedule: Object) -> Iterator[Phase]:
+    for phase in objects(schedule, "phases"):
+        start = time_of(get(phase, "start_date"))
+        if start:
+            items = (Item(id=None, price=price_of(one), quantity=quantity_of(one)) for one in objects(phase, "items"))
+            yield Phase(start, tuple(items))

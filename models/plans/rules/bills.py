@@ -41,6 +41,7 @@ def _merge(reports: Sequence[Bill], notes: Sequence[CreditNote]) -> Bill:
         customer=best.customer or _first(reports, "customer"),
         checkout=best.checkout or _first(reports, "checkout"),
         plan=best.plan or _first(reports, "plan"),
+        url=best.url or _first(reports, "url"),
     )
 
 

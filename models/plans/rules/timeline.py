@@ -74,8 +74,11 @@ class Timeline:
 
 def _in_order(snapshots: Iterable[Snapshot]) -> Iterator[Snapshot]:
     ordered = sorted(snapshots, key=lambda snapshot: (snapshot.at, snapshot.rank, snapshot.key))
+    before: Snapshot | None = None
     for _, tied in groupby(ordered, key=lambda snapshot: (snapshot.at, snapshot.rank)):
-        yield from _chained(_distinct(tied))
+        chained = list(_chained(_distinct(tied), before))
+        before = chained[-1]
+        yield from chained
 
 
 def _distinct(tied: Iterable[Snapshot]) -> list[Snapshot]:
@@ -87,18 +90,21 @@ def _distinct(tied: Iterable[Snapshot]) -> list[Snapshot]:
     return found
 
 
-def _chained(tied: list[Snapshot]) -> Iterator[Snapshot]:
-    """Snapshots of one moment: each after the one whose values it reports as previous ones, else by key."""
+def _chained(tied: list[Snapshot], before: Snapshot | None) -> Iterator[Snapshot]:
+    """Snapshots of one moment: each after the one whose values it reports as previous ones, else by key.
+
+    `before`: the snapshot before that moment. It decides where changes were undone in the same moment.
+    """
     if len(tied) > LONGEST_TIE:
         yield from tied
         return
     left = list(tied)
     while left:
-        first = next(
-            (one for one in left if not any(_precedes(other, one) for other in left if other is not one)), left[0]
-        )
-        left.remove(first)
-        yield first
+        free = [one for one in left if not any(_precedes(other, one) for other in left if other is not one)]
+        fitting = [one for one in free if before is not None and _has(before, one)]
+        before = next(iter(fitting or free or left))
+        left.remove(before)
+        yield before
 
 
 def _precedes(before: Snapshot, after: Snapshot) -> bool:

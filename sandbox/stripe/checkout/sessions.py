@@ -60,6 +60,8 @@ def _check_customer(account: Account, params: Thing, mode: str) -> None:
         if "customer_creation" in params:
             message = "You may only specify one of these parameters: customer, customer_creation."
             raise Refused(message, param="customer_creation")
+    elif "customer_update" in params:
+        raise Refused("`customer_update` can only be used with `customer`.", param="customer_update")
     if len(str(params.get("client_reference_id") or "")) > LONGEST_REFERENCE:
         message = f"client_reference_id has at most {LONGEST_REFERENCE} characters."
         raise Refused(message, param="client_reference_id")

@@ -36,6 +36,12 @@ OBJECTS: dict[str, dict[str, Any]] = {
     "invoice.finalized": invoice(
         "songs", ADA, "pro", start=NOW, end=END, collection_method="send_invoice", status="open"
     ),
+    "subscription_schedule": {
+        "id": "sub_sched_1",
+        "subscription": "sub_1",
+        "status": "active",
+        "phases": [{"start_date": int(END.timestamp()), "items": [{"price": "price_pro", "quantity": 2}]}],
+    },
     "invoice_payment": {"id": "inpay_1", "invoice": "in_1", "payment": OF_PAYMENT},
     "payment_intent": {**INTENT, "metadata": {"app": "songs", "customer": ADA, "pack": "starter", "checkout": "c"}},
     "charge.captured": CHARGE,
