@@ -8,7 +8,7 @@ are there already count towards a larger one.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -60,7 +60,7 @@ def between(owed: Iterable[Owed], lots: Iterable[PlanLot], payments: Mapping[str
     """
     found = Differences([], [], {})
     for period in _periods(owed, lots):
-        grants, surplus = _balance(period)
+        grants, surplus = _balance(period, payments)
         found.grants.extend(grants)
         found.targets.extend(_targets(period, surplus, payments))
         found.paid.update(_paid(period, payments))
@@ -90,28 +90,36 @@ def _periods(owed: Iterable[Owed], lots: Iterable[PlanLot]) -> list[Period]:
     return [period for periods in by_customer.values() for period in periods]
 
 
-def _balance(period: Period) -> tuple[list[Owed], dict[str, int]]:
-    """(What to grant, the units of lots that are too many, by plan)."""
-    granted: dict[str, int] = defaultdict(int)
+def _balance(period: Period, payments: Mapping[str, str]) -> tuple[list[Owed], dict[str, int]]:
+    """(What to grant, the units of lots that are too many, by plan).
+
+    Lots count towards what their own payment paid for first, then towards their plan, then towards other plans.
+    """
+    left: dict[tuple[str, str | None], int] = defaultdict(int)
     for lot in period.lots:
-        granted[lot.plan] += lot.granted
-    left = dict(granted)
-    missing: list[Owed] = []
-    for one in sorted(period.owed, key=lambda one: (not one.is_opening, one.due, one.units)):
-        there = min(one.units, left.get(one.plan, 0))
-        left[one.plan] = left.get(one.plan, 0) - there
-        if one.units > there:
-            missing.append(replace(one, units=one.units - there))
-    grants = []
-    for one in missing:
-        units = one.units
-        for plan in sorted(left):
-            there = min(units, left[plan])
-            left[plan] -= there
-            units -= there
-        if units:
-            grants.append(replace(one, units=units))
-    return grants, left
+        left[lot.plan, lot.payment] += lot.granted
+    missing = sorted(period.owed, key=lambda one: (not one.is_opening, one.due, one.units))
+    for is_near in (
+        lambda one, plan, payment: plan == one.plan and payment == payments.get(one.paid_by or ""),
+        lambda one, plan, payment: plan == one.plan,
+        lambda one, plan, payment: True,
+    ):
+        missing = [replace(one, units=one.units - _take(one, left, is_near)) for one in missing]
+    surplus: dict[str, int] = defaultdict(int)
+    for (plan, _), units in left.items():
+        surplus[plan] += units
+    return [one for one in missing if one.units], surplus
+
+
+def _take(one: Owed, left: dict[tuple[str, str | None], int], is_near: Callable[[Owed, str, str | None], bool]) -> int:
+    """Take units of near lots from `left`, at most as many as are owed. Returns how many."""
+    taken = 0
+    for plan, payment in sorted(left, key=lambda key: (key[0], key[1] or "")):
+        if is_near(one, plan, payment):
+            units = min(one.units - taken, left[plan, payment])
+            left[plan, payment] -= units
+            taken += units
+    return taken
 
 
 def _targets(period: Period, surplus: dict[str, int], payments: Mapping[str, str]) -> list[Target]:

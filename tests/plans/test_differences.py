@@ -159,6 +159,14 @@ def test_units_of_a_smaller_plan_count_towards_a_larger_one() -> None:
     assert found.targets == []
 
 
+def test_a_lot_counts_towards_what_its_own_payment_paid_for() -> None:
+    ledger = Ledger()
+    month_of_pro = one(1000)
+    ledger.bring([month_of_pro])
+    found = ledger.bring([month_of_pro, one(1866, due=START - DAY, paid_by="in_2")])
+    assert [(grant.units, grant.paid_by) for grant in found.grants] == [(1866, "in_2")]
+
+
 def test_what_is_too_much_is_clawed_back_from_the_newest_lot() -> None:
     ledger = Ledger()
     ledger.bring([one(100, "lite")])
