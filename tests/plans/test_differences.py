@@ -14,8 +14,8 @@ from models.plans import differences
 from models.plans.facts import Facts
 from models.plans.owed import Owed
 from models.plans.plan_lots import PlanLot
-from tests.plans.invented import sets
-from tests.plans.samples import ADA, DAY, START, account, bill, change, facts, line, month
+from tests.plans.rules.invented import sets
+from tests.plans.rules.samples import ADA, DAY, START, account, bill, change, facts, line, month
 from tests.support.deep import times
 
 LATER = month(30)
