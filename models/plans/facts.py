@@ -16,6 +16,7 @@ Unit = Literal["day", "week", "month"]
 STATES = ("draft", "open", "failed", "uncollectible", "void", "paid")
 PAYING = ("active", "trialing")
 ENDED = ("canceled", "incomplete_expired")
+STATUSES = (*PAYING, *ENDED, "incomplete", "past_due", "unpaid", "paused")
 CREATED, UPDATED, DELETED = 0, 1, 2
 
 

@@ -12,7 +12,7 @@ from datetime import datetime
 from fractions import Fraction
 from operator import attrgetter
 
-from models.plans.facts import Facts, Returned
+from models.plans.facts import STATUSES, Facts, Returned
 from models.plans.rules import by_status, owner, paypal, unbilled
 from models.plans.rules.bills import Bill, PlanLine, Prices, merged, plan_lines
 from models.plans.rules.by_bills import Coverage
@@ -208,7 +208,9 @@ def _notes(bills: Sequence[Bill], prices: Prices, timeline: Timeline) -> list[st
         for bill in bills
         if bill.state == "paid" and bill.total_minor > 0 and not plan_lines(bill, prices, timeline)
     ]
+    odd = latest.status if latest and latest.status not in STATUSES else None
     return [
+        *([f"the status {odd!r} is unknown, so it covers nothing; paid bills do"] if odd else []),
         *(f"the price {price} belongs to no plan of the catalog, so it grants nothing; {ADD}" for price in unknown),
         *(f"the price {price} belongs to no plan of the catalog; {KEPT}; {ADD}" for price in named),
         *(f"{bill} is paid and has no line for a plan of the catalog, so it covers nothing" for bill in empty),
