@@ -31,16 +31,18 @@ def keep(conn: Connection, app: App, facts: Iterable[PlanReported], *, now: date
     """
     for fact in facts:
         subscription = fact.subscription
-        known = stored_facts.count(conn, app.slug, fact.provider, subscription) if subscription else None
-        if known is not None and known >= stored_facts.MOST_FACTS:
+        is_new = stored_facts.store(
+            conn, app.slug, fact.provider, subscription, fact.fact, event_id=fact.event_id, now=now
+        )
+        if not is_new or subscription is None:
+            continue
+        count = stored_facts.count(conn, app.slug, fact.provider, subscription)
+        if count > stored_facts.MOST_FACTS:
             raise Unprocessable(
                 f"{subscription!r} has {stored_facts.MOST_FACTS} reports already, more than any subscription has:"
                 " nothing was applied; check what sends them, and post the change manually (POST /v1/adjustments)"
             )
-        is_new = stored_facts.store(
-            conn, app.slug, fact.provider, subscription, fact.fact, event_id=fact.event_id, now=now
-        )
-        if is_new and subscription and not isinstance(fact.fact, Schedule):
+        if not isinstance(fact.fact, Schedule):
             subscriptions.mark(conn, app.slug, fact.provider, subscription, now=now)
 
 

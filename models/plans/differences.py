@@ -59,7 +59,7 @@ def between(owed: Iterable[Owed], lots: Iterable[PlanLot], payments: Mapping[str
     """
     found = Differences([], [], {})
     for period in _periods(owed, lots):
-        grants, surplus = _balance(period)
+        grants, surplus = _balance(period, payments)
         found.grants.extend(grants)
         found.targets.extend(_targets(period, surplus, payments))
         found.paid.update(_paid(period, payments))
@@ -89,19 +89,32 @@ def _periods(owed: Iterable[Owed], lots: Iterable[PlanLot]) -> list[Period]:
     return [period for periods in by_customer.values() for period in periods]
 
 
-def _balance(period: Period) -> tuple[list[Owed], dict[str, int]]:
-    """(What to grant, refunds not deducted; the units of lots that are too many, by plan)."""
-    left: dict[str, int] = defaultdict(int)
+def _balance(period: Period, payments: Mapping[str, str]) -> tuple[list[Owed], dict[str, int]]:
+    """(What to grant, refunds not deducted; the units of lots that are too many, by plan).
+
+    Lots count towards what their own payment paid for first, then towards their plan.
+    """
+    left: dict[tuple[str, str | None], int] = defaultdict(int)
     for lot in period.lots:
-        left[lot.plan] += lot.granted
-    grants = []
-    for one in sorted(period.owed, key=lambda one: (not one.is_opening, one.due, one.whole_units)):
-        units = one.whole_units if one.units else 0
-        there = min(units, left[one.plan])
-        left[one.plan] -= there
-        if units > there:
-            grants.append(replace(one, units=units - there))
-    return grants, left
+        left[lot.plan, lot.payment] += lot.granted
+    whole = [replace(one, units=one.whole_units if one.units else 0) for one in period.owed]
+    missing = sorted(whole, key=lambda one: (not one.is_opening, one.due, one.whole_units))
+    missing = [_without(one, left, [payments.get(one.paid_by or "")]) for one in missing]
+    missing = [_without(one, left, [payment for plan, payment in left if plan == one.plan]) for one in missing]
+    surplus: dict[str, int] = defaultdict(int)
+    for (plan, _), units in left.items():
+        surplus[plan] += units
+    return [one for one in missing if one.units], surplus
+
+
+def _without(one: Owed, left: dict[tuple[str, str | None], int], of_payments: Iterable[str | None]) -> Owed:
+    """What is missing still after units of its plan that these payments paid for, which are taken from `left`."""
+    units = one.units
+    for payment in sorted(of_payments, key=str):
+        taken = min(units, left[one.plan, payment])
+        left[one.plan, payment] -= taken
+        units -= taken
+    return replace(one, units=units)
 
 
 def _targets(period: Period, surplus: dict[str, int], payments: Mapping[str, str]) -> list[Target]:

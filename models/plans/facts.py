@@ -18,6 +18,7 @@ SALE = "sale"
 STATES = ("draft", "open", "failed", "uncollectible", "void", "paid")
 PAYING = ("active", "trialing")
 ENDED = ("canceled", "incomplete_expired")
+STATUSES = (*PAYING, *ENDED, "incomplete", "past_due", "unpaid", "paused")
 CREATED, UPDATED, DELETED = 0, 1, 2
 
 

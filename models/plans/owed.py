@@ -14,7 +14,7 @@ from operator import attrgetter
 
 from models import money
 from models.cycles import LONG_AGO
-from models.plans.facts import SALE, Facts, Returned, Schedule
+from models.plans.facts import SALE, STATUSES, Facts, Returned, Schedule
 from models.plans.rules import by_status, owner, paypal, unbilled
 from models.plans.rules.bills import Bill, PlanLine, Prices, merged, plan_lines
 from models.plans.rules.by_bills import Coverage
@@ -217,7 +217,9 @@ def _notes(bills: Sequence[Bill], prices: Prices, timeline: Timeline) -> list[st
         for bill in bills
         if bill.state == "paid" and bill.total_minor > 0 and not plan_lines(bill, prices, timeline)
     ]
+    odd = latest.status if latest and latest.status not in STATUSES else None
     return [
+        *([f"the status {odd!r} is unknown, so it covers nothing; paid bills do"] if odd else []),
         *(f"the price {price} belongs to no plan of the catalog, so it grants nothing; {ADD}" for price in unknown),
         *(f"the price {price} belongs to no plan of the catalog; {KEPT}; {ADD}" for price in named),
         *empty,

@@ -15,7 +15,7 @@ from tests.support.providers.stripe_events import event, invoice, subscription
 
 pytestmark = pytest.mark.usefixtures("db")
 APP, DAY = "songs", timedelta(days=1)
-ROW = "SELECT account_id, next_due_at FROM subscription"
+ROW = "SELECT account_id, owed_until FROM subscription"
 
 
 def report(now: datetime, *, is_paid: bool = True, number: str = "1") -> None:

@@ -14,8 +14,8 @@ from models.plans import differences
 from models.plans.facts import Facts
 from models.plans.owed import Owed
 from models.plans.plan_lots import PlanLot
-from tests.plans.invented import sets
-from tests.plans.samples import ADA, DAY, START, account, bill, change, facts, line, month
+from tests.plans.rules.invented import sets
+from tests.plans.rules.samples import ADA, DAY, START, account, bill, change, facts, line, month
 from tests.support.deep import times
 
 LATER = month(30)
@@ -29,7 +29,13 @@ class Ledger:
     lots: list[PlanLot] = field(default_factory=list)
 
     def bring(self, owed: list[Owed], now: datetime = LATER) -> differences.Differences:
-        """Post the differences, and return them."""
+        """Post the differences, grants first, and return them."""
+        grants = [one for one in differences.between(owed, self.lots, PAYMENTS).grants if one.due <= now]
+        self.lots += [
+            PlanLot(len(self.lots) + number, 1, one.customer, one.plan, one.units, 0, False, one.start,
+                    PAYMENTS.get(one.paid_by or ""), 0)
+            for number, one in enumerate(grants)
+        ]  # fmt: skip
         found = differences.between(owed, self.lots, PAYMENTS)
         for target in found.targets:
             place = self.lots.index(target.lot)
@@ -38,12 +44,7 @@ class Ledger:
             replace(lot, payment=PAYMENTS[found.paid[lot.entry_id]]) if lot.entry_id in found.paid else lot
             for lot in self.lots
         ]
-        self.lots += [
-            PlanLot(len(self.lots) + number, 1, one.customer, one.plan, one.units, 0, one.is_frozen, one.start,
-                    PAYMENTS.get(one.paid_by or ""), 0)
-            for number, one in enumerate(found.grants) if one.due <= now
-        ]  # fmt: skip
-        return found
+        return replace(found, grants=grants)
 
     @property
     def net(self) -> Counter[str]:
@@ -151,12 +152,20 @@ def test_a_lot_is_found_at_its_start_though_the_next_period_is_near_too() -> Non
     assert (again.grants, again.targets) == ([], [])
 
 
-def test_units_of_a_smaller_plan_count_towards_a_larger_one() -> None:
+def test_units_of_another_plan_are_clawed_back_and_granted() -> None:
     ledger = Ledger()
     ledger.bring([one(100, "lite")])
     found = ledger.bring([one(1000)])
-    assert [(grant.plan, grant.units) for grant in found.grants] == [("pro", 900)]
-    assert found.targets == []
+    assert [(grant.plan, grant.units) for grant in found.grants] == [("pro", 1000)]
+    assert [(target.lot.plan, target.units) for target in found.targets] == [("lite", 100)]
+
+
+def test_a_lot_counts_towards_what_its_own_payment_paid_for() -> None:
+    ledger = Ledger()
+    month_of_pro = one(1000)
+    ledger.bring([month_of_pro])
+    found = ledger.bring([month_of_pro, one(1866, due=START - DAY, paid_by="in_2")])
+    assert [(grant.units, grant.paid_by) for grant in found.grants] == [(1866, "in_2")]
 
 
 def test_what_is_too_much_is_clawed_back_from_the_newest_lot() -> None:

@@ -12,7 +12,7 @@ from models.cycles import LONG_AGO
 from models.plans import codec
 from models.plans.facts import Bill, Snapshot
 from models.plans.terms import Terms, TermsBook, of_plan
-from tests.plans.samples import DAY, START, bill, item, line, month, snapshot, terms
+from tests.plans.rules.samples import DAY, START, bill, item, line, month, snapshot, terms
 
 OLD = terms("pro")
 NEW = terms("pro", units=1500, prices=("price_pro", "price_year"), since=month(1))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from models.plans.facts import CREATED, DELETED, Snapshot
 from models.plans.rules.timeline import LONGEST_TIE, SKEW, Timeline
-from tests.plans.samples import DAY, HOUR, START, item, month, snapshot
+from tests.plans.rules.samples import DAY, HOUR, START, item, month, snapshot
 
 LATER = month(24)
 FIRST = snapshot(START, item("lite"), key="evt_5", rank=CREATED)

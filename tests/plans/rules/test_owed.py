@@ -9,7 +9,7 @@ import pytest
 
 from models.cycles import cycle_start
 from models.plans.facts import CreditNote, Opening, OpeningPeriod, Promise, Returned, Session
-from tests.plans.samples import (
+from tests.plans.rules.samples import (
     ADA,
     BOOK,
     DAY,

@@ -10,7 +10,7 @@ import pytest
 
 from models.plans.facts import Promise, Session
 from models.plans.rules.owner import Owner
-from tests.plans.samples import DAY, HOUR, START, account, bill, facts, item, line, month, snapshot, units
+from tests.plans.rules.samples import DAY, HOUR, START, account, bill, facts, item, line, month, snapshot, units
 
 LATER = month(24)
 NAMELESS = snapshot(START, item("pro"), customer=None, provider_customer="cus_1")

@@ -7,7 +7,7 @@ from datetime import timedelta
 from hypothesis import strategies as st
 
 from models.plans.facts import STATES, Bill, CreditNote, Facts, Line, Returned, Snapshot
-from tests.plans.samples import DAY, MONTH, START, UNITS, WEEK, YEAR, bill, facts, item, line, month, snapshot
+from tests.plans.rules.samples import DAY, MONTH, START, UNITS, WEEK, YEAR, bill, facts, item, line, month, snapshot
 
 PLANS = st.sampled_from([*UNITS, "none"])
 QUANTITIES = st.integers(0, 4)
