@@ -63,7 +63,12 @@ WHERE id > %(after)s AND (%(app)s::text IS NULL OR app = %(app)s) ORDER BY id LI
 COUNT = "SELECT count(*) FROM subscription WHERE %(app)s::text IS NULL OR app = %(app)s"
 LISTED = """
 SELECT s.id, s.provider_id FROM subscription s
-WHERE s.app = %s AND s.provider = %s AND (s.ended_at IS NULL OR s.ended_at >= %s) AND s.id > %s ORDER BY s.id LIMIT %s
+WHERE s.app = %(app)s AND s.provider = %(provider)s AND s.id > %(after)s
+  AND (s.ended_at IS NULL OR s.ended_at >= %(since)s)
+  AND (s.status <> 'incomplete' OR s.updated_at >= %(since)s)
+  AND (%(all)s OR s.created_at >= %(since)s
+       OR s.cycle_end BETWEEN %(since)s - interval '3 days' AND %(until)s + interval '1 day')
+ORDER BY s.id LIMIT %(limit)s
 """
 DELAY = "UPDATE subscription SET next_due_at = %s WHERE id = %s"
 
@@ -195,6 +200,12 @@ def count(conn: Connection, app: str | None) -> int:
     return int(row[0]) if row else 0
 
 
-def listed(app: str, provider: str, *, ended_since: datetime, after: int, limit: int) -> list[tuple[int, str]]:
-    """(Row, the provider's id) of the subscriptions that run or ended since then, after the row `after`."""
-    return list(database.read(LISTED, [app, provider, ended_since, after, limit]))
+def listed(
+    app: str, provider: str, since: datetime, until: datetime, *, include_all: bool, after: int, limit: int
+) -> list[tuple[int, str]]:
+    """(Row, the provider's id) of the subscriptions that run or ended since then, after the row `after`.
+
+    Without `include_all` only those that began since then, or whose next payment is due about that time.
+    """
+    values = {"app": app, "provider": provider, "since": since, "until": until, "all": include_all}
+    return list(database.read(LISTED, {**values, "after": after, "limit": limit}))

@@ -76,9 +76,17 @@ def _orders(app: App, window: Window, cursor: str | None) -> tuple[list[Fetched]
 
 
 def _subscriptions(app: App, window: Window, cursor: str | None) -> tuple[list[Fetched], str | None]:
-    """The subscriptions that Scrip knows, with their payments in the window."""
-    since = window.since + (clock.now() - provider_time(app, clock.now()))
-    rows = subscriptions.listed(app.slug, NAME, ended_since=since, after=int(cursor or 0), limit=SUBSCRIPTIONS_AT_ONCE)
+    """The subscriptions that Scrip knows, with their payments in the window.
+
+    The frequent run reads only those whose next payment is about due: there is a call for each.
+    """
+    behind = clock.now() - provider_time(app, clock.now())
+    rows = subscriptions.listed(
+        *(app.slug, NAME, window.since + behind, window.until + behind),
+        include_all=window.is_whole,
+        after=int(cursor or 0),
+        limit=SUBSCRIPTIONS_AT_ONCE,
+    )
     found = [event for _, id_ in rows for event in _subscription(app, id_, window)]
     return found, str(rows[-1][0]) if len(rows) == SUBSCRIPTIONS_AT_ONCE else None
 

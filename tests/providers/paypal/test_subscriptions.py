@@ -20,7 +20,7 @@ from jobs.providers.paypal import client as paypal_client
 from models import cycles, database
 from models.errors import ProviderRefused
 from models.ledger import balances
-from models.plans import plan_lots
+from models.plans import plan_lots, subscriptions
 from models.plans.facts import Bill
 from tests.providers.paypal.test_events import deliver, facts
 from tests.support import emptied
@@ -75,10 +75,8 @@ def say(now: datetime, *all_told: Told) -> None:
 
 def lots() -> list[tuple[str, str, int, str | None]]:
     """(Plan, the day on which its period begins, units that are not clawed back, the payment) of the lots."""
-    subscriptions = [id_ for (id_,) in database.read("SELECT id FROM subscription")]
-    found = database.transaction(
-        lambda conn: [lot for id_ in subscriptions for lot in plan_lots.of_subscription(conn, id_)]
-    )
+    rows = [id_ for (id_,) in database.read("SELECT id FROM subscription")]
+    found = database.transaction(lambda conn: [lot for id_ in rows for lot in plan_lots.of_subscription(conn, id_)])
     left = [(lot, lot.granted - lot.clawed) for lot in found]
     return sorted((lot.plan, lot.start.date().isoformat(), units, lot.payment) for lot, units in left if units)
 
@@ -631,3 +629,23 @@ def test_a_subscription_that_names_anothers_checkout_does_not_end_it(opened: Cal
     say(START, told("ACTIVATED", id="I-2", custom=other), paid(0, billing_agreement_id="I-2", custom=other))
     assert checkouts.get(app(APP), "c-1")["state"] == "open"
     assert (balance(ADA, APP), balance(BO, APP)) == (0, 1000)
+
+
+# --- which subscriptions reconciliation asks for
+
+
+def test_the_frequent_reconciliation_asks_for_subscriptions_whose_payment_is_due() -> None:
+    say(START, told("ACTIVATED"), paid(0), told("CREATED", id="I-2", status="APPROVAL_PENDING"))
+
+    def listed(at: datetime, *, include_all: bool) -> list[str]:
+        since = at - (timedelta(days=30) if include_all else timedelta(hours=6))
+        rows = subscriptions.listed(APP, "paypal", since, at, include_all=include_all, after=0, limit=9)
+        return [id_ for _, id_ in rows]
+
+    assert listed(START + timedelta(hours=1), include_all=False) == ["I-1", "I-2"]
+    assert listed(START + timedelta(days=10), include_all=False) == []
+    assert listed(START + timedelta(days=40), include_all=True) == ["I-1"]
+    assert listed(cycle(1) + timedelta(hours=1), include_all=False) == ["I-1"]
+    say(cycle(1), paid(1))
+    assert listed(cycle(1) + timedelta(days=4), include_all=False) == []
+    assert listed(cycle(2), include_all=False) == ["I-1"]
