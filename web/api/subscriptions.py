@@ -1,4 +1,4 @@
-"""Subscriptions: what a customer has, requests to change it, and the provider's customer portal."""
+"""Subscriptions: what a customer has, and requests to change it."""
 
 from __future__ import annotations
 
@@ -7,14 +7,12 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from jobs.payments import portal
 from jobs.plans import requests
 from models.plans import listing
 from web.api.payments import Money
 from web.http.call import Call
 from web.http.fields import Body, NoBody, Page, Shape, Text
 from web.http.routes import Answer, Routes
-from web.http.urls import Url
 
 routes = Routes("Subscriptions")
 MOST_SEATS = 10_000
@@ -139,16 +137,6 @@ class ChangePreview(Shape):
     }
 
 
-class PortalBody(Body):
-    return_url: Url
-    example = {"return_url": "https://app.example/account"}
-
-
-class Portal(Shape):
-    url: str
-    example = {"url": "https://billing.stripe.com/p/session/1"}
-
-
 @routes.get(
     "/v1/customers/{customer}/subscriptions",
     scope="read",
@@ -235,21 +223,3 @@ def change(call: Call, id: int) -> Answer:
     if call.body["preview"]:
         return requests.preview(call.app, id, plan, quantity, now=call.now)
     return requests.change(call.app, id, plan, quantity, now=call.now), 202
-
-
-@routes.post(
-    "/v1/customers/{customer}/portal",
-    scope="write",
-    customer_token=True,
-    can=("subscriptions",),
-    body=PortalBody,
-    answer=Portal,
-    errors=(404, 409),
-)
-def open_portal(call: Call, customer: str) -> Answer:
-    """Create a portal session.
-
-    Returns the URL of the provider's customer portal for this customer. Returns 404 if the provider does not know the
-    customer, who has not started a checkout yet.
-    """
-    return {"url": portal.link(call.app, customer, call.body["return_url"])}, 201
