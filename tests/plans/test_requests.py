@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,9 @@ from jobs.plans import requests
 from models import database
 from models.access import tokens
 from models.catalog.apps import CheckoutRules
-from models.plans import listing
+from models.plans import codec, listing
+from models.plans.facts import Snapshot
+from models.plans.rules.timeline import Timeline
 from tests.sandbox.test_stripe import pass_time
 from tests.support.cast import ADA, app, balance, deliver
 from tests.support.providers.sandboxes import Provider
@@ -412,3 +415,20 @@ def test_a_portal_that_would_show_others_is_not_opened(client, shop: Shop) -> No
     )
     answer = send(client, f"/v1/customers/{ADA}/portal", {"return_url": PAGES["success_url"]}, key=SONGS)
     assert problem(answer, 404) == "not-found"
+
+
+def test_reports_of_one_second_are_put_in_the_order_in_which_they_were_made(client, shop: Shop) -> None:
+    """A change, a cancellation and its end, whatever the ids of their events are."""
+    number = shop.buy(quantity=2)
+    ask(client, number, "change", {"plan": "pro", "quantity": 3})
+    ask(client, number, "cancel", {"at": "period_end"})
+    ask(client, number, "resume")
+    shop.hear()
+    assert shop.subscription().cancel_at is None, "Stripe knew it was to end, before its webhook had come"
+    told = [codec.read(Snapshot, content) for (content,) in database.read(
+        "SELECT content FROM plan_fact WHERE kind = 'snapshot'")]  # fmt: skip
+    at = max(one.at for one in told)
+    for keys in permutations("abcdef", len(told)):
+        latest = Timeline([replace(one, at=at, key=key) for one, key in zip(told, keys, strict=True)], shop.now).latest
+        assert latest is not None
+        assert (latest.cancel_at, latest.items[0].quantity) == (None, 3)

@@ -101,10 +101,10 @@ def _chained(tied: list[Snapshot], before: Snapshot | None) -> Iterator[Snapshot
     left = list(tied)
     while left:
         free = [one for one in left if not any(_precedes(other, one) for other in left if other is not one)]
-        fitting = [one for one in free if before is not None and _has(before, one)]
-        before = next(iter(fitting or free or left))
-        left.remove(before)
-        yield before
+        chosen = max(free or left, key=lambda one: _agreeing(before, one))
+        left.remove(chosen)
+        yield chosen
+        before = chosen
 
 
 def _precedes(before: Snapshot, after: Snapshot) -> bool:
@@ -114,6 +114,13 @@ def _precedes(before: Snapshot, after: Snapshot) -> bool:
 def _has(snapshot: Snapshot, changed: Snapshot) -> bool:
     """Whether the snapshot has the values that `changed` had before."""
     return bool(changed.previous) and all(getattr(snapshot, name) == value for name, value in changed.previous.items())
+
+
+def _agreeing(snapshot: Snapshot | None, changed: Snapshot) -> int:
+    """How many of the values that `changed` had before the snapshot has."""
+    if snapshot is None:
+        return 0
+    return sum(getattr(snapshot, name) == value for name, value in changed.previous.items())
 
 
 def _without_repetitions(ordered: Sequence[Snapshot]) -> list[Snapshot]:
