@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from itertools import groupby
+from typing import Any
 
+from models.cycles import LONG_AGO
 from models.plans.facts import ENDED, PAYING, Item, Snapshot
 
 # A change that is reported this soon after the start of a period belongs to the start.
@@ -73,12 +75,18 @@ class Timeline:
 
 
 def _in_order(snapshots: Iterable[Snapshot]) -> Iterator[Snapshot]:
-    ordered = sorted(snapshots, key=lambda snapshot: (snapshot.at, snapshot.rank, snapshot.key))
+    ordered = sorted(snapshots, key=_place)
     before: Snapshot | None = None
     for _, tied in groupby(ordered, key=lambda snapshot: (snapshot.at, snapshot.rank)):
         chained = list(_chained(_distinct(tied), before))
         before = chained[-1]
         yield from chained
+
+
+def _place(snapshot: Snapshot) -> tuple[Any, ...]:
+    """Where the snapshot is among all. Of one moment, what was asked for later has the later state."""
+    asked_at = snapshot.received_at if snapshot.is_fetched else LONG_AGO
+    return snapshot.at, snapshot.rank, asked_at, snapshot.key
 
 
 def _distinct(tied: Iterable[Snapshot]) -> list[Snapshot]:
