@@ -25,6 +25,8 @@ LAST_CYCLE = 1200
 # Sales in these states pay their cycles, or are about to.
 TAKING = ("paid", "open")
 AT_ONCE = timedelta(0)
+# PayPal's clock counts seconds: a revision in the second in which a cycle begins counts from the next one.
+BEFORE = timedelta(seconds=-1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +104,7 @@ def _sold(anchor: datetime, first: int, timeline: Timeline, prices: Prices) -> I
         before = timeline.in_force(start - AT_START, AT_ONCE)
         if before is not None and before.is_paused and before.at < start:
             continue
-        snapshot = timeline.in_force(start, AT_ONCE)
+        snapshot = timeline.in_force(start, BEFORE)
         sold = prices.items(snapshot, start) if snapshot else []
         if not sold:
             return
