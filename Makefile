@@ -1,7 +1,7 @@
 # `make` lists the commands. Each command creates or updates .venv if the requirements have changed.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-deep lint style types coverage bench bench-quick clean setup
+.PHONY: help run test test-deep stories lint style types coverage bench bench-quick clean setup
 
 SHELL := /bin/sh
 PYTHON ?= $(shell command -v python3 || command -v python)
@@ -31,6 +31,9 @@ test: setup style ## check style, types and layers, and run the tests (ARGS="-k 
 
 test-deep: setup ## run the properties, the fuzzing and the kills with many times as many of each (an hour)
 	@SCRIP_TEST_DEEP=1 $(PYTEST) -m deep $(ARGS)
+
+stories: setup ## run lives of subscriptions against a plain account of what was paid (SECONDS=60 SEED=1)
+	@$(BIN)/python -m tests.plans.stories --seconds $(or $(SECONDS),60) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 lint: setup style types ## check style, types and layers
 

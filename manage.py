@@ -20,6 +20,7 @@ COMMANDS = {
     "check-catalog": "commands.check_catalog",
     "keys": "commands.keys",
     "verify": "commands.verify",
+    "plans": "commands.plans",
     "replay": "commands.replay",
     "reconcile": "commands.reconcile",
     "import": "commands.import_balances",

@@ -11,30 +11,21 @@ from __future__ import annotations
 
 import ipaddress
 import os
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+import provider_keys
+import reachable
+from reachable import LOOPBACK, Allowed
+
 ROOT = Path(__file__).resolve().parent
 SANDBOX_WEBHOOK_SECRET = "whsec_sandbox"
 SANDBOX_PAYPAL_WEBHOOK_ID = "WH-SANDBOX"
 SPARE_CONNECTIONS = 12  # of a node, beyond its threads: two of the scheduler, those of commands and the demo
-LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128"))
-_LABEL = "[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
-_HOST_NAME = re.compile(rf"(?=.{{1,253}}$){_LABEL}(\.{_LABEL})*")
 
 T = TypeVar("T")
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-
-
-@dataclass(frozen=True)
-class Allowed:
-    """Private host names and networks that outgoing webhooks may reach."""
-
-    hosts: frozenset[str] = frozenset()
-    networks: tuple[Network, ...] = ()
 
 
 class SettingsError(ValueError):
@@ -67,6 +58,7 @@ class Settings:
     paypal_client_secret: str | None = field(repr=False)
     paypal_webhook_id: str | None
     paypal_env: str
+    allow_test_keys: bool
     outgoing_allow: Allowed
 
     @property
@@ -119,10 +111,30 @@ def load(environ: Mapping[str, str]) -> Settings:
         paypal_client_secret=read("PAYPAL_CLIENT_SECRET", str, None),
         paypal_webhook_id=read("PAYPAL_WEBHOOK_ID", str, None),
         paypal_env=read("PAYPAL_ENV", _choice("sandbox", "live"), "sandbox"),
+        allow_test_keys=read("SCRIP_ALLOW_TEST_KEYS", _boolean, False),
         outgoing_allow=read("SCRIP_OUTGOING_ALLOW", _allowed, Allowed()),
     )
     _check_exposure(settings)
+    if not settings.allow_test_keys:
+        _check_keys(settings, is_paypal_used="PAYPAL_ENV" in environ or "PAYPAL_ENV_FILE" in environ)
     return settings
+
+
+def _check_keys(settings: Settings, is_paypal_used: bool) -> None:
+    """Reject live keys in a sandbox, and test keys and a sandbox's secrets outside of one."""
+    sandbox = settings.sandbox
+    is_secret_public = SANDBOX_WEBHOOK_SECRET in settings.stripe_webhook_secrets
+    is_webhook_public = settings.paypal_webhook_id == SANDBOX_PAYPAL_WEBHOOK_ID
+    faults = {
+        "STRIPE_SECRET_KEY": provider_keys.stripe_key_fault(settings.stripe_secret_key, sandbox=sandbox),
+        "STRIPE_WEBHOOK_SECRET": provider_keys.secret_fault(is_secret_public, sandbox=sandbox),
+        "PAYPAL_WEBHOOK_ID": provider_keys.secret_fault(is_webhook_public, sandbox=sandbox),
+    }
+    if is_paypal_used or settings.paypal_client_id or settings.paypal_webhook_id:
+        faults["PAYPAL_ENV"] = provider_keys.paypal_fault(settings.paypal_env, sandbox=sandbox)
+    for name, reason in faults.items():
+        if reason:
+            raise SettingsError(f"{name} {reason}")
 
 
 def _webhook_secrets(secrets: tuple[str, ...], sandbox: bool) -> tuple[str, ...]:
@@ -216,22 +228,7 @@ def _list(text: str) -> tuple[str, ...]:
 
 
 def _allowed(text: str) -> Allowed:
-    hosts: list[str] = []
-    networks: list[Network] = []
-    for part in _list(text):
-        try:
-            networks.append(ipaddress.ip_network(part))
-        except ValueError:
-            hosts.append(_host_name(part))
-    return Allowed(frozenset(hosts), tuple(networks))
-
-
-def _host_name(text: str) -> str:
-    name = text.lower()
-    # A name with a numeric last label is a malformed address.
-    if _HOST_NAME.fullmatch(name) is None or name.rpartition(".")[2].isdigit():
-        raise ValueError(f"must list host names, addresses or networks such as 10.1.0.0/16, not {text!r}")
-    return name
+    return reachable.read(_list(text))
 
 
 def _path(text: str) -> Path:

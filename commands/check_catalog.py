@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 import orjson
 
-from models.catalog import catalog
+from models.catalog import catalog, modes
 from models.errors import CatalogError
 from settings import settings
 
@@ -22,6 +22,7 @@ def command(directory: Path | None, quiet: bool, as_json: bool) -> None:
     directory = directory or settings.catalog_dir
     try:
         found = catalog.load(directory, os.environ)
+        modes.check(found, settings)
     except CatalogError as error:
         if as_json:
             problems = [{"file": p.file, "key": p.key, "reason": p.reason} for p in error.extra["problems"]]

@@ -16,7 +16,7 @@ from commands.support.options import known_app
 @click.option("--app", callback=known_app, help="One app only.")
 @click.option("--json", "as_json", is_flag=True, help="Print the checks as JSON.")
 def command(app: str | None, as_json: bool) -> None:
-    """Check the eight invariants of the ledger on one snapshot of the database. Exit code 1 if one is violated."""
+    """Check the nine invariants of the ledger on one snapshot of the database. Exit code 1 if one is violated."""
     with servers.database():
         from jobs import maintenance
         from models import clock

@@ -1,7 +1,8 @@
-"""Usage reports: stored when they are received, priced and settled by the usage worker.
+"""Usage reports: priced and stored when they are received, settled by the usage worker.
 
-Accepting stores and queues the reports in one commit. Settling takes up to a batch of one lane from the queue, posts
-one deduction per report and stores the outcomes, in one transaction: a crash rolls all of it back.
+Accepting stores the reports with their prices and queues them, in one commit. A later catalog changes no price.
+Settling takes up to a batch of one lane from the queue, posts one deduction per report and stores the outcomes, in one
+transaction: a crash rolls all of it back.
 """
 
 from __future__ import annotations
@@ -10,8 +11,11 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+import orjson
+
 from jobs import dead_letters
 from jobs.ledger import pricing
+from jobs.ledger.pricing import MOST_UNITS, Price
 from models import database
 from models.catalog import catalog
 from models.catalog.apps import App
@@ -27,6 +31,7 @@ from models.usage.queue import Report, Settlement
 from runtime.crashpoints import crashpoint
 
 BATCH = 1000
+CONTENT = ("customer", "rate", "quantity", "lines")
 
 
 def accept(app: App, reports: Sequence[dict[str, Any]], *, now: datetime) -> tuple[int, int]:
@@ -36,37 +41,49 @@ def accept(app: App, reports: Sequence[dict[str, Any]], *, now: datetime) -> tup
         Invalid: rates are not in the catalog, or prices exceed the limit. All such reports are named.
         Conflict: an id is repeated with other content, in the batch or in storage.
     """
-    refused = unknown_rates(app, reports) or _excessive_prices(app, reports)
+    refused = unknown_rates(app, reports)
     if refused:
         raise Invalid(refused)
-    fresh = _distinct(reports)
+    fresh = _distinct(reports, _prices(app, reports))
     accepted = stored_reports.accept(app.slug, fresh, now=now) if fresh else 0
     return accepted, len(reports) - accepted
 
 
 def unknown_rates(app: App, reports: Sequence[Any]) -> list[tuple[str, str]]:
-    """(field, reason) of each report whose rate is not in the catalog. Items that are not reports are skipped."""
-    known = ", ".join(app.rates) or "none"
-    return [
-        (f"reports[{index}].rate", f"unknown rate {report['rate']!r}; the app has {known}")
+    """(field, reason) of each rate that is not in the catalog. Items that are not reports are skipped."""
+    single = [
+        (f"reports[{index}].rate", pricing.unknown(app, report["rate"]))
         for index, report in enumerate(reports)
         if isinstance(report, dict) and isinstance(report.get("rate"), str) and report["rate"] not in app.rates
     ]
-
-
-def _excessive_prices(app: App, reports: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
-    return [
-        (f"reports[{index}].quantity", f"costs more than {pricing.MOST_UNITS} units")
+    return single + [
+        (f"reports[{index}].lines[{position}].rate", pricing.unknown(app, line["rate"]))
         for index, report in enumerate(reports)
-        if app.rates[report["rate"]].price(report["quantity"]) > pricing.MOST_UNITS
+        if isinstance(report, dict) and isinstance(report.get("lines"), list)
+        for position, line in enumerate(report["lines"])
+        if isinstance(line, dict) and isinstance(line.get("rate"), str) and line["rate"] not in app.rates
     ]
 
 
-def _distinct(reports: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    seen: dict[str, dict[str, Any]] = {}
-    for report in reports:
-        first = seen.setdefault(report["id"], report)
-        if any(first[name] != report[name] for name in ("customer", "rate", "quantity")):
+def _prices(app: App, reports: Sequence[dict[str, Any]]) -> list[str]:
+    """The stored price of each report, by the current catalog."""
+    priced = [pricing.stored(app, report) for report in reports]
+    excessive = [
+        (f"reports[{index}].{'lines' if 'lines' in report else 'quantity'}", f"costs more than {MOST_UNITS} units")
+        for index, (report, (_, units)) in enumerate(zip(reports, priced, strict=True))
+        if units > MOST_UNITS
+    ]
+    if excessive:
+        raise Invalid(excessive)
+    return [price for price, _ in priced]
+
+
+def _distinct(reports: Sequence[dict[str, Any]], prices: Sequence[str]) -> list[tuple[dict[str, Any], str]]:
+    """Each report once, with its price."""
+    seen: dict[str, tuple[dict[str, Any], str]] = {}
+    for report, price in zip(reports, prices, strict=True):
+        first, _ = seen.setdefault(report["id"], (report, price))
+        if first is not report and any(first.get(name) != report.get(name) for name in CONTENT):
             raise Conflict(
                 f"usage report {report['id']!r} is in the batch twice, with different content", id=report["id"]
             )
@@ -134,32 +151,51 @@ def _log_refusals(conn: Connection, reports: Sequence[Report], outcomes: Sequenc
     """Log an ERROR for each report that was refused for lack of balance. The row stays when the report is replayed."""
     for report, outcome in zip(reports, outcomes, strict=True):
         if outcome.status == "refused":
-            details = {"report": report.external_id, "rate": report.rate, "quantity": report.quantity, "dead": False}
+            usage = {"lines": report.lines} if report.lines else {"rate": report.rate, "quantity": report.quantity}
+            details = {"report": report.external_id, **usage, "dead": False}
             error = {"message": f"{outcome.shortfall} required, {outcome.available} available"}
             log_error(conn, report.app, "TRACK_USAGE", report.customer, details, error, now)
 
 
 def _movement(report: Report) -> Take:
-    app = catalog.current()[report.app]
-    rate = app.rates.get(report.rate)
-    if rate is None:
-        raise Unprocessable(f"the catalog of {report.app} no longer has the rate {report.rate!r}")
+    price = report.price or _price_now(report)
+    each = pricing.rounded_each(price) if report.lines is None else None
+    if each is None:
+        return _carried_movement(report, pricing.restored(price, report.rate, report.quantity, report.lines))
+    units, terms = each
+    return _take(report, units, report.rate, {"rate": report.rate, "quantity": report.quantity, "price": terms})
+
+
+def _carried_movement(report: Report, price: Price) -> Take:
+    take = _take(report, price.units, price.reason, price.meta)
+    take.carried, take.has_row = price.carried, True
+    return take
+
+
+def _take(report: Report, units: int, reason: str | None, meta: dict[str, Any]) -> Take:
+    if report.metadata:
+        meta["metadata"] = report.metadata
     return Take(
         app=report.app,
         customer=report.customer,
         key=f"usage:{report.external_id}",
-        units=rate.price(report.quantity),
-        reason=report.rate,
-        meta={
-            "rate": report.rate,
-            "quantity": report.quantity,
-            "price": [rate.units, rate.per, rate.minimum],
-            **({"metadata": report.metadata} if report.metadata else {}),
-        },
+        units=units,
+        reason=reason or "",
+        meta=meta,
         actor="usage",
         occurred_at=report.occurred_at,
         received_at=report.received_at,
     )
+
+
+def _price_now(report: Report) -> str:
+    """The price of a report that an earlier version accepted: by the current catalog, rounded up by itself."""
+    assert report.rate is not None
+    assert report.quantity is not None
+    rate = catalog.current()[report.app].rates.get(report.rate)
+    if rate is None:
+        raise Unprocessable(f"the catalog of {report.app} no longer has the rate {report.rate!r}")
+    return orjson.dumps(pricing.current(rate, report.quantity, carry=False)).decode()
 
 
 def _settlement(report: Report, outcome: Outcome) -> Settlement:

@@ -19,6 +19,11 @@ def ints(values: Iterable[int | None]) -> str:
     return _from_json(values)
 
 
+def numerics(values: Iterable[int]) -> str:
+    """A literal for `numeric[]`, for whole numbers of any size: orjson writes none beyond 64 bits."""
+    return "{" + ",".join(map(str, values)) + "}"
+
+
 def bools(values: Iterable[bool]) -> str:
     """A literal for `boolean[]`."""
     return _from_json(values)

@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Sequence
+from datetime import datetime
 from operator import attrgetter
 from typing import Any
 
 from peewee import fn
 
-from models import cycles, database, pagination
+from models import database, pagination
 from models.catalog.apps import App
 from models.database import Connection
 from models.errors import NotFound
 from models.payments import provider_customers
-from models.plans import activation
-from models.plans.subscription import ENDED, PAYING
+from models.plans import activation, listing
 from models.tables import Account, Subscription
 
-AN_INSTANT = timedelta(microseconds=1)
 CHANGEABLE = ("tier", "email", "timezone")
 # SQL, because the start of a session reads it.
 TIER = """
-SELECT a.tier, s.plan FROM account a LEFT JOIN subscription s ON s.account_id = a.id AND s.status = ANY(%s)
+SELECT a.tier, s.plan FROM account a LEFT JOIN subscription s ON s.account_id = a.id AND s.owed_until > %s
 WHERE a.app = %s AND a.customer = %s ORDER BY s.id DESC NULLS LAST
 """
 
@@ -68,11 +66,18 @@ def change(conn: Connection, app: str, customer: str, changes: dict[str, str | N
     ).execute()
 
 
-def tier(app: App, customer: str) -> str | None:
-    """The tier in effect: the plan's while a subscription is active or trialing, else the customer's own."""
-    rows = database.read(TIER, [list(PAYING), app.slug, customer])
-    by_plan = (_tier_of(app, plan) for _, plan in rows)
-    return next((found for found in by_plan if found), rows[0][0] if rows else None)
+def email(app: str, customer: str) -> str | None:
+    """The customer's email address."""
+    account = Account.get_or_none(Account.app == app, Account.customer == customer)
+    return account.email if account else None
+
+
+def tier(app: App, customer: str, *, now: datetime) -> str | None:
+    """The tier in effect: of the largest plan that is owed now, else the customer's own."""
+    rows = database.read(TIER, [now, app.slug, customer])
+    plans = [app.plans[plan] for _, plan in rows if plan in app.plans and app.plans[plan].tier]
+    largest = max(plans, key=lambda plan: (plan.units, plan.price_minor), default=None)
+    return largest.tier if largest else (rows[0][0] if rows else None)
 
 
 def _contains(column: Any, text: str) -> Any:
@@ -83,12 +88,12 @@ def _to_json(app: App, accounts: Sequence[Account], now: datetime) -> list[dict[
     ids = [account.id for account in accounts]
     if not ids:
         return []
-    subscriptions = {row.account_id: row for row in _subscriptions(ids)}
+    subscriptions = _subscriptions(app, ids, now)
     providers = provider_customers.of_accounts(ids)
     keys = activation.of_accounts(ids)
     return [
         {
-            **_fields(app, account, subscriptions.get(account.id)),
+            **_fields(app, account, subscriptions.get(account.id), now),
             "provider_customers": providers.get(account.id, {}),
             "subscription": _subscription(subscriptions.get(account.id), now),
             "activation_key": keys.get(account.id),
@@ -97,17 +102,28 @@ def _to_json(app: App, accounts: Sequence[Account], now: datetime) -> list[dict[
     ]
 
 
-def _subscriptions(account_ids: Sequence[int]) -> Iterable[Subscription]:
-    """One subscription of each account: the latest that is active or trialing, else the latest."""
-    latest = Subscription.select().distinct(Subscription.account_id).where(Subscription.account_id.in_(account_ids))
-    is_paying = Subscription.status.in_(PAYING)
-    ordered: Iterable[Subscription] = latest.order_by(Subscription.account_id, is_paying.desc(), Subscription.id.desc())
-    return ordered
+def _subscriptions(app: App, account_ids: Sequence[int], now: datetime) -> dict[int, Subscription]:
+    """The subscription to show of each account: of the largest plan that is owed now, else the latest one."""
+    found: dict[int, Subscription] = {}
+    for row in Subscription.select().where(Subscription.account_id.in_(account_ids)).order_by(Subscription.id):
+        shown = found.get(row.account_id)
+        if shown is None or _rank(app, row, now) >= _rank(app, shown, now):
+            found[row.account_id] = row
+    return found
 
 
-def _fields(app: App, account: Account, subscription: Subscription | None) -> dict[str, Any]:
-    is_paying = subscription is not None and subscription.status in PAYING
-    plan_tier = _tier_of(app, subscription.plan) if subscription and is_paying else None
+def _rank(app: App, row: Subscription, now: datetime) -> tuple[bool, int, int]:
+    plan = app.plans.get(row.plan or "") if _is_owed(row, now) else None
+    return (_is_owed(row, now), plan.units, plan.price_minor) if plan else (_is_owed(row, now), 0, 0)
+
+
+def _is_owed(row: Subscription, now: datetime) -> bool:
+    return row.owed_until is not None and row.owed_until > now
+
+
+def _fields(app: App, account: Account, subscription: Subscription | None, now: datetime) -> dict[str, Any]:
+    is_owed = subscription is not None and _is_owed(subscription, now)
+    plan_tier = _tier_of(app, subscription.plan) if subscription and is_owed else None
     return {
         "customer": account.customer,
         "tier": plan_tier or account.tier,
@@ -121,12 +137,7 @@ def _fields(app: App, account: Account, subscription: Subscription | None) -> di
 def _subscription(row: Subscription | None, now: datetime) -> dict[str, Any] | None:
     if row is None:
         return None
-    runs_to = row.current_period_end
-    # The provider's event for an end may come later than the end itself: the period's end is the earlier of the two.
-    ended_at = min(row.changed_at, runs_to or row.changed_at) if row.status in ENDED else None
-    start, end = _cycle(row.anchor, row.created_at, min(now, ended_at - AN_INSTANT) if ended_at else now)
-    if ended_at and runs_to and start < runs_to < end:
-        end = runs_to
+    start, end = listing.running_cycle(row, now)
     return {
         "plan": row.plan,
         "status": row.status,
@@ -136,17 +147,6 @@ def _subscription(row: Subscription | None, now: datetime) -> dict[str, Any] | N
         "cycle_end": end,
         "granted_at": row.granted_at,
     }
-
-
-def _cycle(anchor: datetime, created_at: datetime, moment: datetime) -> tuple[datetime, datetime]:
-    """(start, end) of the cycle that contains the moment.
-
-    Before the anchor, as in a trial, there is one cycle: from the subscription's creation to the anchor.
-    """
-    if moment < anchor and created_at < anchor:
-        return created_at, anchor
-    cycle = cycles.cycle_at(anchor, moment)
-    return cycles.cycle_start(anchor, cycle), cycles.cycle_start(anchor, cycle + 1)
 
 
 def _tier_of(app: App, plan: str | None) -> str | None:

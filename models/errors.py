@@ -46,6 +46,14 @@ class ActiveSession(Conflict):
     """The customer has as many active sessions as the app allows. `extra["session"]` is one of them."""
 
 
+class AlreadySubscribed(Conflict):
+    """The customer has a running subscription to the plan. `extra["subscription"]` is its number."""
+
+
+class LimitReached(Conflict):
+    """The customer has bought a pack as often as its catalog allows."""
+
+
 class TooLarge(ScripError):
     """The request body exceeds 1 MiB."""
 

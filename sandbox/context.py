@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 
 from flask import current_app
 
@@ -33,10 +34,10 @@ class Sandbox:
         self.sender = Sender(self.store, receiver, self.paypal_headers)
 
     @contextmanager
-    def account(self, name: str) -> Iterator[Account]:
-        """An account at the current time of the sandbox, in one transaction."""
+    def account(self, name: str, at: datetime | None = None) -> Iterator[Account]:
+        """An account at a time, by default the current time of the sandbox, in one transaction."""
         with self.store.transaction():
-            yield Account(self.store, name, clock.now())
+            yield Account(self.store, name, at or clock.now(), self.url)
 
     def apps(self) -> list[str]:
         """The apps that have a catalog file or an account, sorted."""

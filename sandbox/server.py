@@ -22,7 +22,7 @@ from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 from sandbox import address, context, formatting
 from sandbox.context import Sandbox
 from sandbox.control import api
-from sandbox.pages import errors, payment_pages, portal, shop
+from sandbox.pages import billing, errors, invoice_pages, payment_pages, paypal_subscriptions, portal, shop
 from sandbox.paypal import api as paypal_api
 from sandbox.stripe import api as stripe_api
 from sandbox.ticking import Ticker
@@ -38,7 +38,8 @@ def create_app(sandbox: Sandbox) -> Flask:
     app.config["MAX_CONTENT_LENGTH"] = LARGEST_BODY_BYTES
     app.jinja_env.filters.update(formatting.FILTERS)
     app.jinja_env.globals.update(formatting.GLOBALS)
-    for module in (stripe_api, paypal_api, payment_pages, portal, shop, api, errors):
+    pages = (payment_pages, invoice_pages, paypal_subscriptions, billing, portal, shop, errors)
+    for module in (stripe_api, paypal_api, api, *pages):
         app.register_blueprint(module.blueprint)
     return app
 

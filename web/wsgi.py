@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from settings import settings
 from web.app import create_app
-from workers.start import bind_database, configure_logs
+from workers.start import bind_database, check_keys, configure_logs
 
 if settings.database_url is None or settings.redis_url is None:
     raise SystemExit(
@@ -12,5 +12,6 @@ if settings.database_url is None or settings.redis_url is None:
     )
 
 configure_logs()
+check_keys()
 bind_database("scrip web", threads=settings.web_threads)
 app = create_app()

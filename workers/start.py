@@ -9,6 +9,7 @@ import sys
 import structlog
 
 from models import database
+from models.catalog import catalog, modes
 from settings import settings
 
 GARBAGE_AFTER_OBJECTS = 50_000
@@ -29,6 +30,15 @@ def bind_database(application_name: str = "scrip worker", threads: int | None = 
     assert settings.database_url, "DATABASE_URL must be set: the supervisor sets it for every process"
     threads = settings.worker_threads if threads is None else threads
     database.bind(settings.database_url, max_connections=threads + 4, application_name=application_name)
+
+
+def check_keys() -> None:
+    """Check the keys that the apps' files name.
+
+    Raises:
+        CatalogError: an app has a live key in a sandbox, or a test key outside of one.
+    """
+    modes.check(catalog.current(), settings)
 
 
 def configure_logs() -> None:

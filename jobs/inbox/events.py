@@ -14,9 +14,10 @@ import structlog
 
 from jobs import dead_letters
 from jobs.inbox import prefetch
-from jobs.payments import invoices, purchases, reversals
-from jobs.plans import subscriptions
+from jobs.payments import captures, purchases, reversals
+from jobs.plans import reports
 from jobs.providers import facts
+from jobs.providers.facts import AnyFact, Applied, PlanReported
 from jobs.providers.paypal import events as paypal
 from jobs.providers.stripe import events as stripe
 from models import database
@@ -56,19 +57,17 @@ class Provider(Protocol):
         """
         ...
 
-    def note_of(self, app: App, event: Event) -> str | None:
-        """The note for operators on an applied event: which part could not be applied; None if all was."""
-        ...
-
 
 PROVIDERS: dict[str, Provider] = {"stripe": stripe, "paypal": paypal}
-APPLY: dict[type, Callable[..., str | None]] = {
+# Returns the customer, or also a note.
+APPLY: dict[type, Callable[..., Applied | str | None]] = {
     facts.PaymentSettled: purchases.settle,
-    facts.CustomerKnown: subscriptions.know_customer,
-    facts.SubscriptionChanged: subscriptions.change,
-    facts.PeriodPaid: invoices.pay_period,
+    facts.CustomerKnown: reports.store_customer,
+    facts.PlanReported: reports.apply,
     facts.PaymentReversed: reversals.reverse,
     facts.PaymentKnownAs: reversals.store_alias,
+    facts.PaymentCaptured: captures.capture,
+    facts.PaymentParts: captures.store_parts,
     facts.CheckoutEnded: purchases.end_checkout,
 }
 
@@ -127,7 +126,9 @@ def _try(event: Event, prepared: Event | Exception, now: datetime) -> int:
         if isinstance(prepared, Exception):
             raise prepared
         crashpoint("event-after-prepare")
-        applied.append(database.transaction(lambda conn: _apply(conn, prepared, known, now)))
+        found = _translate(prepared)
+        _keep(prepared, found, now)
+        applied.append(database.transaction(lambda conn: _apply(conn, prepared, found, known, now)))
         crashpoint("event-after-commit")
         events.wake(event.app, event.provider, known, now=now)
 
@@ -138,21 +139,38 @@ def _try(event: Event, prepared: Event | Exception, now: datetime) -> int:
     return applied[0] if applied else 1
 
 
-def _apply(conn: Connection, event: Event, known: set[str], now: datetime) -> int:
+def _translate(event: Event) -> list[AnyFact] | NotOurs:
+    """The facts of the event, or why it does not concern this app."""
+    try:
+        return list(PROVIDERS[event.provider].facts_of(catalog.current()[event.app], event))
+    except NotOurs as reason:
+        return reason
+
+
+def _keep(event: Event, found: list[AnyFact] | NotOurs, now: datetime) -> None:
+    """Store the facts of plans in a commit of their own: they stay, even if the event cannot be applied."""
+    of_plans = [fact for fact in found if isinstance(fact, PlanReported)] if isinstance(found, list) else []
+    if of_plans:
+        database.transaction(lambda conn: reports.keep(conn, catalog.current()[event.app], of_plans, now=now))
+
+
+def _apply(conn: Connection, event: Event, found: list[AnyFact] | NotOurs, known: set[str], now: datetime) -> int:
     """Apply the event. Returns 1, or 0 if it cannot be claimed. The ids that it makes known are added to `known`."""
     if not events.claim(conn, event):
         return 0
     app = catalog.current()[event.app]
     try:
-        event_facts = list(PROVIDERS[event.provider].facts_of(app, event))
-        customers = [APPLY[type(fact)](conn, app, fact, now=now) for fact in event_facts]
+        if isinstance(found, NotOurs):
+            raise found
+        applied = [_applied(APPLY[type(fact)](conn, app, fact, now=now)) for fact in found]
     except NotOurs as reason:
         events.finish(conn, event.id, "ignored", now=now, customer=None, error=reason.detail)
         return 1
-    known.update(name for fact in event_facts for name in _makes_known(fact))
+    known.update(name for fact in found for name in _makes_known(fact))
     crashpoint("event-after-apply")
-    customer = next((name for name in customers if name), None)
-    note = PROVIDERS[event.provider].note_of(app, event)
+    customer = next((one.customer for one in applied if one.customer), None)
+    notes = [*(one.note for one in applied if one.note), purchases.note_of(app, found)]
+    note = "; ".join(dict.fromkeys(filter(None, notes))) or None
     if note:
         log.warning("applied in part", app=event.app, event_id=event.event_id, reason=note)
     events.finish(conn, event.id, "done", now=now, customer=customer, error=note)
@@ -160,11 +178,15 @@ def _apply(conn: Connection, event: Event, known: set[str], now: datetime) -> in
     return 1
 
 
+def _applied(result: Applied | str | None) -> Applied:
+    return result if isinstance(result, Applied) else Applied(result)
+
+
 def _makes_known(fact: facts.AnyFact) -> Iterable[str]:
     """The provider's ids of the customer and the subscription that the fact makes known."""
     names: tuple[str | None, ...] = ()
     if isinstance(fact, facts.CustomerKnown):
         names = (fact.provider_customer,)
-    elif isinstance(fact, facts.SubscriptionChanged | facts.PeriodPaid):
-        names = (fact.subscription, fact.provider_customer)
+    elif isinstance(fact, PlanReported):
+        names = (fact.subscription, getattr(fact.fact, "provider_customer", None))
     return filter(None, names)

@@ -23,14 +23,16 @@ CHUNK = 500
 
 
 def create(app: App, body: dict[str, Any], *, now: datetime) -> tuple[dict[str, Any], bool]:
-    """Hold units. Returns (`{"id", "units", "state", "expires_at", "available"}`, whether it is new).
+    """Hold `units`, or the price of a rate or of lines, each rounded up: the most that the usage can cost.
+
+    Returns (`{"id", "units", "state", "expires_at", "available"}`, whether it is new).
 
     Raises:
         InsufficientBalance: fewer units are available. Nothing is held.
-        Invalid: the rate is unknown, or the price exceeds the limit.
+        Invalid: a rate is unknown, or the price exceeds the limit.
         Conflict: the id is stored with other content.
     """
-    units, meta = pricing.price(app, body)
+    price = pricing.rounded_up(app, body)
     expires_at = now + timedelta(seconds=body.get("expires_in") or DEFAULT_EXPIRY_SECONDS)
 
     def work(conn: Connection, request_id: str) -> dict[str, Any]:
@@ -38,17 +40,17 @@ def create(app: App, body: dict[str, Any], *, now: datetime) -> tuple[dict[str, 
             app=app.slug,
             customer=body["customer"],
             key=_key(request_id),
-            units=units,
+            units=price.units,
             expires_at=expires_at,
-            reason=body.get("reason") or body.get("rate") or "hold",
-            meta=meta,
+            reason=body.get("reason") or price.reason or "hold",
+            meta=price.meta,
         )
         (outcome,) = post(conn, [movement], now=now)
         if outcome.status == "refused":
             raise idempotency.refused(outcome)
         return {
             "id": request_id,
-            "units": units,
+            "units": price.units,
             "state": "held",
             "expires_at": times.write(expires_at),
             "available": outcome.available,
@@ -118,7 +120,7 @@ def _find(conn: Connection, app: App, hold_id: str) -> StoredHold:
 
 
 def _closing(app: App, hold: StoredHold, hold_id: str, state: str, units: int | None) -> Movement:
-    """The movement that closes the hold. A capture records the hold's rate, quantity and metadata on its entry."""
+    """The movement that closes the hold. A capture records the hold's rate or lines, and its metadata, on its entry."""
     common: dict[str, Any] = {"app": app.slug, "customer": hold.customer, "hold_key": _key(hold_id)}
     if state == "released":
         return Release(**common, reason="hold")

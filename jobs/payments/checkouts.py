@@ -8,73 +8,91 @@ crash or a timeout in between, the same request continues from the row and retur
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from datetime import datetime
-from typing import Any, NoReturn
+from typing import Any
 
 from jobs import idempotency
+from jobs.payments import offers, own_customers
 from jobs.providers.paypal import checkout as paypal_checkout
-from jobs.providers.stripe import checkout as stripe_checkout
-from jobs.providers.stripe import client
-from models import customers, database, durations, money
-from models.catalog.apps import App, Pack, Plan
+from models import database, money
+from models.catalog.apps import App, Pack
 from models.database import Connection
-from models.errors import Conflict, Invalid, NotFound, ProviderRefused, ScripError, TierRequired
+from models.errors import Conflict, Invalid, LimitReached, NotFound, ProviderRefused, ScripError
 from models.ledger import accounts
-from models.payments import checkouts
+from models.payments import checkouts, purchase_limits
 from models.tables import Checkout
 from runtime.crashpoints import crashpoint
 
 OPERATION = "CHECKOUT"
-MOST_UNITS = 10**12
 # Opens the checkout at the provider. Returns its id there, and the URL at which the customer pays.
 OPENERS: dict[str, Callable[[App, Checkout], tuple[str, str]]] = {
-    "stripe": stripe_checkout.open_session,
-    "paypal": paypal_checkout.open_order,
+    "stripe": own_customers.open_session,
+    "paypal": paypal_checkout.open_page,
 }
 # The field of the request body that a provider's parameter comes from.
 FIELDS = {
     "customer_email": "email",
+    "email": "email",
     "success_url": "success_url",
     "cancel_url": "cancel_url",
     "line_items[0][quantity]": "quantity",
 }
 
 
-def start(app: App, body: dict[str, Any], *, now: datetime) -> tuple[dict[str, Any], bool]:
+def start(app: App, body: dict[str, Any], *, now: datetime, is_own_id: bool = False) -> tuple[dict[str, Any], bool]:
     """Open a checkout. Returns (`{"id", "url", "provider"}`, whether it is new).
 
+    `is_own_id`: the id is private to the customer, whose token gave it.
+
     Raises:
-        Invalid: no such pack, plan or price, or the provider cannot sell it.
+        Invalid: no such pack, plan or price, the provider cannot sell it, or a URL's host is not allowed.
         TierRequired: the pack is for another tier.
+        AlreadySubscribed, LimitReached: the customer has it already.
         Conflict: the id is stored with other content.
         ProviderAway: the provider is unavailable; the same request can be sent again.
         ProviderRefused: the provider refused it. Nothing is stored.
     """
-    checkout_id = body.get("id") or uuid.uuid4().hex
-    content = {name: value for name, value in body.items() if name not in idempotency.NOT_CONTENT and value is not None}
-    if content.get("provider") == app.provider:
-        del content["provider"]  # it is the default: naming it does not make another checkout
+    given_id = body.get("id") or uuid.uuid4().hex
+    checkout_id = checkouts.private_id(body["customer"], given_id) if is_own_id else given_id
+    content = _content(app, body)
     try:
-        checkout = _stored(app, checkout_id, content) or _promise(app, checkout_id, content, now)
+        checkout = _stored(app, checkout_id, content) or _promise(
+            app, checkout_id, given_id, content, body.get("metadata"), now
+        )
         return _open(app, checkout, now)
     except ScripError as refusal:
-        details = {"key": f"checkout:{checkout_id}", "id": checkout_id, **content}
+        details = {"key": f"checkout:{checkout_id}", "id": given_id, **content}
         idempotency.log_refusal(app.slug, OPERATION, body["customer"], details, refusal, now)
         raise
 
 
-def get(app: App, checkout_id: str) -> dict[str, Any]:
+def _content(app: App, body: dict[str, Any]) -> dict[str, Any]:
+    """What must be the same in a repeated request. A default that is named does not make another checkout."""
+    content = {name: value for name, value in body.items() if name not in idempotency.NOT_CONTENT and value is not None}
+    if content.get("provider") == app.provider:
+        del content["provider"]
+    if not content.get("another"):
+        content.pop("another", None)
+    return content
+
+
+def get(app: App, checkout_id: str, *, owner: str | None = None, is_token: bool = False) -> dict[str, Any]:
     """A checkout in the form of the API: `{"id", "customer", "state", …}`.
 
+    `owner`: the customer whose token gave the id. `is_token`: a token asks, which may also read other checkouts of its
+    customer, and of no other.
+
     Raises:
-        NotFound: the app has no such checkout.
+        NotFound: there is no such checkout.
     """
-    checkout = checkouts.find(app.slug, checkout_id)
-    if checkout is None:
+    checkout = checkouts.find(app.slug, checkouts.private_id(owner, checkout_id)) if owner else None
+    if checkout is None and (owner is None or is_token):
+        checkout = checkouts.find(app.slug, checkout_id)
+    if checkout is None or (is_token and checkout.customer != owner):
         raise NotFound(f"no checkout {checkout_id!r}")
     return {
-        "id": checkout.external_id,
+        "id": checkouts.shown_id(checkout),
         "customer": checkout.customer,
         "state": checkout.state,
         "provider": checkout.provider,
@@ -93,26 +111,35 @@ def _stored(app: App, checkout_id: str, content: dict[str, Any]) -> Checkout | N
     """The checkout of this id. Raises Conflict if it is stored with other content."""
     checkout = checkouts.find(app.slug, checkout_id)
     if checkout is not None and checkout.content != content:
-        raise Conflict(f"checkout {checkout_id!r} is stored with other content", id=checkout_id)
+        shown = checkouts.shown_id(checkout)
+        raise Conflict(f"checkout {shown!r} is stored with other content", id=shown)
     return checkout
 
 
-def _promise(app: App, checkout_id: str, content: dict[str, Any], now: datetime) -> Checkout:
+def _promise(
+    app: App, checkout_id: str, given_id: str, content: dict[str, Any], metadata: dict[str, str] | None, now: datetime
+) -> Checkout:
     """Store a new checkout with the terms that the catalog has now."""
-    sold = _sold(app, content)
+    sold = offers.sold(app, content, now=now)
     values = {
-        **_terms(app, content, sold),
+        **offers.terms(app, content, sold),
         "app": app.slug,
         "external_id": checkout_id,
+        "given_id": given_id if given_id != checkout_id else None,
         "customer": content["customer"],
         "content": content,
+        "options": offers.options(app, metadata),
         "success_url": content["success_url"],
         "cancel_url": content["cancel_url"],
         "now": now,
     }
 
     def work(conn: Connection) -> None:
-        accounts.ensure(conn, app.slug, content["customer"], now=now)
+        account_id = accounts.ensure(conn, app.slug, content["customer"], now=now)
+        if isinstance(sold, Pack) and sold.limit_per_customer:
+            purchase_limits.lock(conn, account_id)
+            if not checkouts.is_stored(app.slug, checkout_id):
+                _check_limit(conn, app, sold, account_id, content, now)
         checkouts.insert(conn, values)
 
     database.transaction(work)
@@ -120,6 +147,20 @@ def _promise(app: App, checkout_id: str, content: dict[str, Any], now: datetime)
     stored = _stored(app, checkout_id, content)  # a concurrent request may have stored other content first
     assert stored is not None
     return stored
+
+
+def _check_limit(
+    conn: Connection, app: App, pack: Pack, account_id: int, content: dict[str, Any], now: datetime
+) -> None:
+    """Raises LimitReached if the customer, whose account is locked, would have bought more than the pack allows."""
+    limit, customer = pack.limit_per_customer, content["customer"]
+    bought = purchase_limits.bought(conn, app.slug, account_id, customer, pack.key, now=now)
+    if bought + content["quantity"] > limit:
+        raise LimitReached(
+            f"a customer may buy {pack.key!r} {limit} times; {customer!r} has bought or opened {bought} already",
+            limit=limit,
+            bought=bought,
+        )
 
 
 def _open(app: App, checkout: Checkout, now: datetime) -> tuple[dict[str, Any], bool]:
@@ -137,7 +178,7 @@ def _open(app: App, checkout: Checkout, now: datetime) -> tuple[dict[str, Any], 
 
 
 def _response(checkout: Checkout, url: str) -> dict[str, Any]:
-    return {"id": checkout.external_id, "url": url, "provider": checkout.provider}
+    return {"id": checkouts.shown_id(checkout), "url": url, "provider": checkout.provider}
 
 
 def _error_of(refusal: ProviderRefused, checkout: Checkout) -> ScripError:
@@ -146,78 +187,3 @@ def _error_of(refusal: ProviderRefused, checkout: Checkout) -> ScripError:
     if field is None and checkout.content.get("stripe_price") and refusal.param == "line_items[0][price]":
         field = "stripe_price"
     return Invalid([(field, refusal.detail)]) if field else refusal
-
-
-# --- what is sold, and on which terms
-
-
-def _sold(app: App, content: dict[str, Any]) -> Pack | Plan:
-    """The requested pack or plan, after the checks that need the catalog or the customer."""
-    sold = _named(app, content)
-    if isinstance(sold, Plan) and content["quantity"] != 1:
-        raise Invalid([("quantity", "must be 1 for a plan")])
-    if sold.units * content["quantity"] > MOST_UNITS:
-        raise Invalid([("quantity", f"comes to more than {MOST_UNITS} units")])
-    required = sold.requires_tier if isinstance(sold, Pack) else None
-    if required and customers.tier(app, content["customer"]) != required:
-        raise TierRequired(f"{sold.key} is for the tier {required!r}", reasons=["tier"])
-    return sold
-
-
-def _named(app: App, content: dict[str, Any]) -> Pack | Plan:
-    if "pack" in content:
-        return app.packs.get(content["pack"]) or _unknown("pack", content["pack"], app.packs)
-    if "plan" in content:
-        return app.plans.get(content["plan"]) or _unknown("plan", content["plan"], app.plans)
-    price = content["stripe_price"]
-    by_price = app.pack_by_stripe_price(price) or app.plan_by_stripe_price(price)
-    if by_price is None:
-        raise Invalid([("stripe_price", f"no pack or plan in the catalog has the price {price!r}")])
-    return by_price
-
-
-def _unknown(noun: str, key: str, known: Iterable[str]) -> NoReturn:
-    raise Invalid([(noun, f"unknown {noun} {key!r}; the app has {', '.join(known) or 'none'}")])
-
-
-def _terms(app: App, content: dict[str, Any], sold: Pack | Plan) -> dict[str, Any]:
-    provider = content.get("provider") or ("stripe" if "stripe_price" in content else app.provider)
-    _check_provider(app, provider, content, sold)
-    lifetime = sold.expires_after
-    return {
-        "pack": sold.key if isinstance(sold, Pack) else None,
-        "plan": sold.key if isinstance(sold, Plan) else None,
-        "quantity": content["quantity"],
-        "units": sold.units,
-        "price_minor": sold.price_minor,
-        "currency": sold.currency,
-        "expires_after": lifetime if lifetime is None or isinstance(lifetime, str) else durations.write(lifetime),
-        "refundable": sold.refundable if isinstance(sold, Pack) else True,
-        "title": _title(app, sold),
-        "stripe_price": sold.stripe_price,
-        "email": content.get("email"),
-        "provider": provider,
-    }
-
-
-def _check_provider(app: App, provider: str, content: dict[str, Any], sold: Pack | Plan) -> None:
-    if provider == "stripe" and not client.is_reachable(app):
-        raise Invalid([("provider", "Stripe is not configured: set STRIPE_SECRET_KEY")])
-    if provider == "paypal" and isinstance(sold, Plan):
-        raise Invalid([("provider", "must be stripe: plans are not sold through PayPal")])
-    if provider == "paypal" and "stripe_price" in content:
-        raise Invalid([("provider", "must be stripe: stripe_price is a price at Stripe")])
-    if provider == "paypal" and not paypal_checkout.is_reachable(app):
-        raise Invalid([("provider", "PayPal is not configured: set PAYPAL_CLIENT_ID and PAYPAL_CLIENT_SECRET")])
-    if provider == "paypal" and sold.price_minor == 0:
-        raise Invalid([("provider", "must be stripe: PayPal does not accept a price of zero")])
-    try:
-        money.check_chargeable(sold.price_minor * content["quantity"], sold.currency, provider)
-    except ValueError as reason:
-        raise Invalid([("provider", str(reason))]) from None
-
-
-def _title(app: App, sold: Pack | Plan) -> str:
-    """The name of the item on the provider's page."""
-    units = f"{sold.units:,} {app.unit}" if sold.units == 1 else f"{sold.units:,} {app.unit}s"
-    return f"{app.name}: {units} a month" if isinstance(sold, Plan) else f"{app.name}: {units}"

@@ -14,22 +14,22 @@ from datetime import datetime
 from operator import attrgetter
 from typing import Any
 
-from jobs.plans import grants, reversals, steps
-from jobs.providers.facts import Dispute, PaymentKnownAs, PaymentReversed
+from jobs.plans import settlement
+from jobs.providers.facts import PaymentKnownAs, PaymentReversed
+from jobs.providers.returns import Dispute, DisputeMove
 from models.catalog.apps import App
 from models.database import Connection
 from models.errors import Unprocessable
 from models.ledger import accounts
 from models.ledger.post import post
 from models.outbox import messages
-from models.outbox.messages import Message
-from models.payments import disputes, payments
+from models.payments import disputes, payments, sales, standing
+from models.payments import messages as payment_messages
 from models.payments import reversals as payment_reversals
+from models.payments.amounts import Move
 from models.payments.payments import ReversiblePayment
-from models.payments.reversals import PaymentReversals
 from models.planning.movements import Clawback, Freeze
-from models.plans import shares, subscriptions
-from models.plans.subscription import Subscription
+from models.plans import subscriptions
 
 
 def reverse(conn: Connection, app: App, fact: PaymentReversed, *, now: datetime) -> str | None:
@@ -45,7 +45,12 @@ def reverse(conn: Connection, app: App, fact: PaymentReversed, *, now: datetime)
     for refund in sorted(fact.refunds, key=attrgetter("reference")):
         payment_reversals.store_refund(
             conn, app.slug, fact.provider, ids, refund.reference, refund.amount_minor, refund.failed,
-            is_reversal=refund.is_reversal, currency=fact.currency, now=now,
+            is_reversal=refund.is_reversal, currency=fact.currency, made_at=refund.made_at, now=now,
+        )  # fmt: skip
+    for note in sorted(fact.credit_notes, key=attrgetter("reference")):
+        payment_reversals.store_credit_note(
+            conn, app.slug, fact.provider, ids, note.reference, note.amount_minor, note.voided,
+            refunds=dict(note.refunds), now=now,
         )  # fmt: skip
     if fact.refunded_minor is not None:
         payment_reversals.store_refunded(
@@ -87,11 +92,19 @@ def _store_dispute(conn: Connection, app: App, fact: PaymentReversed, dispute: D
         fact.payment,
         dispute.reference,
         stage=dispute.stage,
-        moves={move.reference: move.amount_minor for move in dispute.moves},
+        amount_minor=dispute.amount_minor,
+        moves={move.reference: _stored(move) for move in dispute.moves},
         withdrawn_minor=dispute.withdrawn_minor,
         reinstated_minor=dispute.reinstated_minor,
+        at=dispute.at,
+        began_at=dispute.began_at,
         now=now,
     )
+
+
+def _stored(move: DisputeMove) -> Move:
+    known = {"minor": move.amount_minor, "currency": move.currency, "at": move.at_seconds}
+    return {name: value for name, value in known.items() if value is not None}
 
 
 def store_alias(conn: Connection, app: App, fact: PaymentKnownAs, *, now: datetime) -> str | None:
@@ -107,48 +120,35 @@ def settle(
 
     Callers that credit a payment call this too, in the same transaction.
     """
-    all_ids = payment_reversals.lock(conn, app.slug, provider, ids)
-    payment = payments.find(conn, app.slug, provider, all_ids)
+    payment, is_changed = standing.refresh(conn, app.slug, provider, ids, now=now)
     if payment is None:
         return None
     customer = accounts.customer_of(conn, payment.account_id)
-    before = (payment.refunded_minor, payment.disputed_minor, payment.frozen, payment.state)
-    reported = payment_reversals.for_payment(conn, app.slug, provider, all_ids, currency=payment.currency)
-    payment.aliases = sorted({*payment.aliases, *all_ids} - {payment.reference})
-    _cap(payment, reported)
-    payment.frozen = reported.frozen
-    if payment.state not in ("pending", "failed"):
-        payment.state = _state(payment)
-    payments.save_reversals(conn, payment, now=now)
-    if (payment.refunded_minor, payment.disputed_minor, payment.frozen, payment.state) != before:
-        units = _claw(conn, app, customer, payment, event_id, now)
-        _emit(conn, app, customer, payment, units, now)
+    if not (is_changed or payment.refunded_minor or payment.disputed_minor or payment.frozen):
+        return customer
+    # Also where nothing changed: a pack of the same payment may have been granted since.
+    units = _claw(conn, app, customer, payment, event_id, now)
+    if is_changed:
+        messages.emit(conn, [payment_messages.reversed_(app.slug, customer, payment, units)], now=now)
     return customer
 
 
-def _cap(payment: ReversiblePayment, reported: PaymentReversals) -> None:
-    """Set the payment's amounts: refunds and disputes together never exceed what was paid."""
-    paid = payment.amount_minor or 0
-    payment.refunded_minor = min(reported.refunded_minor, paid)
-    payment.disputed_minor = min(reported.disputed_minor, paid - payment.refunded_minor)
-
-
-def _state(payment: ReversiblePayment) -> str:
-    if payment.disputed_minor or payment.frozen:
-        return "disputed"
-    if not payment.refunded_minor:
-        return "settled"
-    return "refunded" if payment.refunded_minor == payment.amount_minor else "partly_refunded"
-
-
 def _claw(conn: Connection, app: App, customer: str, payment: ReversiblePayment, event_id: str, now: datetime) -> int:
-    """Claw back what the payment granted, up to its target. Returns the units that the reversed amount stands for."""
+    """Claw back what the payment granted, up to its target. Returns the units that the reversed amount stands for.
+
+    The payment of an invoice may have bought a plan and packs: each gives its share.
+    """
+    units = 0
     if payment.subscription_id is not None:
-        subscription = subscriptions.lock_by_id(conn, payment.subscription_id)
-        _stop_or_resume(conn, app, payment, subscription, now)
-        reversals.bring(conn, app, [subscription], now=now, event_id=event_id)
-        return shares.units_back(conn, subscription.id, payment.id)
-    if payment.entry_id is None:
+        units = _settle_plan(conn, app, payment, event_id, now)
+    return units + _claw_packs(conn, app, customer, payment, event_id, now)
+
+
+def _claw_packs(
+    conn: Connection, app: App, customer: str, payment: ReversiblePayment, event_id: str, now: datetime
+) -> int:
+    grants_of_packs = sales.pack_grants(conn, payment.id)
+    if not grants_of_packs:
         return 0
     common: dict[str, Any] = {
         "app": app.slug,
@@ -157,13 +157,13 @@ def _claw(conn: Connection, app: App, customer: str, payment: ReversiblePayment,
         "actor": payment.provider,
         "meta": {"event": event_id, "payment": payment.reference, "provider": payment.provider},
     }
-    target = _target(payment, payment.units_granted)
+    targets = {entry_id: _target(payment, units) for entry_id, units in grants_of_packs}
     movements = [
-        Freeze(**common, entry_ids=[payment.entry_id], frozen=payment.frozen),
-        Clawback(**common, entry_id=payment.entry_id, target_units=target),
+        Freeze(**common, entry_ids=list(targets), frozen=payment.frozen),
+        *(Clawback(**common, entry_id=entry_id, target_units=units) for entry_id, units in targets.items()),
     ]
     post(conn, movements, now=now)
-    return target
+    return sum(targets.values())
 
 
 def _target(payment: ReversiblePayment, units: int) -> int:
@@ -172,34 +172,9 @@ def _target(payment: ReversiblePayment, units: int) -> int:
     return units * (payment.refunded_minor + payment.disputed_minor) // payment.amount_minor
 
 
-def _stop_or_resume(
-    conn: Connection, app: App, payment: ReversiblePayment, subscription: Subscription, now: datetime
-) -> None:
-    """Stop granting the cycles that a fully reversed payment paid for; resume if the money is reinstated.
-
-    A payment for a change of the plan alone pays for no cycle.
-    """
-    steps.recount(conn, subscription)
-    subscriptions.save(conn, subscription, now=now)
-    start, end = payment.period_start, payment.period_end
-    if (
-        payment.change_cycle is None
-        and start
-        and end
-        and steps.RETURNED + payment.reference not in subscription.withheld
-    ):
-        grants.grant_paid(conn, app, subscription, start, end, plan=payment.plan, now=now)
-    grants.grant_due(conn, app, [subscription], now=now)
-
-
-def _emit(conn: Connection, app: App, customer: str, payment: ReversiblePayment, units: int, now: datetime) -> None:
-    data = {
-        "payment": payment.id,
-        "provider": payment.provider,
-        "reference": payment.reference,
-        "state": payment.state,
-        "refunded_minor": payment.refunded_minor,
-        "disputed_minor": payment.disputed_minor,
-        "units": units,
-    }
-    messages.emit(conn, [Message(app.slug, "payment.reversed", customer, data)], now=now)
+def _settle_plan(conn: Connection, app: App, payment: ReversiblePayment, event_id: str, now: datetime) -> int:
+    """Settle the subscription whose bill was paid. Returns the units that it is owed less."""
+    subscription = subscriptions.provider_id_of(conn, payment.subscription_id or 0)
+    settled = settlement.settle(conn, app, payment.provider, subscription, event_id=event_id, now=now)
+    names = {payment.reference, *payment.aliases}
+    return sum(one.whole_units - one.units for one in settled.account.owed if one.paid_by in names)

@@ -1,9 +1,4 @@
-"""Monthly grants of plans: each cycle of a subscription once, in order, however late.
-
-A cycle's units are granted under the key (subscription, cycle); a plan that grows within a cycle grants the
-difference under (subscription, cycle, plan). So an invoice, the schedule, a login and a manual run cannot grant the
-same cycle twice.
-"""
+"""Grants that time makes due: by the schedule, at a login, or on request."""
 
 from __future__ import annotations
 
@@ -11,232 +6,99 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+import structlog
+
+from jobs import dead_letters
 from jobs.chunks import Chunk
-from jobs.plans import reversals
+from jobs.plans import messages, movements
+from jobs.plans.movements import Upcoming
+from jobs.plans.settlement import settle
 from models import database
 from models.catalog import catalog
 from models.catalog.apps import App
-from models.cycles import SLACK
 from models.database import Connection
 from models.ledger.post import post
-from models.outbox import messages
-from models.outbox.messages import Message
-from models.planning.movements import Grant, Outcome
-from models.plans import subscriptions
-from models.plans.subscription import Subscription
+from models.plans import stored_terms, subscriptions
+from models.plans.subscriptions import Subscription
 
+log = structlog.get_logger()
 CHUNK = 500
-MOST_CYCLES_A_PASS = 24
-CYCLE_GRACE = timedelta(days=3)
-NOTHING: tuple[int, list[str]] = (0, [])
+RETRY_AFTER = timedelta(minutes=10)
 
 
 def grant_monthly(*, now: datetime, app: str | None = None, after: Any = None) -> Chunk:
-    """One chunk of the schedule: the cycles due to the subscriptions that have been due longest."""
-    return database.transaction(lambda conn: _chunk(conn, now, app))
+    """One chunk of the schedule: what time has made due, of the subscriptions that have been due longest.
+
+    A run begins with the terms of the catalog: a changed one makes all subscriptions of its app due.
+    """
+    if after is None:
+        database.transaction(lambda conn: _note_terms(conn, now, app))
+    counts, again = database.transaction(lambda conn: _chunk(conn, now, app))
+    for slug, provider, provider_id, row_id in again:
+        counts["units"] += _settle_alone(catalog.current()[slug], provider, provider_id, row_id, now)
+    return Chunk(counts, after=True if counts["subscriptions"] else None)
 
 
-def _chunk(conn: Connection, now: datetime, app: str | None) -> Chunk:
-    due = subscriptions.lock_due(conn, now, apps=[app] if app else list(catalog.current().apps), limit=CHUNK)
-    units = 0
-    for slug in sorted({subscription.app for subscription in due}):
-        mine = [subscription for subscription in due if subscription.app == slug]
-        units += grant_due(conn, catalog.current()[slug], mine, now=now)
-    return Chunk({"subscriptions": len(due), "units": units}, after=True if due else None)
+def _note_terms(conn: Connection, now: datetime, app: str | None) -> None:
+    for each in catalog.current():
+        if app in (None, each.slug):
+            stored_terms.book(conn, each, now=now)
 
 
 def grant_owed(app: App, customer: str, *, now: datetime) -> int:
     """Grant what plans owe this customer now, as on login. Returns the units."""
-    return database.transaction(
-        lambda conn: grant_due(conn, app, subscriptions.lock_of_account(conn, app.slug, customer), now=now)
-    )
+
+    def work(conn: Connection) -> int:
+        rows = subscriptions.lock_of_account(conn, app.slug, customer)
+        return sum(settle(conn, app, row.provider, row.provider_id, now=now).units for row in rows)
+
+    return database.transaction(work)
 
 
-def grant_due(
-    conn: Connection, app: App, many: Sequence[Subscription], *, now: datetime, event_id: str | None = None
-) -> int:
-    """Grant every due cycle of these locked subscriptions, oldest first. Returns the units granted."""
-    if not many:
-        return 0
-    before = subscriptions.granted(conn, [subscription.id for subscription in many])
-    movements: list[Grant] = []
-    for subscription in many:
-        if subscription.plan not in app.plans:
-            continue
-        for cycle in _due_cycles(subscription, now):
-            if (subscription.id, cycle) not in before:
-                movements += _movement(app, subscription, subscription.plan, cycle, NOTHING, None, event_id)
-            subscription.next_cycle = cycle + 1
-    return _post(conn, app, many, movements, now, event_id)
+Again = tuple[str, str, str, int]
 
 
-def grant_cycle(
-    conn: Connection,
-    app: App,
-    subscription: Subscription,
-    cycle: int,
-    *,
-    now: datetime,
-    plan: str | None = None,
-    payment_id: int | None = None,
-    event_id: str | None = None,
-    only_more: bool = False,
-) -> int:
-    """Grant the units that the cycle still lacks of `plan` (absent: the subscription's), even if it starts later.
-
-    Returns the units. `only_more`: a cycle that was granted nothing gets nothing.
-    """
-    already = subscriptions.granted(conn, [subscription.id]).get((subscription.id, cycle), NOTHING)
-    if only_more and already == NOTHING:
-        return 0
-    movements = _movement(app, subscription, plan or subscription.plan, cycle, already, payment_id, event_id)
-    if subscription.next_cycle == cycle:
-        subscription.next_cycle = cycle + 1
-    return _post(conn, app, [subscription], movements, now, event_id)
+def _chunk(conn: Connection, now: datetime, app: str | None) -> tuple[dict[str, int], list[Again]]:
+    """Grant what was computed to fall due by now. Returns the counts, and the subscriptions to compute again."""
+    due = subscriptions.lock_due(conn, now, apps=[app] if app else list(catalog.current().apps), limit=CHUNK)
+    granting, again = [], []
+    for row in due:
+        ready = row.due(now)
+        if all("units" in one for one in ready):
+            granting.append((row, ready))
+        else:
+            again.append((row.app, row.provider, row.provider_id, row.id))
+    units = _grant(conn, granting, now)
+    for row_id in (one[3] for one in again):
+        subscriptions.delay(conn, row_id, now + RETRY_AFTER)  # unless computing it stores another time
+    return {"subscriptions": len(due), "units": units}, again
 
 
-def grant_paid(
-    conn: Connection,
-    app: App,
-    subscription: Subscription,
-    start: datetime,
-    end: datetime,
-    *,
-    plan: str | None,
-    now: datetime,
-    event_id: str | None = None,
-) -> int:
-    """Grant the started months that a payment from `start` to `end` pays for and that the schedule has passed over.
-
-    `plan`: the plan that was paid. Returns the units.
-    """
-    before = subscriptions.granted(conn, [subscription.id])
-    movements: list[Grant] = []
-    cycle = subscription.nearest_cycle(start)
-    while (
-        cycle < subscription.next_cycle
-        and subscription.start_of(cycle) <= now
-        and subscription.start_of(cycle) < end - SLACK
-    ):
-        if (subscription.id, cycle) not in before and subscription.is_owed(cycle):
-            held = subscription.plan if subscription.plan_at < subscription.start_of(cycle + 1) else plan
-            movements += _movement(app, subscription, held or plan, cycle, NOTHING, None, event_id)
-        cycle += 1
-    return _post(conn, app, [subscription], movements, now, event_id)
-
-
-def grant_more(
-    conn: Connection,
-    app: App,
-    subscription: Subscription,
-    months: range,
-    *,
-    plan: str | None,
-    now: datetime,
-    payment_id: int | None = None,
-    event_id: str | None = None,
-) -> None:
-    """Grant the difference to a larger plan in those of these months that were granted anything."""
-    for cycle in months:
-        grant_cycle(
-            conn, app, subscription, cycle, plan=plan, only_more=True, now=now, payment_id=payment_id, event_id=event_id
-        )
-
-
-def _due_cycles(subscription: Subscription, now: datetime) -> list[int]:
-    """The due cycles, oldest first. A withheld month does not delay later months that are paid."""
-    cycle = subscription.next_cycle
-    due: list[int] = []
-    while (
-        subscription.start_of(cycle) <= now
-        and subscription.start_of(cycle) < subscription.paid_to
-        and len(due) < MOST_CYCLES_A_PASS
-    ):
-        due += [cycle] if subscription.is_due(cycle, now) else []
-        cycle += 1
-    return due
-
-
-def _post(
-    conn: Connection,
-    app: App,
-    many: Sequence[Subscription],
-    movements: Sequence[Grant],
-    now: datetime,
-    event_id: str | None,
-) -> int:
-    outcomes = post(conn, movements, now=now)
-    applied = [
-        (grant, outcome) for grant, outcome in zip(movements, outcomes, strict=True) if outcome.status == "applied"
-    ]
-    ids = {grant.subscription_id for grant, _ in applied}
-    granted = [subscription for subscription in many if subscription.id in ids]
-    for subscription in granted:
-        subscription.granted_at = now
+def _grant(conn: Connection, granting: Sequence[tuple[Subscription, list[Upcoming]]], now: datetime) -> int:
     apps = catalog.current()
-    parked = {subscription.id for subscription in many if subscription.plan not in apps[subscription.app].plans}
-    subscriptions.save_cycles(conn, many, parked=parked)
-    messages.emit(conn, [_message(grant, outcome) for grant, outcome in applied], now=now)
-    reversals.follow(conn, app, granted, now=now, event_id=event_id)
-    return sum(outcome.units for _, outcome in applied)
+    made = [(row, movements.grant(apps[row.app], row, one, now=now)) for row, ready in granting for one in ready]
+    outcomes = post(conn, [grant for _, grant in made], now=now)
+    for row, ready in granting:
+        row.upcoming = [one for one in row.upcoming if one not in ready]
+        row.granted_at = now
+        _note_period(row, ready)
+    subscriptions.save_upcoming(conn, [row for row, _ in granting])
+    granted = [(row, grant, outcome) for (row, grant), outcome in zip(made, outcomes, strict=True)]
+    messages.emit_grants(conn, granted, now=now)
+    return sum(outcome.units for outcome in outcomes if outcome.status == "applied")
 
 
-def _message(grant: Grant, outcome: Outcome) -> Message:
-    noted = grant.meta or {}
-    data = {
-        "plan": noted["plan"],
-        "cycle": grant.cycle,
-        "units": outcome.units,
-        "subscription": noted["subscription"],
-        "entry": outcome.entry_id,
-    }
-    return Message(grant.app, "grant.monthly", grant.customer, data)
+def _note_period(row: Subscription, ready: Sequence[Upcoming]) -> None:
+    """The plan that is owed now, and until when."""
+    for one in ready:
+        if row.owed_until is None or movements.time_of(one["end"]) > row.owed_until:
+            row.plan, row.owed_until = one["plan"], movements.time_of(one["end"])
 
 
-def _movement(
-    app: App,
-    subscription: Subscription,
-    plan_key: str | None,
-    cycle: int,
-    before: tuple[int, list[str]],
-    payment_id: int | None,
-    event_id: str | None,
-) -> list[Grant]:
-    plan = app.plans.get(plan_key or "")
-    units = subscription.units_of(cycle, plan.key, plan.units) if plan else 0
-    already, sources = before
-    if plan is None or units <= already or f"plan:{plan.key}" in sources:
-        return []
-    expires = plan.expires_after == "period"
-    return [
-        Grant(
-            app=app.slug,
-            customer=subscription.customer,
-            key=f"grant:{subscription.provider_id}:{cycle}" + (f":{plan.key}" if already else ""),
-            units=units - already,
-            type="subscription_grant",
-            source=f"plan:{plan.key}",
-            reason=f"{plan.key}, cycle {cycle}",
-            expires_after=None if isinstance(plan.expires_after, str) else plan.expires_after,
-            expires_at=subscription.start_of(cycle + 1) + CYCLE_GRACE if expires else None,
-            price_minor=plan.price_minor,
-            currency=plan.currency,
-            payment_id=payment_id,
-            subscription_id=subscription.id,
-            cycle=cycle,
-            per_period=expires,
-            meta=_meta(subscription, plan.key, cycle, units, event_id),
-            actor="schedule" if event_id is None else subscription.provider,
-        )
-    ]
-
-
-def _meta(subscription: Subscription, plan: str, cycle: int, units: int, event_id: str | None) -> dict[str, Any]:
-    return {
-        "plan": plan,
-        "units": units,
-        "cycle": cycle,
-        "cycle_start": subscription.start_of(cycle).isoformat(),
-        "subscription": subscription.provider_id,
-        **({"event": event_id} if event_id else {}),
-    }
+def _settle_alone(app: App, provider: str, provider_id: str, row_id: int, now: datetime) -> int:
+    """Compute one subscription in a transaction of its own, so that a defect does not stop the others."""
+    try:
+        return database.transaction(lambda conn: settle(conn, app, provider, provider_id, now=now)).units
+    except Exception as error:
+        dead_letters.log_defect(error, app=app.slug, subscription=provider_id)
+        return 0

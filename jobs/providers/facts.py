@@ -6,9 +6,12 @@ Amounts are in minor units of their currency, times are aware and in UTC, ids ar
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass
 from typing import Literal
+
+from jobs.providers.returns import CreditNote, Dispute, Refund
+from jobs.providers.sold import NO_PARTS, PackLine, Parts
+from models.plans.facts import PlanFact
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,16 +23,30 @@ class Fact:
     event_id: str
 
 
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """The result of applying a fact: its customer, and a note for operators."""
+
+    customer: str | None
+    note: str | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PaymentSettled(Fact):
-    """A payment of a pack. `reference` is the economic key of the payment, `aliases` are its other ids.
+    """A payment of packs. `reference` is the economic key of the payment, `aliases` are its other ids.
 
     - `state`: `settled` (paid, or nothing to pay), `pending` (the money is on its way) or `failed`.
     - `checkout`: the id of Scrip's own checkout. Its promise holds even if the catalog has changed since.
     - `order`: an id that several payments may share, so it does not identify a payment.
+    - `lines`: the packs of a payment for several lines of `document`, the id of a session or an invoice. Such a payment
+      is credited by one document only, and each of its lines once.
+    - `is_partial`: less than the authorised amount was captured, and the quantity follows from `amount_minor`.
+    - `subtotal`: (minor units, currency) before discount and tax, if the quantity is not known and follows from it.
     - `only_if_promised`: credited only if a checkout promised it; otherwise another event reports the payment.
-    - `is_priced_by_payer`: the payer may have set the amount and the currency.
+    - `is_priced_by_payer`: the payer may have set the amount and the currency; the quantity follows from the amount.
+    - `provider_customer`: whose payment it is if `customer` is None. `is_named_later`: another event may name them.
     - `customer_field` and `pack_field`: the fields of the event that name them, for error messages.
+    - `note`: for operators, if a part of the payment is not applied.
     """
 
     customer: str | None
@@ -38,15 +55,23 @@ class PaymentSettled(Fact):
     pack: str | None = None
     price_id: str | None = None
     quantity: int = 1
+    lines: tuple[PackLine, ...] = ()
+    document: str | None = None
+    subtotal: tuple[int, str] | None = None
     checkout: str | None = None
     order: str | None = None
     only_if_promised: bool = False
+    is_partial: bool = False
     is_priced_by_payer: bool = False
+    provider_customer: str | None = None
+    is_named_later: bool = False
     customer_field: str = "metadata.customer or client_reference_id"
     pack_field: str = "metadata.pack, and no price"
     amount_minor: int | None = None
     currency: str | None = None
+    parts: Parts = NO_PARTS
     state: Literal["settled", "pending", "failed"] = "settled"
+    note: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,108 +83,16 @@ class CustomerKnown(Fact):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SubscriptionChanged(Fact):
-    """The state of a subscription at `changed_at`. `price_id` takes precedence over `plan`: it is what is paid now.
+class PlanReported(Fact):
+    """A fact of a subscription. `subscription` is None for one that names only a bill of it."""
 
-    `is_current`: the state was refetched, so it may be newer than `changed_at`. `latest_invoice` may still be unpaid.
-    """
-
-    subscription: str
-    customer: str | None
-    provider_customer: str | None
-    plan: str | None
-    price_id: str | None
-    checkout: str | None = None
-    status: str
-    anchor: datetime
-    period_start: datetime | None
-    period_end: datetime | None
-    changed_at: datetime
-    is_first: bool = False
-    is_current: bool = False
-    latest_invoice: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlanLine:
-    """The line of an invoice that pays for a plan from `start` to `end`.
-
-    `is_prorated`: it pays for the rest of a period after a change to the plan.
-    """
-
-    plan: str | None
-    price_id: str | None
-    start: datetime
-    end: datetime
-    is_prorated: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PeriodPaid(Fact):
-    """An invoice of a subscription is paid or (`paid` is false) unpaid.
-
-    `renews`: it starts the subscription or a cycle. `changes`: it pays for a change of the plan. `is_given_up`: it was
-    voided or marked uncollectible.
-    """
-
-    subscription: str
-    customer: str | None
-    provider_customer: str | None
-    invoice: str
-    checkout: str | None = None
-    paid: bool
-    renews: bool
-    line: PlanLine | None
-    changes: bool = False
-    is_given_up: bool = False
-    amount_minor: int | None = None
-    currency: str | None = None
-    aliases: tuple[str, ...] = field(default=())
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Refund:
-    """One refund, by the provider's id. A refund that `failed` or was canceled returned nothing to the payer.
-
-    `is_reversal`: the provider took the money by itself, for example after a lost dispute.
-    """
-
-    reference: str
-    amount_minor: int
-    failed: bool = False
-    is_reversal: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DisputeMove:
-    """Money that a dispute moved, by the id of the provider's balance transaction: withdrawn (+) or reinstated (−)."""
-
-    reference: str
-    amount_minor: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Dispute:
-    """A dispute, by the provider's id.
-
-    - `stage` only advances, so an older event that arrives late changes nothing. `inquiry`: no money has moved and the
-      lot is frozen; `open`: money has moved as `moves` lists it; `closed`: the dispute was decided or dropped.
-    - `withdrawn_minor` and `reinstated_minor` replace `moves` for events without usable balance transactions.
-    - `whole`: the id of a dispute of several payments, of which this is the part of one payment. All parts have the
-      most advanced stage of any of them.
-    """
-
-    reference: str
-    whole: str | None = None
-    stage: Literal["inquiry", "inquiry_closed", "open", "closed"]
-    moves: tuple[DisputeMove, ...] = ()
-    withdrawn_minor: int = 0
-    reinstated_minor: int = 0
+    subscription: str | None
+    fact: PlanFact
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PaymentReversed(Fact):
-    """Refunds and disputes of a payment: a set keyed by the provider's ids, so the order of events does not matter.
+    """Refunds, credit notes and disputes of a payment: a set keyed by the provider's ids, so any order ends the same.
 
     `payment` has all ids of the payment in the event. `refunded_minor` is the provider's own total, if the event has
     one; it includes the single refunds. `currency` is set if the amounts must be in the payment's currency.
@@ -167,6 +100,7 @@ class PaymentReversed(Fact):
 
     payment: tuple[str, ...]
     refunds: tuple[Refund, ...] = ()
+    credit_notes: tuple[CreditNote, ...] = ()
     refunded_minor: int | None = None
     currency: str | None = None
     dispute: Dispute | None = None
@@ -177,6 +111,24 @@ class PaymentKnownAs(Fact):
     """All of these ids name one payment."""
 
     payment: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaymentCaptured(Fact):
+    """An authorised payment was captured, perhaps in part, or canceled. Another event says what it buys."""
+
+    payment: tuple[str, ...]
+    amount_minor: int
+    authorized_minor: int
+    canceled: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaymentParts(Fact):
+    """The tax, discount and fee of a payment that another fact or event reports. `payment`: its ids."""
+
+    payment: tuple[str, ...]
+    parts: Parts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,5 +144,12 @@ class CheckoutEnded(Fact):
 
 
 AnyFact = (
-    PaymentSettled | CustomerKnown | SubscriptionChanged | PeriodPaid | PaymentReversed | PaymentKnownAs | CheckoutEnded
+    PaymentSettled
+    | CustomerKnown
+    | PlanReported
+    | PaymentReversed
+    | PaymentKnownAs
+    | PaymentCaptured
+    | PaymentParts
+    | CheckoutEnded
 )

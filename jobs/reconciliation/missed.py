@@ -11,7 +11,7 @@ from datetime import datetime
 import orjson
 
 from jobs.inbox import events
-from jobs.providers.facts import AnyFact
+from jobs.providers.facts import AnyFact, PlanReported
 from jobs.providers.fetched import Fetched, Window
 from jobs.reconciliation import facts
 from jobs.reconciliation.findings import Finding, Page
@@ -110,5 +110,5 @@ def _report_unknown_prices(page: Page, scope: Scope, fetched: list[Fetched]) -> 
         for fact in scope.facts_of(event) or []:
             reference, detail = facts.of_no_plan(scope.app, fact) or ("", "")
             if reference and not reconciliation.has_dead_event_about(*scope.key, reference, since=scope.since):
-                customer = getattr(fact, "customer", None)
+                customer = getattr(fact.fact if isinstance(fact, PlanReported) else fact, "customer", None)
                 page.found.append(Finding(*scope.key, "unknown_price", reference, detail, customer=customer))

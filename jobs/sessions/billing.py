@@ -1,6 +1,8 @@
 """What a session costs: a charge at its start, or a hold that grows and is captured by the session's length.
 
-All of it runs in the caller's transaction, under the lock of the session's account.
+The hold rounds up, as every hold does. With rounding = "carry" the session's end costs what its length adds to the
+customer's total, which is never more. All of it runs in the caller's transaction, under the lock of the session's
+account.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from models.database import Connection, RunAgain
 from models.errors import Invalid
 from models.ledger import balances
 from models.ledger.post import post
-from models.planning.movements import Capture, Extend, Hold, Outcome, Take
+from models.planning.movements import Capture, CarriedLine, Extend, Hold, Outcome, Take
 from models.sessions.sessions import Owner, Session
 
 # A session's hold is closed by the end of the session; it never expires.
@@ -46,7 +48,8 @@ def charge(conn: Connection, app: App, owner: Owner, session: Session, units: in
 def hold(conn: Connection, app: App, owner: Owner, session: Session, terms: Sessions, now: datetime) -> int:
     """Hold the price of `reserve`, or the whole balance if that is less. Returns what is held and what is available."""
     rate = app.rates[terms.rate or ""]
-    session.rate, session.price = rate.key, [rate.units, rate.per, rate.minimum]
+    session.rate = rate.key
+    session.price = [rate.units, rate.per] if rate.carries else [rate.units, rate.per, rate.minimum]
     movement = Hold(
         **_common(app, owner, session),
         key=_key(session),
@@ -86,24 +89,29 @@ def settle(conn: Connection, app: App, owner: Owner, session: Session, now: date
     if session.free or session.rate is None:
         return int(balances.current(app, owner.customer, now=now)["balance"])
     assert session.duration_seconds is not None
-    units = _rate_of(session).price(session.duration_seconds)
-    outcome = _capture(conn, app, owner, session, units, now)
+    outcome = _capture(conn, app, owner, session, _rate_of(session), session.duration_seconds, now)
     session.units, session.shortfall, session.entry_id = outcome.units, outcome.shortfall, outcome.entry_id
     return outcome.balance
 
 
-def _capture(conn: Connection, app: App, owner: Owner, session: Session, units: int, now: datetime) -> Outcome:
-    """Capture the units. A session that took place cannot be refused: `reject` works like `partial` here."""
+def _capture(
+    conn: Connection, app: App, owner: Owner, session: Session, rate: Rate, seconds: int, now: datetime
+) -> Outcome:
+    """Capture the price. A session that took place cannot be refused: `reject` works like `partial` here."""
+    units = rate.price(seconds)
     if units > MOST_UNITS:
         raise Invalid([("seconds", f"cost more than {MOST_UNITS} units")])
+    rounding = {"rounding": rate.rounding} if rate.carries else {}
     capture = Capture(
         **_common(app, owner, session),
         key=_key(session),
         hold_key=_key(session),
-        units=units,
+        units=0 if rate.carries else units,
+        carried=[CarriedLine(rate.key, seconds * rate.units, rate.per)] if rate.carries else (),
+        has_row=True,
         on_shortfall="debt" if app.on_shortfall == "debt" else "partial",
-        reason=session.rate or "session",
-        meta=_meta(session, rate=session.rate, quantity=session.duration_seconds, price=session.price),
+        reason=rate.key,
+        meta=_meta(session, rate=rate.key, quantity=seconds, price=[rate.units, rate.per, rate.minimum], **rounding),
         occurred_at=session.ended_at,
     )
     (outcome,) = post(conn, [capture], now=now)
@@ -130,8 +138,10 @@ def _rate_of(session: Session) -> Rate:
     """The rate as it was when the session started."""
     assert session.rate is not None
     assert session.price is not None
-    units, per, minimum = session.price
-    return Rate(session.rate, units, per, "second", minimum)
+    units, per, *minimum = session.price
+    if not minimum:
+        return Rate(session.rate, units, per, "second", rounding="carry")
+    return Rate(session.rate, units, per, "second", minimum[0])
 
 
 def _price(rate: Rate, length: timedelta) -> int:

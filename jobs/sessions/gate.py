@@ -94,7 +94,7 @@ def check(conn: Connection, app: App, customer: str, owner: Owner | None, *, now
     available = balances.available(app, customer, now=now)
     cooldown_until = owner.cooldown_until if owner and owner.cooldown_until and owner.cooldown_until > now else None
     blockers = {
-        "tier": gate.requires_tier is not None and customers.tier(app, customer) != gate.requires_tier,
+        "tier": gate.requires_tier is not None and customers.tier(app, customer, now=now) != gate.requires_tier,
         "active_session": len(active) >= gate.concurrent,
         "cooldown": cooldown_until is not None,
         "balance": not free and available < gate.minimum_balance,

@@ -1,4 +1,4 @@
-"""Customer tokens: signed JWTs that allow their bearer to read one customer's resources, for at most an hour.
+"""Customer tokens: signed JWTs that allow their bearer to act for one customer, for at most an hour.
 
 An app's backend creates one for its customer's browser. Tokens are not stored. All nodes share the signing secret, in
 the table `secret`. Expiry uses the wall clock, also in a sandbox whose clock was moved.
@@ -7,6 +7,7 @@ the table `secret`. Expiry uses the wall clock, also in a sandbox whose clock wa
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -19,17 +20,23 @@ ALGORITHM = "HS256"
 AUDIENCE = "scrip:customer"
 SECRET_NAME = "customer_tokens"
 LONGEST = timedelta(hours=1)
+# What tokens can be made for. `sessions`, `redeem` and `top_up` may be asked for and allow nothing yet.
+ABILITIES = ("read", "checkout", "sessions", "subscriptions", "redeem", "top_up")
+DEFAULT = ("read", "checkout")
 
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """The claims of a valid token: its bearer may read this customer of this app."""
+    """The claims of a valid token: what its bearer can do for this customer of this app."""
 
     app: str
     customer: str
+    can: frozenset[str] = frozenset(DEFAULT)
 
 
-def create(app: str, customer: str, *, lifetime: timedelta = LONGEST, now: datetime) -> tuple[str, datetime]:
+def create(
+    app: str, customer: str, *, can: Sequence[str] = DEFAULT, lifetime: timedelta = LONGEST, now: datetime
+) -> tuple[str, datetime]:
     """Return a token and when it expires. `now`: the wall clock's time. A lifetime over one hour is shortened to it."""
     expires_at = (now + min(lifetime, LONGEST)).replace(microsecond=0)
     claims = {
@@ -38,6 +45,7 @@ def create(app: str, customer: str, *, lifetime: timedelta = LONGEST, now: datet
         "sub": customer,
         "iat": int(now.timestamp()),
         "exp": int(expires_at.timestamp()),
+        "can": sorted(set(can)),
     }
     return jwt.encode(claims, signing_secret(), algorithm=ALGORITHM), expires_at
 
@@ -57,7 +65,10 @@ def read(text: str, *, now: datetime) -> Token | None:
     app, customer, expires = claims["app"], claims["sub"], claims["exp"]
     if not isinstance(app, str) or not isinstance(expires, int) or expires <= now.timestamp():
         return None
-    return Token(app, customer)
+    can = claims.get("can", DEFAULT)  # tokens of earlier versions do not say
+    if not isinstance(can, (list, tuple)) or not all(isinstance(one, str) for one in can):
+        return None
+    return Token(app, customer, frozenset(can))
 
 
 def signing_secret() -> bytes:

@@ -85,6 +85,11 @@ class Rate:
             raise ValueError(f"quantity must be at least 0, got {quantity}")
         return max(self.minimum, -(-quantity * self.units // self.per))
 
+    @property
+    def carries(self) -> bool:
+        """Whether the fraction of a unit is carried by customer and rate (models/planning/pricing.py)."""
+        return self.rounding == "carry"
+
     def public(self) -> dict[str, Any]:
         """The fields of the rate that customers may see, as JSON: all but the app's cost."""
         return {

@@ -58,7 +58,10 @@ UPDATE inbox_event SET state = %s, error = %s, customer = %s, processed_at = %s,
 
 @dataclass(slots=True)
 class Event:
-    """A pending event. `attempts`: its attempts so far. `is_fetched`: its object was refetched from the provider."""
+    """A pending event. `attempts`: its attempts so far.
+
+    `is_fetched`: its object was refetched from the provider, at `fetched_at` by the provider's clock.
+    """
 
     id: int
     app: str
@@ -69,6 +72,7 @@ class Event:
     received_at: datetime
     attempts: int = 0
     is_fetched: bool = False
+    fetched_at: datetime | None = None
 
 
 def store(app: str, provider: str, event_id: str, type_: str, payload: str, *, now: datetime) -> bool:

@@ -73,55 +73,35 @@ WHERE a.debt IS DISTINCT FROM -x.units
 """
 
 # Target: the units in proportion to the refunded or disputed part of the price, at most all of them; 0 if it was free.
+# The keys of several purchases of one payment end with the line of their session or invoice.
 PAYMENTS = """
 SELECT format('payment %%s (%%s): names entry %%s of %%s purchases, granted %%s; clawed back %%s, target %%s,'
               ' expired %%s; lot frozen %%s, payment frozen %%s',
               id, state, entry_id, purchases, units_granted, clawed, target, lapsed, frozen, payment_frozen)
 FROM (
-    SELECT p.id, p.state, p.entry_id, p.units_granted, coalesce(l.purchases, 0) AS purchases,
-           l.frozen, p.frozen AS payment_frozen, l.entry_ids, l.granted, coalesce(l.lapsed, 0) AS lapsed,
-           coalesce(c.units, 0) AS clawed,
-           CASE WHEN coalesce(p.amount_minor, 0) <= 0 THEN 0
-                ELSE least(p.units_granted, div(
-                    p.units_granted::numeric * (p.refunded_minor + p.disputed_minor), p.amount_minor))
-           END AS target
+    SELECT p.id, p.state, p.entry_id, p.units_granted, p.frozen AS payment_frozen, count(l.entry_id) AS purchases,
+           coalesce(sum(l.granted), 0) AS granted, coalesce(sum(l.lapsed), 0) AS lapsed,
+           coalesce(sum(c.units), 0) AS clawed, coalesce(sum(t.target), 0) AS target, bool_or(l.frozen) AS frozen,
+           bool_or(l.frozen <> p.frozen) AS is_other, coalesce(bool_or(l.entry_id = p.entry_id), false) AS is_named,
+           bool_or(coalesce(c.units, 0) NOT BETWEEN greatest(0, t.target - l.lapsed) AND t.target) AS is_off,
+           count(DISTINCT l.document) > 1 OR bool_or(l.document IS NULL) AS has_no_lines
     FROM {payment} AS p
     LEFT JOIN (
-        SELECT l.payment_id, count(*) AS purchases, min(l.granted) AS granted, min(l.lapsed) AS lapsed,
-               bool_or(l.frozen) AS frozen, array_agg(l.entry_id) AS entry_ids
-        FROM {lot} AS l JOIN {entry} AS e ON e.id = l.entry_id
-        WHERE l.payment_id IS NOT NULL AND e.type = 'purchase' GROUP BY l.payment_id
+        SELECT l.*, substring(e.key FROM '^(purchase:[^:]+:[^:]+):[^:]+$') AS document FROM {lot} AS l
+        JOIN {entry} AS e ON e.id = l.entry_id WHERE l.payment_id IS NOT NULL AND e.type = 'purchase'
     ) AS l ON l.payment_id = p.id
     LEFT JOIN (
         SELECT reverses_id, -sum(amount) AS units FROM {entry} AS e
         WHERE reverses_id IS NOT NULL AND type IN ('clawback', 'reinstatement') GROUP BY reverses_id
-    ) AS c ON c.reverses_id = p.entry_id
-    WHERE p.pack IS NOT NULL
-) AS p
-WHERE purchases > 1
-   OR (purchases = 0 AND (state = 'settled' OR entry_id IS NOT NULL))
-   OR (purchases = 1 AND (entry_ids[1], granted) IS DISTINCT FROM (entry_id, units_granted))
-   OR (purchases = 1 AND (clawed NOT BETWEEN greatest(0, target - lapsed) AND target OR frozen <> payment_frozen))
-"""
-
-# Plan grants follow their payments (view plan_target); only refunds, disputes, clawbacks or freezes make them deviate.
-PLANS = """
-SELECT format('entry %%s of subscription %%s: clawed back %%s, target %%s, expired %%s; lot frozen %%s, target %%s',
-              l.entry_id, l.subscription_id, l.clawed, t.target, l.lapsed, l.frozen, t.frozen)
-FROM (
-    SELECT l.id, l.entry_id, l.subscription_id, l.lapsed, l.frozen, coalesce(c.units, 0) AS clawed
-    FROM {lot} AS l
-    LEFT JOIN (
-        SELECT reverses_id, -sum(amount) AS units FROM {entry} AS e
-        WHERE reverses_id IS NOT NULL AND type IN ('clawback', 'reinstatement') GROUP BY reverses_id
     ) AS c ON c.reverses_id = l.entry_id
-    WHERE l.subscription_id IS NOT NULL AND (c.units IS NOT NULL OR l.frozen OR l.subscription_id IN (
-        SELECT subscription_id FROM payment WHERE refunded_minor + disputed_minor > 0 OR frozen))
-) AS l
-CROSS JOIN LATERAL (
-    SELECT target, frozen FROM plan_target AS t WHERE t.subscription_id = l.subscription_id AND t.lot_id = l.id
-) AS t
-WHERE t.frozen <> l.frozen OR l.clawed NOT BETWEEN greatest(0, t.target - l.lapsed) AND t.target
+    CROSS JOIN LATERAL (
+        SELECT CASE WHEN p.amount_minor > 0 THEN least(l.granted, div(
+            l.granted::numeric * (p.refunded_minor + p.disputed_minor), p.amount_minor)) ELSE 0 END AS target
+    ) AS t
+    WHERE p.pack IS NOT NULL GROUP BY p.id, p.state, p.entry_id, p.units_granted, p.frozen
+) AS p
+WHERE (purchases > 1 AND has_no_lines) OR (purchases = 0 AND (state = 'settled' OR entry_id IS NOT NULL))
+   OR (purchases > 0 AND (NOT is_named OR granted <> units_granted OR is_off OR is_other))
 """
 
 SETTLED = """
@@ -147,23 +127,6 @@ SELECT format('usage report %%s: %%s', coalesce(r.id, q.report_id), CASE
 FROM (SELECT id FROM {usage_report} AS r WHERE state = 'pending') AS r
 FULL JOIN (SELECT report_id, received_at FROM {usage_queue} AS q WHERE NOT dead) AS q ON q.report_id = r.id
 WHERE r.id IS NULL OR q.report_id IS NULL OR q.received_at < %(overdue)s
-"""
-
-# A grant's entry records the units of its plan at that time; the catalog may have changed since.
-CYCLES = """
-SELECT format('subscription %%s, cycle %%s: granted %%s, its largest plan has %%s', subscription_id, cycle,
-              granted, largest)
-FROM (
-    SELECT l.subscription_id, l.cycle, sum(l.granted) AS granted, max(greatest(p.units, CASE
-               WHEN jsonb_typeof(e.meta->'units') = 'number' THEN (e.meta->>'units')::bigint END)) AS largest
-    FROM {lot} AS l
-    LEFT JOIN {entry} AS e ON e.id = l.entry_id
-    LEFT JOIN unnest(%(plan_apps)s::text[], %(plan_names)s::text[], %(plan_units)s::bigint[])
-      AS p(app, plan, units) ON p.app = e.app AND p.plan = e.meta->>'plan'
-    WHERE l.subscription_id IS NOT NULL
-    GROUP BY l.subscription_id, l.cycle
-) AS g
-WHERE granted > coalesce(largest, 0)
 """
 
 # Sums the amounts again in the order in which they were written, without relying on lots or entry numbers.
@@ -226,6 +189,8 @@ LEFT JOIN {entry} AS e ON e.app = s.app AND e.id = s.entry_id
 WHERE e.id IS NULL OR -e.amount <> s.units OR e.account_id <> s.account_id OR e.key <> 'session:' || s.external_id
 """
 
+# Computed in Python, by the caller's function.
+PLANS = "plans were granted what they are owed"
 CHECKS: list[tuple[str, str, list[str]]] = [
     ("balances agree with lots, debt and entries", "{account} AS a", [BALANCES]),
     ("lots agree with their allocations", "{lot} AS l", [LOTS, EXPIRED]),
@@ -233,14 +198,10 @@ CHECKS: list[tuple[str, str, list[str]]] = [
     (
         "packs were granted once, and units of refunded or disputed payments were clawed back",
         "{payment} AS p WHERE pack IS NOT NULL",
-        [PAYMENTS, PLANS],
+        [PAYMENTS],
     ),
     ("usage reports were charged once or are pending", "{usage_report} AS r", [SETTLED, UNCHARGED, WAITING]),
-    (
-        "cycles granted no more than their largest plan",
-        "(SELECT DISTINCT subscription_id, cycle FROM {lot} AS l WHERE subscription_id IS NOT NULL) AS c",
-        [CYCLES],
-    ),
+    (PLANS, "subscription WHERE true", []),
     ("a replay of the entries yields the balances", "{entry} AS e", [REPLAY, NEVER_MOVED]),
     (
         "open holds and sessions agree with the held units",

@@ -44,6 +44,25 @@ ALLOCATIONS = "SELECT lot_id, amount FROM allocation WHERE entry_id = %s ORDER B
 CUSTOMER_AND_TYPE = """
 SELECT a.customer, e.type FROM entry e JOIN account a ON a.id = e.account_id WHERE e.app = %s AND e.id = %s
 """
+# The lines of deductions that have several, each with its part of the units that were taken and not refunded (`net`).
+# The first lines are paid first, so a shortfall or a refund is that of the last ones; units of a hold that was captured
+# with more than its lines cost belong to the last line. {where} filters the deductions `e`.
+LINES = """
+SELECT d.id, d.account_id, d.actor, d.taken, d.net, l.priced, l.line, l.line ->> 'rate' AS rate,
+       CASE WHEN l.is_last THEN greatest(0, d.net - l.before) ELSE least(l.units, greatest(0, d.net - l.before)) END
+         AS units
+FROM (
+    SELECT e.id, e.account_id, e.actor, e.meta -> 'lines' AS lines, -e.amount AS taken, -e.amount - coalesce((
+        SELECT sum(r.amount) FROM entry r WHERE r.reverses_id = e.id AND r.app = e.app AND r.type = 'refund'
+    ), 0) AS net
+    FROM entry e WHERE e.type = 'deduction' AND e.meta ? 'lines' AND {where}
+) AS d CROSS JOIN LATERAL (
+    SELECT line, units, sum(units) OVER () AS priced, sum(units) OVER (ORDER BY position) - units AS before,
+           position = count(*) OVER () AS is_last
+    FROM (SELECT line, position, (line ->> 'units')::numeric AS units
+          FROM jsonb_array_elements(d.lines) WITH ORDINALITY AS each(line, position)) AS priced_lines
+) AS l
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

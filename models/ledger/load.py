@@ -1,7 +1,7 @@
 """Load the rows that the plan of a batch needs: the accounts' open lots, and the rows that its movements name.
 
 Each statement starts after the accounts are locked. Rows that only some movements need (holds, earlier entries, closed
-lots, unsettled reports) are queried only if the batch has such movements.
+lots, unsettled reports, carried totals) are queried only if the batch has such movements.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 from models import arrays
 from models.database import Connection
 from models.ledger.ids import NEXT_IDS, IdSources, id_sources
+from models.planning.carry import Carry
 from models.planning.movements import Capture, Clawback, Extend, Freeze, Grant, Hold, Movement, Release, Reverse, Take
 from models.planning.state import NEVER, Account, Lot, OpenHold, Posted, State
 
@@ -22,16 +23,20 @@ SELECT e.app, e.key, e.id, e.amount FROM entry e JOIN unnest(%s::text[], %s::tex
 """
 LOTS = """
 SELECT id, account_id, entry_id, granted, remaining, held, lapsed, frozen, open, priority, effective_at,
-       expires_at, payment_id, subscription_id, cycle, per_period, ctid::text
+       expires_at, payment_id, subscription_id, period_start, per_period, ctid::text
 FROM lot WHERE account_id = ANY(%s::bigint[]) AND """
 OPEN_LOTS = LOTS + "open"
 NAMED_LOTS = LOTS + "id = ANY(%s::bigint[])"
 GRANTED_LOTS = LOTS + "entry_id = ANY(%s::bigint[])"
-SPENT_CYCLES = LOTS + "subscription_id = ANY(%s::bigint[]) AND per_period AND NOT open AND expires_at > %s"
+SPENT_PERIODS = LOTS + "subscription_id = ANY(%s::bigint[]) AND per_period AND NOT open AND expires_at > %s"
 HOLDS = """
 SELECT h.id, h.app, h.account_id, h.key, h.units, h.state, h.lots, h.captured, h.entry_id, h.expires_at,
        h.reason, h.meta
 FROM hold h JOIN unnest(%s::text[], %s::text[]) AS named(app, key) ON h.app = named.app AND h.key = named.key
+"""
+CARRIES = """
+SELECT account_id, rate, charged::text, numerator::text, denominator::text, unlisted::text FROM carry
+WHERE account_id = ANY(%s::bigint[])
 """
 UNSETTLED = """
 SELECT app, customer, min(received_at) FROM usage_queue
@@ -52,10 +57,14 @@ def load(conn: Connection, state: State, movements: Sequence[Movement], now: dat
     """
     accounts = {account.id: account for account in state.accounts.values()}
     keys = [(movement.app, movement.key) for movement in movements if movement.key]
+    carrying = _carrying(state, movements)
     with conn.pipeline():
         existing = conn.execute(EXISTING, key_columns(keys), prepare=True, binary=True)
         lots = conn.execute(OPEN_LOTS, [arrays.ints(accounts)], prepare=True, binary=True)
         ids = conn.execute(NEXT_IDS["entry_id_seq"], [len(movements)], prepare=True, binary=True)
+        carries = conn.execute(CARRIES, [arrays.ints(carrying)], prepare=True) if carrying else ()
+    for account_id, rate, *numbers in carries:
+        state.carries[account_id, rate] = Carry(account_id, rate, *map(int, numbers))
     state.existing = {(app, key): (id_, amount) for app, key, id_, amount in existing.fetchall()}
     for row in lots.fetchall():
         _add_lot(state, accounts, row)
@@ -64,6 +73,11 @@ def load(conn: Connection, state: State, movements: Sequence[Movement], now: dat
     _load_closed_lots(conn, state, movements, accounts, now)
     _load_unsettled(conn, state, movements, now)
     return id_sources(conn, movements, [id_ for (id_,) in ids.fetchall()])
+
+
+def _carrying(state: State, movements: Iterable[Movement]) -> set[int]:
+    """The ids of the accounts whose carried totals the batch reads."""
+    return {state.accounts[m.app, m.customer].id for m in movements if m.carried}
 
 
 def _add_lot(state: State, accounts: dict[int, Account], row: tuple[Any, ...]) -> None:
@@ -141,7 +155,7 @@ def _load_closed_lots(
     if named:
         rows += conn.execute(GRANTED_LOTS, [owners, named])
     if renewed:
-        rows += conn.execute(SPENT_CYCLES, [owners, renewed, now])
+        rows += conn.execute(SPENT_PERIODS, [owners, renewed, now])
     for row in rows:
         _add_lot(state, accounts, row)
 

@@ -1,4 +1,4 @@
-"""The eight invariants of the ledger, checked over whole tables in one snapshot: `manage.py verify`.
+"""The nine invariants of the ledger, checked over whole tables in one snapshot: `manage.py verify`.
 
 A check runs a few statements; each finds the rows that violate one part of the invariant and names them by id. They are
 set-based and lock nothing: a million entries take seconds.
@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from models import arrays
 from models.database import Connection
-from models.ledger.checks import CHECKS
+from models.ledger import carries
+from models.ledger.checks import CHECKS, PLANS
 
-PlanUnits = Mapping[str, Mapping[str, int]]
+# (now, overdue, app) to (how many subscriptions, a text for each difference).
+PlanCheck = Callable[..., tuple[int, list[str]]]
 NAMED_FAILURES = 20
 ALARM_AGE = timedelta(minutes=15)
 # Parallel workers halve the time. At the default parallel_tuple_cost the planner does not start them, because it
@@ -50,25 +51,28 @@ def verify(
     *,
     now: datetime,
     app: str | None = None,
-    plans: PlanUnits | None = None,
+    plans: PlanCheck | None = None,
     alarm_age: timedelta = ALARM_AGE,
     progress: Callable[[Check], None] | None = None,
 ) -> list[Check]:
-    """Check the eight invariants of one app, or of all apps, in one read-only snapshot.
+    """Check the nine invariants of one app, or of all apps, in one read-only snapshot.
 
-    `plans`: the monthly units by app and plan, in addition to those that the grants' entries record. `alarm_age`: how
-    long a usage report may stay pending. `progress` is called with each check as it ends.
+    `plans` compares plans with their facts; None: they are not checked. `alarm_age`: how long a usage report may stay
+    pending, and a grant be due. `progress` is called with each check as it ends.
 
     Raises:
         ActiveSqlTransaction: `conn` is in a transaction that has already run a query.
     """
-    values = {"app": app, "now": now, "overdue": now - alarm_age, **_plan_columns(plans or {})}
+    values = {"app": app, "now": now, "overdue": now - alarm_age}
     checks = []
     with conn.transaction():
         for setting in SNAPSHOT:
             conn.execute(setting)
-        for number, (name, counted, finders) in enumerate(CHECKS, start=1):
-            checks.append(_check(conn, number, name, counted, finders, values))
+        for number, (name, counted, finders) in enumerate([*CHECKS, carries.CHECK], start=1):
+            if name == PLANS:
+                checks.append(_check_plans(conn, number, plans, values))
+            else:
+                checks.append(_check(conn, number, name, counted, finders, values))
             if progress:
                 progress(checks[-1])
     return checks
@@ -88,23 +92,20 @@ def _check(
     return Check(number, name, not failed, checked, failed, failures[:NAMED_FAILURES])
 
 
-def _plan_columns(plans: PlanUnits) -> dict[str, str]:
-    rows = [(app, plan, units) for app, sizes in plans.items() for plan, units in sizes.items()]
-    return {
-        "plan_apps": arrays.texts(app for app, _, _ in rows),
-        "plan_names": arrays.texts(plan for _, plan, _ in rows),
-        "plan_units": arrays.ints(units for _, _, units in rows),
-    }
+def _check_plans(conn: Connection, number: int, plans: PlanCheck | None, values: Mapping[str, Any]) -> Check:
+    checked, failures = plans(conn, **values) if plans else (0, [])
+    return Check(number, PLANS, not failures, checked, len(failures), sorted(failures)[:NAMED_FAILURES])
 
 
-# Lots and allocations have no `app` column. For all apps the bare tables are read, so that rows without an account are
-# found as well.
+# Lots, carried totals and allocations have no `app` column. For all apps the bare tables are read, so that rows without
+# an account are found as well.
 WHOLE = {
     "account": "account",
     "entry": "entry",
     "lot": "lot",
     "allocation": "allocation",
     "hold": "hold",
+    "carry": "carry",
     "payment": "payment",
     "session": "session",
     "usage_report": "usage_report",
@@ -112,5 +113,6 @@ WHOLE = {
 }
 OF_ONE_APP = {name: f"(SELECT * FROM {name} WHERE app = %(app)s)" for name in WHOLE} | {
     "lot": "(SELECT * FROM lot WHERE account_id IN (SELECT id FROM account WHERE app = %(app)s))",
+    "carry": "(SELECT * FROM carry WHERE account_id IN (SELECT id FROM account WHERE app = %(app)s))",
     "allocation": "(SELECT * FROM allocation WHERE entry_id IN (SELECT id FROM entry WHERE app = %(app)s))",
 }

@@ -19,6 +19,7 @@ from psycopg.errors import SerializationFailure
 
 from models import arrays
 from models.database import Connection
+from models.planning.carry import Carry
 from models.planning.state import NEVER, Account, Lot, OpenHold, Plan
 
 INSERT_ENTRIES = """
@@ -54,11 +55,11 @@ WHERE account.ctid = new.address AND account.id = new.id
 """
 INSERT_LOTS = """
 INSERT INTO lot (id, account_id, entry_id, source, granted, remaining, held, lapsed, frozen, open, priority,
-                 effective_at, expires_at, price_minor, currency, payment_id, subscription_id, cycle,
+                 effective_at, expires_at, price_minor, currency, payment_id, subscription_id, period_start,
                  per_period)
 SELECT * FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[], %s::text[], %s::bigint[], %s::bigint[],
     %s::bigint[], %s::bigint[], %s::boolean[], %s::boolean[], %s::int[], %s::timestamptz[], %s::timestamptz[],
-    %s::bigint[], %s::text[], %s::bigint[], %s::bigint[], %s::int[], %s::boolean[])
+    %s::bigint[], %s::text[], %s::bigint[], %s::bigint[], %s::timestamptz[], %s::boolean[])
 """
 INSERT_HOLDS = """
 INSERT INTO hold (id, app, account_id, key, units, state, lots, captured, entry_id, reason, meta, created_at,
@@ -76,6 +77,12 @@ CLOSE_HOLDS = """
 UPDATE hold SET state = new.state, captured = new.captured, entry_id = new.entry_id, closed_at = %s
 FROM unnest(%s::bigint[], %s::text[], %s::bigint[], %s::bigint[]) AS new(id, state, captured, entry_id)
 WHERE hold.id = new.id
+"""
+SAVE_CARRIES = """
+INSERT INTO carry (account_id, rate, charged, numerator, denominator, unlisted)
+SELECT * FROM unnest(%s::bigint[], %s::text[], %s::numeric[], %s::numeric[], %s::numeric[], %s::numeric[])
+ON CONFLICT (account_id, rate) DO UPDATE SET charged = excluded.charged, numerator = excluded.numerator,
+    denominator = excluded.denominator, unlisted = excluded.unlisted
 """
 
 
@@ -108,6 +115,8 @@ def write(conn: Connection, plan: Plan) -> None:
             conn.execute(EXTEND_HOLDS, _extended_columns(plan.extended_holds), prepare=True)
         if plan.closed_holds:
             conn.execute(CLOSE_HOLDS, [plan.now, *_closed_columns(plan.closed_holds)], prepare=True)
+        if plan.carries:
+            conn.execute(SAVE_CARRIES, _carry_columns(list(plan.carries.values())), prepare=True)
     if any(cursor.rowcount != expected for cursor, expected in updates):
         raise SerializationFailure("a row of a locked account was moved")
 
@@ -181,7 +190,7 @@ def _lot_columns(plan: Plan) -> list[str]:
         arrays.texts([grant.currency if grant else None for grant in grants]),
         arrays.ints([lot.payment_id for lot in lots]),
         arrays.ints([lot.subscription_id for lot in lots]),
-        arrays.ints([lot.cycle for lot in lots]),
+        arrays.times([lot.period_start for lot in lots]),
         arrays.bools([lot.per_period for lot in lots]),
     ]
 
@@ -220,6 +229,17 @@ def _closed_columns(holds: Sequence[OpenHold]) -> list[str]:
         arrays.texts([hold.state for hold in holds]),
         arrays.ints([hold.captured for hold in holds]),
         arrays.ints([hold.entry_id for hold in holds]),
+    ]
+
+
+def _carry_columns(carries: Sequence[Carry]) -> list[str]:
+    return [
+        arrays.ints([carry.account_id for carry in carries]),
+        arrays.texts([carry.rate for carry in carries]),
+        arrays.numerics([carry.charged for carry in carries]),
+        arrays.numerics([carry.numerator for carry in carries]),
+        arrays.numerics([carry.denominator for carry in carries]),
+        arrays.numerics([carry.unlisted for carry in carries]),
     ]
 
 

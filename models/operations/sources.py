@@ -126,7 +126,8 @@ SOURCES = (
         statuses=STARTED_OR_DONE,
         operation="'TRACK_USAGE'",
         details="""jsonb_build_object('key', 'usage:' || t.external_id, 'report', t.external_id, 'rate', t.rate,
-            'quantity', t.quantity) || s.details""",
+            'quantity', t.quantity) || s.details
+            || CASE WHEN t.lines IS NULL THEN '{}' ELSE jsonb_build_object('lines', t.lines) END""",
         lines="""(0, 'STARTED', t.received_at, '{}'::jsonb),
             (1, CASE WHEN t.state = 'settled' AND t.entry_id IS NULL THEN 'SUCCESS' END, t.settled_at,
              jsonb_build_object('units', t.units, 'shortfall', t.shortfall))) AS s(part, status, at, details)""",

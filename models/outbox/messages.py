@@ -28,6 +28,14 @@ EVENT_TYPES = (
     "session.ended",
     "session.exhausted",
     "event.dead",
+    "subscription.started",
+    "subscription.changed",
+    "subscription.past_due",
+    "subscription.ended",
+    "customer.tier_changed",
+    "checkout.paid",
+    "checkout.failed",
+    "checkout.expired",
 )
 TEST_TYPE = "endpoint.test"
 

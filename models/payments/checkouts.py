@@ -1,24 +1,29 @@
 """Checkouts: what was sold, on which terms, and where the customer pays.
 
-Rows are `models.tables.Checkout`. `external_id` is the id that the client gave, `provider_id` the id of the session or
-order at the provider. `units`, `price_minor` and `expires_after` are of one pack, or of one month of the plan.
+Rows are `models.tables.Checkout`. `external_id` is the id that the client gave (`private_id` for a customer's token),
+`provider_id` the id of the session or order at the provider. `units`, `price_minor` and `expires_after` are of one
+pack, or of one month of the plan.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
 from peewee import SQL
 
-from models import database, durations
+from models import database, durations, money
 from models.catalog.apps import Pack
 from models.database import Connection
+from models.outbox import messages
+from models.outbox.messages import Message
 from models.tables import Checkout
 
 # A checkout only moves forward in this list, so that events may arrive in any order.
 STATES = ("new", "open", "expired", "pending", "failed", "paid")
+ENDS = ("expired", "failed", "paid")
 # Constants, not parameters: only then can a cached plan use the partial index checkout_open.
 IS_UNDECIDED = SQL("state IN ('open', 'pending')")
 
@@ -30,9 +35,10 @@ WHERE app = %(app)s AND (external_id = %(id)s OR (provider = %(provider)s AND pr
 ORDER BY external_id = %(id)s DESC, id LIMIT 1
 """
 PAID = """
-UPDATE checkout SET state = 'paid', payment_id = coalesce(payment_id, %s), updated_at = %s
-WHERE id = %s AND (state <> 'paid' OR payment_id IS NULL)
+UPDATE checkout SET state = 'paid', payment_id = coalesce(payment_id, %(payment)s), updated_at = %(now)s
+WHERE id = %(id)s AND (state <> 'paid' OR payment_id IS NULL)
 """
+LOCK = f"SELECT {', '.join(COLUMNS)} FROM checkout WHERE id = %s FOR UPDATE"
 
 
 def insert(conn: Connection, values: dict[str, Any]) -> bool:
@@ -41,6 +47,25 @@ def insert(conn: Connection, values: dict[str, Any]) -> bool:
     query = Checkout.insert(**columns, created_at=values["now"], updated_at=values["now"])
     stored = query.on_conflict(conflict_target=(Checkout.app, Checkout.external_id), action="IGNORE").as_rowcount()
     return bool(stored.execute())
+
+
+def private_id(customer: str, given_id: str) -> str:
+    """The id under which a checkout is stored whose id the customer's token gave.
+
+    No client can give such an id, because ids have no slash, and two customers' are never the same.
+    """
+    digest = hashlib.sha256(f"{customer}/{given_id}".encode()).hexdigest()
+    return f"own/{digest[:40]}"
+
+
+def shown_id(checkout: Checkout) -> str:
+    """The id that the client gave."""
+    return str(checkout.given_id or checkout.external_id)
+
+
+def is_stored(app: str, checkout_id: str) -> bool:
+    """Whether a checkout has this id."""
+    return bool(Checkout.select().where(Checkout.app == app, Checkout.external_id == checkout_id).exists())
 
 
 def find(app: str, checkout_id: str) -> Checkout | None:
@@ -115,14 +140,48 @@ def delete_refused(app: str, checkout_id: str) -> None:
 
 
 def mark_paid(conn: Connection, row_id: int, payment_id: int | None, *, now: datetime) -> None:
-    """Mark a checkout as paid, in the transaction that credits its payment. Of two payments the row keeps the first."""
-    conn.execute(PAID, [payment_id, now, row_id])
+    """Mark a checkout as paid, in the transaction that credits its payment. Of two payments the row keeps the first.
+
+    Emits `checkout.paid` if it was not paid before.
+    """
+    before = _locked(conn, row_id)
+    conn.execute(PAID, {"payment": payment_id, "now": now, "id": row_id})
+    if before.state != "paid":
+        _emit(conn, before, "paid", payment_id, now=now)
 
 
 def advance(conn: Connection, row_id: int, state: str, *, now: datetime) -> None:
-    """Move a checkout to `state`, unless it has passed that state."""
-    is_before = Checkout.state.in_(STATES[: STATES.index(state)])
-    Checkout.update(state=state, updated_at=now).where(Checkout.id == row_id, is_before).execute()
+    """Move a checkout to `state`, unless it has passed that state. Emits the event of a state that ends it."""
+    before = _locked(conn, row_id)
+    if STATES.index(before.state) < STATES.index(state):
+        Checkout.update(state=state, updated_at=now).where(Checkout.id == row_id).execute()
+        _emit(conn, before, state, before.payment_id, now=now)
+
+
+def _locked(conn: Connection, row_id: int) -> Checkout:
+    database.require_transaction(conn)
+    row = conn.execute(LOCK, [row_id], prepare=True).fetchone()
+    assert row is not None, "checkouts that a provider has opened are never deleted"
+    return _checkout(row)
+
+
+def _emit(conn: Connection, checkout: Checkout, state: str, payment_id: int | None, *, now: datetime) -> None:
+    """Emit `checkout.paid`, `checkout.failed` or `checkout.expired`, each at most once for a checkout."""
+    if state not in ENDS:
+        return
+    options: dict[str, Any] = checkout.options or {}
+    data = {
+        "checkout": shown_id(checkout),
+        "provider": checkout.provider,
+        "pack": checkout.pack,
+        "plan": checkout.plan,
+        "quantity": checkout.quantity,
+        "money": money.as_json(checkout.price_minor * checkout.quantity, checkout.currency),
+        "payment": payment_id,
+        "metadata": options.get("metadata") or {},
+    }
+    key = f"checkout.{state}:{checkout.id}"
+    messages.emit(conn, [Message(checkout.app, f"checkout.{state}", checkout.customer, data, key=key)], now=now)
 
 
 def open_at(app: str, provider: str, *, since: datetime, after: int, limit: int) -> list[Checkout]:
@@ -133,11 +192,13 @@ def open_at(app: str, provider: str, *, since: datetime, after: int, limit: int)
 
 def expire(app: str, provider: str, provider_id: str, *, now: datetime) -> None:
     """Expire an open checkout that the provider no longer has: it cannot be paid."""
-    of_provider = Checkout.update(state="expired", updated_at=now).where(
-        Checkout.app == app, Checkout.provider == provider, Checkout.provider_id == provider_id
-    )
-    expired = of_provider.where(Checkout.state == "open")
-    database.transaction(lambda _: expired.execute())
+    named = (Checkout.app == app, Checkout.provider == provider, Checkout.provider_id == provider_id)
+
+    def work(conn: Connection) -> None:
+        for checkout in Checkout.select().where(*named, Checkout.state == "open"):
+            advance(conn, checkout.id, "expired", now=now)
+
+    database.transaction(work)
 
 
 def _identifiers(app: str, provider: str, checkout_id: str | None, ids: Sequence[str]) -> dict[str, Any]:

@@ -10,19 +10,24 @@ from datetime import datetime
 
 from models import database
 from models.database import Connection
+from models.payments.amounts import DECIDED
 
 # References are ordered by their bytes, in which ';' is next to ':'. Parts stored by older versions have the dispute's
 # own id as their reference.
-LEVEL = """
+LEVEL = f"""
 WITH part AS (
-    SELECT reference, stage FROM payment_return
+    SELECT reference, stage, decided_at FROM payment_return
     WHERE app = %(app)s AND provider = %(provider)s AND kind = 'dispute'
       AND (reference = %(whole)s OR (reference >= %(whole)s || ':' AND reference < %(whole)s || ';'))
+), furthest AS (
+    SELECT stage, decided_at FROM part
+    ORDER BY stage >= {DECIDED} DESC, CASE WHEN stage >= {DECIDED} THEN decided_at END DESC NULLS LAST, stage DESC
+    LIMIT 1
 )
-UPDATE payment_return AS r SET stage = furthest.stage, updated_at = %(now)s
-FROM part, (SELECT max(stage) AS stage FROM part) AS furthest
+UPDATE payment_return AS r SET stage = furthest.stage, decided_at = furthest.decided_at, updated_at = %(now)s
+FROM part, furthest
 WHERE r.app = %(app)s AND r.provider = %(provider)s AND r.kind = 'dispute' AND r.reference = part.reference
-  AND r.stage < furthest.stage
+  AND r.stage <> furthest.stage
 RETURNING r.payment
 """
 LOCK = "SELECT pg_advisory_xact_lock(hashtextextended(%s, 8))"
@@ -43,6 +48,8 @@ def name_of(whole: str, payment: str) -> str:
 
 
 def level(conn: Connection, app: str, provider: str, whole: str, *, now: datetime) -> list[list[str]]:
-    """Move all parts of a dispute to the latest stage of any. Returns the payment ids of each part that moved."""
+    """Move all parts of a dispute to the most advanced stage of any; of two decisions to the later.
+
+    Returns the payment ids of each part that moved."""
     values = {"app": app, "provider": provider, "whole": whole, "now": now}
     return sorted(payment for (payment,) in conn.execute(LEVEL, values, prepare=True))

@@ -34,25 +34,19 @@ ONE = """
 SELECT p.*, a.customer FROM payment p JOIN account a ON a.id = p.account_id WHERE p.app = %(app)s AND p.id = %(id)s
 """
 LOTS = """
-SELECT l.*, l.granted AS units FROM lot l WHERE l.payment_id = p.id AND l.subscription_id IS NULL
-UNION ALL
-SELECT l.*, s.units FROM shares s JOIN lot l ON l.id = s.lot_id WHERE s.payment_id = p.id
+SELECT l.*, l.granted AS units FROM lot l WHERE l.payment_id = p.id
 """
 CLAWED = """
 SELECT -sum(x.amount) AS clawed, -sum(x.amount) FILTER (WHERE x.lot_id = l.id) AS clawed_here
 FROM entry e JOIN allocation x ON x.entry_id = e.id WHERE e.app = p.app AND e.reverses_id = l.entry_id
 """
 WITH_CREDIT = """
-WITH page AS ({payments}),
-shares AS MATERIALIZED (
-    SELECT * FROM plan_share WHERE units > 0
-    AND subscription_id = ANY(ARRAY(SELECT DISTINCT subscription_id FROM page WHERE subscription_id IS NOT NULL))
-)
+WITH page AS ({payments})
 SELECT p.id, p.customer, p.provider, p.reference, array_remove(p.aliases || p.order_id, NULL), p.pack, p.plan,
        p.quantity, p.amount_minor, p.currency,
        p.refunded_minor, p.disputed_minor, p.state, s.provider_id, p.created_at, p.updated_at,
        coalesce(p.entry_id, c.entry_id), c.granted, c.left_over, c.lapsed, c.clawed, c.clawed_here,
-       c.units
+       c.units, p.tax_minor, p.discount_minor, p.fee_minor
 FROM page AS p
 LEFT JOIN subscription s ON s.id = p.subscription_id
 LEFT JOIN LATERAL (
@@ -67,7 +61,7 @@ ORDER BY p.id DESC
 
 
 class _Row(NamedTuple):
-    """The columns of `WITH_CREDIT`, in their order. Those after `entry_id` are units; None: nothing was granted."""
+    """The columns of `WITH_CREDIT`, in their order. `granted` to `units` are units; None: nothing was granted."""
 
     id: int
     customer: str
@@ -92,6 +86,9 @@ class _Row(NamedTuple):
     clawed: int
     clawed_here: int
     units: int | None
+    tax_minor: int | None
+    discount_minor: int | None
+    fee_minor: int | None
 
 
 def for_customer(
@@ -160,6 +157,9 @@ def _to_json(row: _Row) -> dict[str, Any]:
         "money": _money(row.amount_minor, row.currency),
         "refunded": _money(row.refunded_minor, row.currency),
         "disputed": _money(row.disputed_minor, row.currency),
+        "tax": _money(row.tax_minor, row.currency),
+        "discount": _money(row.discount_minor, row.currency),
+        "fee": _money(row.fee_minor, row.currency),
         "units": row.units or 0,
         "state": row.state,
         "credit": credit(row.state, row.granted, row.left_over, row.expired, row.clawed, row.clawed_here),

@@ -7,19 +7,26 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from models import database
-from models.cycles import SLACK
 from models.database import Connection
 
 RECORD = """
 INSERT INTO payment (app, account_id, provider, reference, aliases, order_id, pack, plan, quantity, amount_minor,
-                     currency, state, subscription_id, period_start, period_end, monthly_units, change_cycle,
-                     created_at, updated_at)
+                     currency, state, subscription_id, period_start, period_end,
+                     tax_minor, discount_minor, fee_minor, pending_sale, created_at, updated_at)
 VALUES (%(app)s, %(account_id)s, %(provider)s, %(reference)s, %(aliases)s, %(order_id)s, %(pack)s, %(plan)s,
         %(quantity)s, %(amount_minor)s, %(currency)s, %(state)s, %(subscription_id)s, %(period_start)s,
-        %(period_end)s, %(monthly_units)s, %(change_cycle)s, %(now)s, %(now)s)
+        %(period_end)s, %(tax_minor)s, %(discount_minor)s, %(fee_minor)s, %(pending_sale)s::jsonb, %(now)s, %(now)s)
 ON CONFLICT (app, provider, reference) DO UPDATE SET
     aliases = ARRAY(SELECT DISTINCT alias FROM unnest(payment.aliases || excluded.aliases) AS alias ORDER BY alias),
     order_id = coalesce(payment.order_id, excluded.order_id),
+    pack = coalesce(payment.pack, excluded.pack),
+    plan = coalesce(payment.plan, excluded.plan),
+    subscription_id = coalesce(payment.subscription_id, excluded.subscription_id),
+    period_start = coalesce(payment.period_start, excluded.period_start),
+    period_end = coalesce(payment.period_end, excluded.period_end),
+    tax_minor = coalesce(excluded.tax_minor, payment.tax_minor),
+    discount_minor = coalesce(excluded.discount_minor, payment.discount_minor),
+    fee_minor = coalesce(excluded.fee_minor, payment.fee_minor),
     updated_at = excluded.updated_at
 RETURNING id, account_id, state, entry_id, reference, xmax = 0
 """
@@ -55,15 +62,16 @@ def record(
     subscription_id: int | None = None,
     period_start: datetime | None = None,
     period_end: datetime | None = None,
-    monthly_units: int | None = None,
-    change_cycle: int | None = None,
     order_id: str | None = None,
+    tax_minor: int | None = None,
+    discount_minor: int | None = None,
+    fee_minor: int | None = None,
+    pending_sale: str | None = None,
 ) -> Payment:
     """The payment's row, created if it is new, locked until the end of the transaction.
 
     `order_id`: an id that several payments may share. It is listed with the aliases but never identifies a payment.
-    `monthly_units`: the units a month of the plan that it pays. `change_cycle`: it pays for a change to that plan
-    within this cycle.
+    `pending_sale`: JSON of what a payment buys that is not paid yet.
     """
     values = {**locals(), "aliases": sorted({*aliases} - {reference})}
     del values["conn"]
@@ -72,18 +80,32 @@ def record(
     return Payment(*row)
 
 
-def settle(conn: Connection, payment_id: int, *, units: int, entry_id: int | None, now: datetime) -> None:
-    """Settle the payment: add the units that it granted, and keep the first entry that credited it."""
+def settle(
+    conn: Connection,
+    payment_id: int,
+    *,
+    units: int,
+    entry_id: int | None,
+    quantity: int,
+    amount_minor: int | None,
+    now: datetime,
+) -> None:
+    """Settle the payment: add the units that it granted, and keep the first entry that credited it.
+
+    `quantity`, that of its first pack, and the amount may not have been known, or may have been larger, before.
+    """
     conn.execute(
-        """UPDATE payment SET state = 'settled', units_granted = units_granted + %s, entry_id = coalesce(entry_id, %s),
-        updated_at = %s WHERE id = %s""",
-        [units, entry_id, now, payment_id],
+        """UPDATE payment SET state = 'settled', units_granted = units_granted + %s,
+        quantity = CASE WHEN entry_id IS NULL THEN %s ELSE quantity END,
+        amount_minor = CASE WHEN entry_id IS NULL THEN coalesce(%s, amount_minor) ELSE amount_minor END,
+        entry_id = coalesce(entry_id, %s), pending_sale = NULL, updated_at = %s WHERE id = %s""",
+        [units, quantity, amount_minor, entry_id, now, payment_id],
     )
 
 
 FIND = """
 SELECT id, account_id, provider, reference, aliases, pack, plan, amount_minor, units_granted, refunded_minor,
-       disputed_minor, state, entry_id, subscription_id, period_start, period_end, change_cycle, frozen, currency
+       disputed_minor, state, entry_id, subscription_id, period_start, period_end, frozen, currency
 FROM payment WHERE app = %s AND provider = %s AND (reference = ANY(%s::text[]) OR aliases && %s::text[])
 ORDER BY entry_id IS NULL, id LIMIT 1 FOR UPDATE
 """
@@ -109,7 +131,6 @@ class ReversiblePayment:
     subscription_id: int | None
     period_start: datetime | None
     period_end: datetime | None
-    change_cycle: int | None
     frozen: bool
     currency: str | None
 
@@ -149,47 +170,6 @@ def save_reversals(conn: Connection, payment: ReversiblePayment, *, now: datetim
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Paid:
-    """A payment for a period of a subscription, or for a change from the cycle `change_cycle` to the period's end."""
-
-    reference: str
-    start: datetime
-    end: datetime
-    change_cycle: int | None
-    was_reversed: bool
-
-
-def periods(conn: Connection, subscription_id: int, anchor: datetime) -> list[Paid]:
-    """The payments for a subscription since the anchor, oldest first.
-
-    A period from before the anchor paid for a month of the old count, not for the months that restart within it.
-    """
-    rows = conn.execute(
-        """SELECT reference, period_start, period_end, change_cycle,
-            coalesce(amount_minor, 0) > 0 AND refunded_minor + disputed_minor >= amount_minor
-        FROM payment WHERE subscription_id = %s AND period_start >= %s AND period_end IS NOT NULL
-        AND state NOT IN ('pending', 'failed') ORDER BY period_start, id""",
-        [subscription_id, anchor - SLACK],
-    )
-    return [Paid(*row) for row in rows]
-
-
-def has_any(conn: Connection, subscription_id: int) -> bool:
-    """Whether any payment for the subscription is stored."""
-    row = conn.execute("SELECT 1 FROM payment WHERE subscription_id = %s LIMIT 1", [subscription_id]).fetchone()
-    return row is not None
-
-
 def set_state(conn: Connection, payment_id: int, state: str, *, now: datetime) -> None:
     """Set the state, `pending` or `failed`, of a payment that has granted nothing."""
     conn.execute("UPDATE payment SET state = %s, updated_at = %s WHERE id = %s", [state, now, payment_id])
-
-
-def is_known(conn: Connection, app: str, provider: str, alias: str) -> bool:
-    """Whether a payment with this id is stored."""
-    row = conn.execute(
-        "SELECT 1 FROM payment WHERE app = %s AND provider = %s AND (reference = %s OR %s = ANY(aliases)) LIMIT 1",
-        [app, provider, alias, alias],
-    ).fetchone()
-    return row is not None

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from models import database
+from models.payments.amounts import DECIDED
 from models.tables import PaymentReturn, Subscription
 
 KNOWN_EVENTS = "SELECT event_id FROM inbox_event WHERE app = %s AND provider = %s AND event_id = ANY(%s::text[])"
@@ -93,9 +94,11 @@ def has_refund(app: str, provider: str, reference: str, *, failed: bool) -> bool
 
 
 def has_dispute(app: str, provider: str, reference: str, stage: int, moves: Iterable[str]) -> bool:
-    """Whether the dispute is stored at `stage` or a later one, with all of these money movements."""
+    """Whether the dispute is stored with this decision, or at `stage` or a later one, and with all of these moves."""
     dispute = _reversal(app, provider, "dispute", reference)
-    return dispute is not None and dispute.stage >= stage and set(moves) <= set(dispute.moves)
+    if dispute is None or not set(moves) <= set(dispute.moves):
+        return False
+    return bool(dispute.stage == stage or stage < min(dispute.stage, DECIDED))
 
 
 def subscription(app: str, provider: str, reference: str) -> Subscription | None:

@@ -1,14 +1,13 @@
 """Refunds and dispute withdrawals reported by the provider, possibly before the payment itself.
 
-Rows are keyed by the provider's ids and their amounts only grow, so events may arrive in any order and repeatedly. A
-transaction that reads or writes the reversals of a payment first locks the payment by all of its ids (`lock`): of two
-concurrent transactions, the later one sees the rows of both.
+Rows are keyed by the provider's ids and their amounts only grow, so events may arrive in any order and repeatedly;
+`models.payments.amounts` adds them up. A transaction that reads or writes the reversals of a payment first locks the
+payment by all of its ids (`lock`): of two concurrent transactions, the later one sees the rows of both.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
@@ -17,19 +16,25 @@ import psycopg
 
 from models import database
 from models.database import Connection
+from models.payments import amounts
+from models.payments.amounts import DECIDED, STAGES, Move, PaymentReversals, Reversal
 
-STAGES = ("inquiry", "inquiry_closed", "open", "closed")
-
-STORE = """
+# Of two decisions of a dispute the later one counts; before it is decided, its stage only advances.
+STORE = f"""
 INSERT INTO payment_return (app, provider, kind, reference, payment, amount_minor, failed, stage, withdrawn_minor,
-                            reinstated_minor, moves, currency, created_at, updated_at)
+                            reinstated_minor, moves, currency, decided_at, occurred_at, created_at, updated_at)
 VALUES (%(app)s, %(provider)s, %(kind)s, %(reference)s, %(payment)s, %(amount)s, %(failed)s, %(stage)s, %(withdrawn)s,
-        %(reinstated)s, %(moves)s::jsonb, %(currency)s, %(now)s, %(now)s)
+        %(reinstated)s, %(moves)s::jsonb, %(currency)s, %(decided_at)s, %(occurred_at)s, %(now)s, %(now)s)
 ON CONFLICT (app, provider, kind, reference) DO UPDATE SET
     payment = ARRAY(SELECT DISTINCT id FROM unnest(payment_return.payment || excluded.payment) AS id ORDER BY id),
     amount_minor = greatest(payment_return.amount_minor, excluded.amount_minor),
     failed = payment_return.failed OR excluded.failed,
-    stage = greatest(payment_return.stage, excluded.stage),
+    stage = CASE WHEN least(payment_return.stage, excluded.stage) < {DECIDED}
+                 THEN greatest(payment_return.stage, excluded.stage)
+                 WHEN (excluded.decided_at, excluded.stage) > (payment_return.decided_at, payment_return.stage)
+                 THEN excluded.stage ELSE payment_return.stage END,
+    decided_at = greatest(payment_return.decided_at, excluded.decided_at),
+    occurred_at = least(payment_return.occurred_at, excluded.occurred_at),
     withdrawn_minor = greatest(payment_return.withdrawn_minor, excluded.withdrawn_minor),
     reinstated_minor = greatest(payment_return.reinstated_minor, excluded.reinstated_minor),
     moves = payment_return.moves || excluded.moves,
@@ -37,9 +42,13 @@ ON CONFLICT (app, provider, kind, reference) DO UPDATE SET
     updated_at = excluded.updated_at
 """
 FOR_PAYMENT = """
-SELECT kind, reference, payment, amount_minor, failed, stage, withdrawn_minor, reinstated_minor, moves
+SELECT kind, reference, payment, amount_minor, failed, stage, withdrawn_minor, reinstated_minor, moves, occurred_at
 FROM payment_return WHERE app = %s AND provider = %s AND payment && %s::text[]
   AND (currency IS NULL OR currency = coalesce(%s, currency))
+"""
+CAPTURED = """
+SELECT max(amount_minor), max(withdrawn_minor), bool_or(failed) FROM payment_return
+WHERE app = %s AND provider = %s AND payment && %s::text[] AND kind = 'capture' HAVING count(*) > 0
 """
 LOCK = """
 SELECT pg_advisory_xact_lock(hashtextextended(%s || id, 7))
@@ -53,37 +62,19 @@ WHERE app = %(app)s AND provider = %(provider)s AND (reference = ANY(%(ids)s::te
 """
 
 
-@dataclass(frozen=True, slots=True)
-class PaymentReversals:
-    """The refunded and disputed amounts of a payment, in minor units of its currency, not capped by its amount.
+class Captured(NamedTuple):
+    """The captured and the authorised amount of a payment, and whether the authorisation was canceled."""
 
-    `frozen`: a dispute is at the stage `inquiry`.
-    """
-
-    refunded_minor: int = 0
-    disputed_minor: int = 0
-    frozen: bool = False
-
-
-class _Row(NamedTuple):
-    """The columns of `FOR_PAYMENT`, in their order."""
-
-    kind: str
-    reference: str
-    payment: list[str]
     amount_minor: int
-    failed: bool
-    stage: int
-    withdrawn_minor: int
-    reinstated_minor: int
-    moves: dict[str, int]
+    authorized_minor: int
+    canceled: bool
 
 
 def store_refund(
     conn: Connection, app: str, provider: str, payment: Iterable[str], reference: str, amount_minor: int, failed: bool,
-    *, is_reversal: bool = False, currency: str | None = None, now: datetime,
+    *, is_reversal: bool = False, currency: str | None = None, made_at: datetime | None = None, now: datetime,
 ) -> None:  # fmt: skip
-    """Store one refund. Once `failed`, it stays failed.
+    """Store one refund, made at `made_at` if that is known. Once `failed`, it stays failed.
 
     `is_reversal`: the provider withdrew the money by itself; a later event that reports it as a plain refund does not
     change that. `currency`: the refund counts only for a payment in it; None: for any.
@@ -91,7 +82,7 @@ def store_refund(
     withdrawn = amount_minor if is_reversal else 0
     _store(
         conn, app, provider, "refund", reference, payment, now,
-        amount=amount_minor, failed=failed, withdrawn=withdrawn, currency=currency,
+        amount=amount_minor, failed=failed, withdrawn=withdrawn, currency=currency, occurred_at=made_at,
     )  # fmt: skip
 
 
@@ -104,15 +95,48 @@ def store_refunded(
     _store(conn, app, provider, "refunded", ids[0], ids, now, amount=refunded_minor, currency=currency)
 
 
+def store_credit_note(
+    conn: Connection, app: str, provider: str, payment: Iterable[str], reference: str, amount_minor: int, voided: bool,
+    *, refunds: dict[str, int | None], now: datetime,
+) -> None:  # fmt: skip
+    """Store one credit note. Once `voided`, it stays so. `refunds`: the amounts of those that it names, if known."""
+    named: dict[str, Move] = {id_: {} if minor is None else {"minor": minor} for id_, minor in refunds.items()}
+    _store(conn, app, provider, "credit_note", reference, payment, now, amount=amount_minor, failed=voided, moves=named)
+
+
 def store_dispute(
     conn: Connection, app: str, provider: str, payment: Iterable[str], reference: str, *, stage: str,
-    moves: dict[str, int], withdrawn_minor: int, reinstated_minor: int, now: datetime,
+    amount_minor: int = 0, moves: dict[str, Move], withdrawn_minor: int, reinstated_minor: int,
+    at: datetime | None = None, began_at: datetime | None = None, now: datetime,
 ) -> None:  # fmt: skip
-    """Store what one event reports of a dispute. `moves`: minor units withdrawn (negative: returned), by reference."""
+    """Store what one event of the provider's time `at` (None: now) reports of a dispute, which began at `began_at`.
+
+    `moves`: what its balance transactions moved, by their ids.
+    """
+    index = STAGES.index(stage)
     _store(
-        conn, app, provider, "dispute", reference, payment, now,
-        stage=STAGES.index(stage), withdrawn=withdrawn_minor, reinstated=reinstated_minor, moves=moves,
+        conn, app, provider, "dispute", reference, payment, now, stage=index, amount=amount_minor,
+        withdrawn=withdrawn_minor, reinstated=reinstated_minor, moves=moves,
+        decided_at=(at or now) if index >= DECIDED else None, occurred_at=began_at,
     )  # fmt: skip
+
+
+def store_capture(
+    conn: Connection, app: str, provider: str, payment: Iterable[str], amount_minor: int, *,
+    authorized_minor: int, canceled: bool, now: datetime,
+) -> None:  # fmt: skip
+    """Store what was captured of an authorised payment, or that it was canceled."""
+    ids = list(payment)
+    _store(
+        conn, app, provider, "capture", ids[0], ids, now,
+        amount=amount_minor, withdrawn=authorized_minor, failed=canceled,
+    )  # fmt: skip
+
+
+def captured(conn: Connection, app: str, provider: str, payment: Iterable[str]) -> Captured | None:
+    """What was captured of a payment; None if nothing was, or it needed no capture. The caller holds its lock."""
+    row = conn.execute(CAPTURED, [app, provider, list(payment)], prepare=True).fetchone()
+    return Captured(*row) if row else None
 
 
 def store_alias(conn: Connection, app: str, provider: str, payment: Iterable[str], *, now: datetime) -> None:
@@ -160,56 +184,14 @@ def for_payment(
 ) -> PaymentReversals:
     """The reversals of a payment; the caller holds its lock. `payment`: all of its ids; `currency`: the payment's."""
     found = conn.execute(FOR_PAYMENT, [app, provider, list(payment), currency], prepare=True)
-    rows = [_Row(*row) for row in found]
-    disputes = [row for row in rows if row.kind == "dispute"]
-    refunded = _refunded(rows)
-    lost = min(refunded, _reversed(rows)) if disputes else 0
-    return PaymentReversals(
-        refunded_minor=refunded - lost,
-        disputed_minor=lost + sum(_taken(dispute) for dispute in disputes),
-        frozen=any(STAGES[dispute.stage] == "inquiry" for dispute in disputes),
-    )
-
-
-def _refunded(rows: list[_Row]) -> int:
-    """The refunded amount: for each charge the larger of its refunds and of the provider's total.
-
-    The total may still count a refund that failed after it was reported. Several charges may pay one invoice.
-    """
-    totals = {row.reference: row for row in rows if row.kind == "refunded"}
-    succeeded, failed = dict.fromkeys([*totals, ""], 0), dict.fromkeys([*totals, ""], 0)
-    for row in rows:
-        if row.kind == "refund":
-            sums = failed if row.failed else succeeded
-            sums[_charge_of(row, totals)] += row.amount_minor
-    return succeeded[""] + sum(
-        max(succeeded[charge], total.amount_minor - failed[charge]) for charge, total in totals.items()
-    )
-
-
-def _reversed(rows: list[_Row]) -> int:
-    """The part of the refunds that the provider withdrew by itself. PayPal reports a dispute's money in this way."""
-    return sum(min(row.amount_minor, row.withdrawn_minor) for row in rows if row.kind == "refund" and not row.failed)
-
-
-def _charge_of(refund: _Row, totals: dict[str, _Row]) -> str:
-    """The charge with a total that a refund names, else one that shares an id with it; "" if there is none."""
-    named = [charge for charge in sorted(totals) if charge in refund.payment]
-    sharing = [charge for charge in sorted(totals) if set(totals[charge].payment) & set(refund.payment)]
-    return next(iter([*named, *sharing]), "")
-
-
-def _taken(dispute: _Row) -> int:
-    """The amount that a dispute withdrew and did not reinstate."""
-    withdrawn = sum(amount for amount in dispute.moves.values() if amount > 0)
-    reinstated = -sum(amount for amount in dispute.moves.values() if amount < 0)
-    return max(0, max(withdrawn, dispute.withdrawn_minor) - max(reinstated, dispute.reinstated_minor))
+    return amounts.total([Reversal(*row) for row in found])
 
 
 def _store(
     conn: Connection, app: str, provider: str, kind: str, reference: str, payment: Iterable[str], now: datetime,
     *, amount: int = 0, failed: bool = False, stage: int = 0, withdrawn: int = 0, reinstated: int = 0,
-    moves: dict[str, int] | None = None, currency: str | None = None,
+    moves: dict[str, Move] | None = None, currency: str | None = None, decided_at: datetime | None = None,
+    occurred_at: datetime | None = None,
 ) -> None:  # fmt: skip
     values = {
         "app": app,
@@ -223,6 +205,8 @@ def _store(
         "withdrawn": withdrawn,
         "reinstated": reinstated,
         "currency": currency,
+        "decided_at": decided_at,
+        "occurred_at": occurred_at,
         "moves": orjson.dumps(moves or {}).decode(),
         "now": now,
     }

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
+from models.cycles import LONG_AGO
 from models.planning.lots import expire_lots, new_lot
 from models.planning.movements import Grant, Outcome
 from models.planning.state import MAX_BALANCE, NEVER, Account, Lot, Part, Plan
 from models.planning.steps import mark_altered, not_negative, outcome, post_entry, refused, repay
+
+# Units of a period live on for at most this long after it, and as long if they are granted late.
+PERIOD_GRACE = timedelta(days=3)
 
 
 def grant(plan: Plan, account: Account, movement: Grant) -> Outcome:
@@ -17,7 +21,7 @@ def grant(plan: Plan, account: Account, movement: Grant) -> Outcome:
     if not_negative(movement.units) + account.balance > MAX_BALANCE:
         return refused(plan, account, "beyond")
     if movement.per_period:
-        _end_earlier_cycles(plan, account, movement)
+        _end_earlier_periods(plan, account, movement)
     lot = new_lot(plan, account, movement.units, _expires_at(plan, movement), movement)
     lot.entry_id = _credit(plan, account, movement, lot)
     expire_lots(plan, account)
@@ -30,12 +34,14 @@ def _expires_at(plan: Plan, movement: Grant) -> datetime:
     return plan.now + movement.expires_after if movement.expires_after else NEVER
 
 
-def _end_earlier_cycles(plan: Plan, account: Account, movement: Grant) -> None:
-    """Expire the `per_period` lots of the subscription's earlier cycles."""
+def _end_earlier_periods(plan: Plan, account: Account, movement: Grant) -> None:
+    """Expire the `per_period` lots of the subscription's earlier periods, except those that were granted late."""
     for lot in account.lots:
         if not lot.per_period or lot.subscription_id != movement.subscription_id:
             continue
-        if (lot.cycle or 0) < (movement.cycle or 0) and lot.expires_at > plan.now:
+        is_earlier = (lot.period_start or LONG_AGO) < (movement.period_start or LONG_AGO)
+        is_late = lot.expires_at <= lot.effective_at + PERIOD_GRACE
+        if is_earlier and not is_late and lot.expires_at > plan.now:
             lot.expires_at = plan.now
             mark_altered(plan, account, lot)
     expire_lots(plan, account)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from models.planning.lots import expire_lots
 from models.planning.movements import Capture, Extend, Hold, Movement, Outcome, Release
+from models.planning.pricing import priced
 from models.planning.state import MAX_BALANCE, Account, Lot, OpenHold, Part, Plan
 from models.planning.steps import (
     draw,
@@ -74,6 +75,8 @@ def extend(plan: Plan, account: Account, movement: Extend) -> Outcome:
 
 def capture(plan: Plan, account: Account, movement: Capture) -> Outcome:
     """Spend the hold and close it. Units not spent are freed; units beyond it are drawn from what is available."""
+    if movement.carried:
+        return priced(plan, account, movement, capture)
     hold = _find_open(plan, account, movement.hold_key)
     if isinstance(hold, Outcome):
         return hold

@@ -22,7 +22,11 @@ def new_lot(plan: Plan, account: Account, units: int, expires_at: datetime, gran
     lot = Lot(plan.lot_ids(), account.id, 0, units, units, effective_at=plan.now, expires_at=expires_at)
     if grant:
         lot.priority, lot.payment_id = grant.priority, grant.payment_id
-        lot.subscription_id, lot.cycle, lot.per_period = grant.subscription_id, grant.cycle, grant.per_period
+        lot.subscription_id, lot.period_start, lot.per_period = (
+            grant.subscription_id,
+            grant.period_start,
+            grant.per_period,
+        )
     account.add(lot)
     plan.state.lots[lot.id] = lot
     plan.new_lots.append((lot, grant, grant.source if grant else "refund"))

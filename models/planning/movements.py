@@ -18,9 +18,25 @@ from typing import Any, Literal
 OnShortfall = Literal["partial", "debt", "reject"]
 
 
+@dataclass(slots=True)
+class CarriedLine:
+    """Usage at a rate whose fraction is carried. It costs exactly `amount` ÷ `per` units.
+
+    `position`: of the line in the `lines` of the movement's `meta`; None if the usage has one rate only.
+    """
+
+    rate: str
+    amount: int
+    per: int
+    position: int | None = None
+
+
 @dataclass(slots=True, kw_only=True)
 class Movement:
-    """The account to change, and what its entry records. `occurred_at`: the time that the client reported."""
+    """The account to change, and what its entry records. `occurred_at`: the time that the client reported.
+
+    `carried`: usage whose price a `Take` or `Capture` adds to its units (models/planning/pricing.py).
+    """
 
     app: str
     customer: str
@@ -29,6 +45,7 @@ class Movement:
     meta: dict[str, Any] | None = None
     actor: str = "system"
     occurred_at: datetime | None = None
+    carried: Sequence[CarriedLine] = ()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -36,7 +53,7 @@ class Grant(Movement):
     """Create a lot of `units`.
 
     `expires_after` counts from the posting, so that a late webhook does not shorten what was sold. `expires_at` takes
-    precedence. `per_period`: the lot expires when a later cycle of its subscription is granted.
+    precedence. `per_period`: the lot expires when a later period of its subscription is granted.
     """
 
     units: int
@@ -49,7 +66,7 @@ class Grant(Movement):
     currency: str | None = None
     payment_id: int | None = None
     subscription_id: int | None = None
-    cycle: int | None = None
+    period_start: datetime | None = None
     per_period: bool = False
 
 
@@ -58,12 +75,14 @@ class Take(Movement):
     """Take `units` in burn order. Lots that had expired at `received_at` (None: now) do not pay.
 
     `on_shortfall` (None: the app's rule): `partial` takes what is available, `debt` overdraws, `reject` takes nothing.
+    `has_row`: a row of the caller records `carried`, even if it costs no units and so has no entry.
     """
 
     units: int
     type: str = "deduction"
     on_shortfall: OnShortfall | None = None
     received_at: datetime | None = None
+    has_row: bool = False
 
 
 @dataclass(slots=True, kw_only=True)
@@ -89,11 +108,13 @@ class Capture(Movement):
 
     Fewer than it holds: the rest is freed. More: the rest is taken from what is available. If that does not suffice,
     `on_shortfall` decides: `reject` leaves the hold unchanged, `partial` spends what there is, `debt` overdraws.
+    With `carried`, `units` must be given; `has_row` is as in `Take`.
     """
 
     hold_key: str
     units: int | None = None
     on_shortfall: OnShortfall = "reject"
+    has_row: bool = False
 
 
 @dataclass(slots=True, kw_only=True)

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta, timezone
 from operator import attrgetter
 from typing import Any
 
+from models.planning.carry import Carry
 from models.planning.movements import Grant, Outcome
 
 NEVER = datetime.max.replace(tzinfo=timezone.utc)
@@ -49,7 +50,7 @@ class Lot:
     expires_at: datetime = NEVER
     payment_id: int | None = None
     subscription_id: int | None = None
-    cycle: int | None = None
+    period_start: datetime | None = None
     per_period: bool = False
     ctid: str = ""
 
@@ -172,8 +173,8 @@ class Posted:
 class State:
     """The rows that the plan may read, loaded by the ledger after it locked the accounts.
 
-    Keys: `accounts` (app, customer), `existing` and `holds` (app, key), `lots` and `posted` id. `existing` holds the
-    (id, amount) of entries whose keys the batch repeats.
+    Keys: `accounts` (app, customer), `existing` and `holds` (app, key), `lots` and `posted` id, `carries` (account id,
+    rate). `existing` holds the (id, amount) of entries whose keys the batch repeats.
     """
 
     accounts: dict[tuple[str, str], Account] = field(default_factory=dict)
@@ -181,6 +182,7 @@ class State:
     existing: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
     holds: dict[tuple[str, str], OpenHold] = field(default_factory=dict)
     posted: dict[int, Posted] = field(default_factory=dict)
+    carries: dict[tuple[int, str], Carry] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -224,3 +226,4 @@ class Plan:
     new_holds: list[OpenHold] = field(default_factory=list)
     extended_holds: list[OpenHold] = field(default_factory=list)
     closed_holds: list[OpenHold] = field(default_factory=list)
+    carries: dict[tuple[int, str], Carry] = field(default_factory=dict)

@@ -5,12 +5,15 @@ from __future__ import annotations
 from datetime import datetime
 
 from models.planning.movements import Outcome, Take
+from models.planning.pricing import priced
 from models.planning.state import MAX_BALANCE, Account, Lot, Plan
 from models.planning.steps import draw, not_negative, outcome, overdraw, post_entry, refused, total, units_in
 
 
 def take(plan: Plan, account: Account, movement: Take) -> Outcome:
     """Deduct the units. On a shortfall, `partial` takes what is available, `debt` overdraws, `reject` takes nothing."""
+    if movement.carried:
+        return priced(plan, account, movement, take)
     units = not_negative(movement.units)
     lots = account.payers(units, _paid_at(plan, movement))
     rule = movement.on_shortfall or account.policy.on_shortfall

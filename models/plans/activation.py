@@ -14,7 +14,8 @@ from typing import Any
 
 from models.catalog.apps import App
 from models.database import Connection
-from models.plans.subscription import PAYING, Subscription
+from models.plans.facts import PAYING
+from models.plans.subscriptions import Subscription
 from models.tables import Account, ActivationKey
 from models.tables import Subscription as SubscriptionRow
 
@@ -33,7 +34,7 @@ def ensure(conn: Connection, app: App, subscription: Subscription, *, now: datet
     The key is committed with the caller's transaction.
     """
     plan = app.plans.get(subscription.plan or "")
-    if plan is None or not plan.activation_key or subscription.status not in PAYING:
+    if plan is None or not plan.activation_key or subscription.status not in PAYING or subscription.account_id is None:
         return
     key = make()
     row = ActivationKey.insert(
@@ -57,12 +58,11 @@ def check(app: App, key: str) -> dict[str, Any]:
     """`{"valid", "customer", "plan", "status"}`, the last three None for a key that the app did not make.
 
     Case, spaces and dashes do not matter, and O is read as 0, I and L as 1. A key is valid while its subscription is
-    active or trialing and its plan has activation keys: the rule of the plan's tier.
+    active or trialing and its plan has activation keys.
     """
-    query = ActivationKey.select(Account.customer, SubscriptionRow.plan, SubscriptionRow.status)
-    joined = query.join(Account, on=(Account.id == ActivationKey.account_id)).join_from(
-        ActivationKey, SubscriptionRow, on=(SubscriptionRow.id == ActivationKey.subscription_id)
-    )
+    columns = (Account.customer, SubscriptionRow.plan, SubscriptionRow.status)
+    joined = ActivationKey.select(*columns).join(Account, on=(Account.id == ActivationKey.account_id))
+    joined = joined.join_from(ActivationKey, SubscriptionRow, on=(SubscriptionRow.id == ActivationKey.subscription_id))
     row = joined.where(ActivationKey.app == app.slug, ActivationKey.hash == digest(key)).dicts().first()
     if row is None:
         return UNKNOWN

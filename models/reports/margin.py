@@ -16,8 +16,11 @@ from typing import Any
 
 from models import database, money
 from models.catalog.apps import App, Rate
+from models.ledger.entries import LINES
 from models.reports.periods import NO_RATE, Span, amount
 
+# Stands for the rates of a deduction with lines. No rate has an empty key.
+SEVERAL = ""
 # Grouped by price and size of the lots, which gives few rows, so that Python can divide exactly.
 # A hold that was captured in part served that part of its quantity; usage with a shortfall served all of its quantity.
 PAID = """
@@ -33,11 +36,36 @@ FROM (
 ) AS part LEFT JOIN lot l ON l.id = part.lot_id AND l.price_minor IS NOT NULL
 GROUP BY 1, 2, 3, 4
 """
+# What a lot paid of a deduction with lines is divided among them in proportion to their units.
+PAID_LINES = """
+SELECT line.rate, lower(l.currency), l.price_minor, CASE WHEN l.price_minor > 0 THEN l.granted END,
+       line.units::bigint, line.net::bigint, sum(part.units)::bigint, sum(part.units * line.quantity / line.net)
+FROM (
+    SELECT id, rate, units, net,
+           {quantity} * net / CASE WHEN actor = 'hold' THEN nullif(priced, 0) ELSE taken END AS quantity
+    FROM ({lines}) AS l WHERE net > 0
+) AS line JOIN (
+    SELECT e.id, x.lot_id, -x.amount AS units FROM entry e JOIN allocation x ON x.entry_id = e.id
+    WHERE {where} AND e.meta ? 'lines'
+    UNION ALL
+    SELECT e.id, x.lot_id, -x.amount FROM entry e JOIN entry r ON r.app = e.app AND r.reverses_id = e.id
+    JOIN allocation x ON x.entry_id = r.id WHERE {where} AND e.meta ? 'lines' AND r.type = 'refund'
+) AS part ON part.id = line.id
+LEFT JOIN lot l ON l.id = part.lot_id AND l.price_minor IS NOT NULL
+GROUP BY 1, 2, 3, 4, 5, 6
+"""
 DEDUCTIONS = """
-SELECT e.id, e.meta ->> 'rate' AS rate, -e.amount AS taken,
-       (e.meta ->> 'quantity')::numeric * CASE WHEN e.actor = 'hold' THEN {share} ELSE 1 END AS quantity
+SELECT e.id, coalesce(e.meta ->> 'rate', CASE WHEN e.meta ? 'lines' THEN '{several}' END) AS rate, -e.amount AS taken,
+       CASE WHEN e.meta ->> 'rounding' = 'carry' THEN {carried} ELSE (e.meta ->> 'quantity')::numeric END
+         * CASE WHEN e.actor = 'hold' THEN {share} ELSE 1 END AS quantity
 FROM entry e WHERE e.app = %(app)s AND e.type = 'deduction' {within}
 """
+# At a carried rate most small usage has no entry: an entry stands for the quantity that its units pay for.
+CARRIED = """(e.meta -> 'carried' -> (e.meta ->> 'rate') ->> 'units')::numeric
+    * (e.meta -> 'price' ->> 1)::numeric / (e.meta -> 'price' ->> 0)::numeric"""
+QUANTITY_OF_LINE = """CASE WHEN line ->> 'rounding' = 'carry'
+    THEN (line ->> 'units')::numeric * (line -> 'price' ->> 1)::numeric / (line -> 'price' ->> 0)::numeric
+    ELSE (line ->> 'quantity')::numeric END"""
 # The captured part of the quantity's price. `price` is [units, per, minimum].
 SHARE_CAPTURED = """-e.amount / nullif(greatest(
     (e.meta -> 'price' ->> 2)::numeric,
@@ -49,7 +77,7 @@ SHARE_CAPTURED = """-e.amount / nullif(greatest(
 class Line:
     """One rate in one currency: units, their revenue in minor units, and the quantity that they served."""
 
-    units: int = 0
+    units: Fraction = Fraction(0)
     revenue: Fraction = Fraction(0)
     quantity: Fraction | None = None
 
@@ -64,18 +92,27 @@ def rates(app: App, span: Span) -> list[dict[str, Any]]:
         Invalid: the span is invalid.
     """
     span.check()
-    deductions = DEDUCTIONS.format(share=SHARE_CAPTURED, within=span.within("e.created_at"))
-    lines = _lines(app, database.read(PAID.format(deductions=deductions), span.values()))
+    within = span.within("e.created_at")
+    deductions = DEDUCTIONS.format(share=SHARE_CAPTURED, carried=CARRIED, several=SEVERAL, within=within)
+    rows = database.read(PAID.format(deductions=deductions), span.values())
+    paid = [(*row[:4], 1, 1, *row[4:]) for row in rows if row[0] != SEVERAL]
+    if len(paid) < len(rows):
+        where = f"e.app = %(app)s AND e.type = 'deduction' {within}"
+        of_lines = PAID_LINES.format(lines=LINES.format(where=where), quantity=QUANTITY_OF_LINE, where=where)
+        paid += database.read(of_lines, span.values())
+    lines = _lines(app, paid)
     ordered = sorted(lines.items(), key=lambda item: (-item[1].units, item[0][0], item[0][1] or ""))
     return [_to_json(app, rate, currency, line) for (rate, currency), line in ordered]
 
 
 def _lines(app: App, rows: Iterable[tuple[Any, ...]]) -> dict[tuple[str, str | None], Line]:
+    """The rows by rate and currency. Of the units that a row's lots paid, `part` ÷ `whole` are of its rate."""
     lines: dict[tuple[str, str | None], Line] = {}
-    for rate, currency, price_minor, granted, units, quantity in rows:
+    for rate, currency, price_minor, granted, part, whole, paid, quantity in rows:
         line = lines.setdefault((rate or NO_RATE, currency or _own_currency(app, rate)), Line())
+        units = Fraction(paid * part, whole)
         line.units += units
-        line.revenue += Fraction(price_minor * units, granted) if granted else 0
+        line.revenue += units * price_minor / granted if granted else 0
         if quantity is not None:
             line.quantity = (line.quantity or Fraction(0)) + Fraction(quantity)
     return lines
@@ -100,7 +137,7 @@ def _to_json(app: App, key: str, currency: str | None, line: Line) -> dict[str, 
     return {
         "rate": key,
         "currency": currency,
-        "units": line.units,
+        "units": round(line.units),
         "revenue": revenue,
         "cost": cost,
         "cost_currency": cost_currency,

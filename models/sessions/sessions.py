@@ -39,7 +39,7 @@ class Owner:
 class Session:
     """A row. `free` of a waiting session: it will be free; else it needs `needs` available units to start.
 
-    `price`: (units, per, minimum) at the start.
+    `price`: (units, per, minimum) at the start; (units, per) at a rate with rounding = "carry".
     """
 
     external_id: str

@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import Any
 
 import orjson
-from peewee import SQL, AutoField, BigIntegerField, Model, TextField
+from peewee import SQL, AutoField, BigIntegerField, DecimalField, Model, TextField
 from playhouse import postgres_ext
 
 from models.database import database
@@ -57,6 +57,14 @@ class CustomerField(IdentifierField):
     """The app's id of a customer: (app, customer) identifies the account, which may not exist yet."""
 
     references = "account"
+
+
+class NumericField(DecimalField):
+    """`numeric`: here, a whole number of any size."""
+
+    def get_modifiers(self) -> list[int]:
+        """No precision and no scale."""
+        return []
 
 
 class ArrayField(postgres_ext.ArrayField):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from peewee import BigIntegerField, BooleanField, Check, IntegerField, TextField
+from peewee import BigIntegerField, BlobField, BooleanField, Check, CompositeKey, IntegerField, TextField
 
 from models.tables.base import (
     ArrayField,
@@ -64,3 +64,17 @@ class DrainMarker(Base):
 
     class Meta:
         table_name = "drain_marker"
+
+
+class PaypalTransmission(Base):
+    """The SHA-256 of the body of a transmission of PayPal's, whose signature covers only a CRC-32 of it."""
+
+    app = IdentifierField()
+    id = IdentifierField()
+    body_hash = BlobField()
+    created_at = TimeField()
+
+    class Meta:
+        table_name = "paypal_transmission"
+        primary_key = CompositeKey("app", "id")
+        indexes = [index("paypal_transmission_age ON paypal_transmission (created_at)")]

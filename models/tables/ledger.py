@@ -9,6 +9,7 @@ from models.tables.base import (
     IdentifierField,
     IdField,
     JsonbField,
+    NumericField,
     ReferenceField,
     TimeField,
     default,
@@ -62,8 +63,8 @@ class Lot(Base):
     currency = TextField(null=True)
     payment_id = ReferenceField("payment", null=True)
     subscription_id = ReferenceField("subscription", null=True)
-    cycle = IntegerField(null=True)
     per_period = BooleanField(constraints=[default("false")])
+    period_start = TimeField(null=True)
 
     class Meta:
         table_name = "lot"
@@ -71,7 +72,7 @@ class Lot(Base):
             index("lot_account ON lot (account_id, open)"),
             index("lot_expiry ON lot (expires_at, id) WHERE open AND expires_at IS NOT NULL"),
             index("lot_payment ON lot (payment_id) WHERE payment_id IS NOT NULL"),
-            index("lot_subscription ON lot (subscription_id, cycle) WHERE subscription_id IS NOT NULL"),
+            index("lot_subscription ON lot (subscription_id, period_start) WHERE subscription_id IS NOT NULL"),
         ]
         table_settings = "WITH (fillfactor = 70)"
 
@@ -143,3 +144,19 @@ class Hold(Base):
             index("hold_due ON hold (expires_at) WHERE state = 'held'"),
             index("hold_account ON hold (account_id)"),
         ]
+
+
+class Carry(Base):
+    """What a customer used at a rate with rounding = "carry", and the whole units that were charged for it."""
+
+    account_id = ReferenceField("account")
+    rate = IdentifierField()
+    charged = NumericField(constraints=[Check("charged >= 0")])
+    numerator = NumericField(constraints=[Check("numerator >= 0")])
+    denominator = NumericField(constraints=[Check("denominator > 0")])
+    unlisted = NumericField(constraints=[default("0"), Check("unlisted >= 0")])
+
+    class Meta:
+        table_name = "carry"
+        primary_key = CompositeKey("account_id", "rate")
+        table_settings = "WITH (fillfactor = 70)"

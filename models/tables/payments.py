@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from peewee import BigIntegerField, BooleanField, Check, CompositeKey, IntegerField, SmallIntegerField, TextField
+from peewee import BigIntegerField, BooleanField, Check, CompositeKey, SmallIntegerField, TextField
 
 from models.tables.base import (
     ArrayField,
@@ -18,13 +18,15 @@ from models.tables.base import (
     default,
     index,
     unique,
+    unique_index,
 )
 
 
 class Payment(Base):
     """One economic payment, with the units it granted and the money that was refunded or disputed.
 
-    `aliases`: further ids that the provider uses for it. Amounts are in the minor unit of `currency`.
+    `aliases`: further ids that the provider uses for it. Amounts are in the minor unit of `currency`. Tax, discount
+    and the provider's fee are null if the provider did not report them.
     """
 
     id = IdField()
@@ -50,11 +52,13 @@ class Payment(Base):
     subscription_id = ReferenceField("subscription", null=True)
     period_start = TimeField(null=True)
     period_end = TimeField(null=True)
-    monthly_units = BigIntegerField(null=True)
-    change_cycle = IntegerField(null=True)
     confirmed_at = TimeField(null=True)
     created_at = TimeField()
     updated_at = TimeField()
+    tax_minor = BigIntegerField(null=True)
+    discount_minor = BigIntegerField(null=True)
+    fee_minor = BigIntegerField(null=True)
+    pending_sale = JsonbField(null=True)
 
     class Meta:
         table_name = "payment"
@@ -69,14 +73,17 @@ class Payment(Base):
 
 
 class PaymentReturn(Base):
-    """A refund or dispute of a payment, which may be reported before the payment itself.
+    """A refund, credit note or dispute of a payment, which may be reported before the payment itself.
 
-    `payment`: all ids that the provider used for the payment. An `alias` row only joins such ids.
+    `payment`: all ids that the provider used for the payment. An `alias` row only joins such ids. A `capture` row has
+    the captured amount, and the authorised one in `withdrawn_minor`.
     """
 
     app = IdentifierField()
     provider = IdentifierField()
-    kind = TextField(constraints=[Check("kind IN ('refund', 'refunded', 'dispute', 'alias')")])
+    kind = TextField(
+        constraints=[Check("kind IN ('refund', 'refunded', 'credit_note', 'dispute', 'alias', 'capture')")]
+    )
     reference = IdentifierField()
     payment = ArrayField(IdentifierField, references="payment", collation='"C"')
     amount_minor = BigIntegerField(constraints=[default("0")])
@@ -86,6 +93,8 @@ class PaymentReturn(Base):
     withdrawn_minor = BigIntegerField(constraints=[default("0")])
     reinstated_minor = BigIntegerField(constraints=[default("0")])
     moves = JsonbField(constraints=[default("'{}'")])
+    decided_at = TimeField(null=True)
+    occurred_at = TimeField(null=True)
     created_at = TimeField()
     updated_at = TimeField()
 
@@ -96,7 +105,11 @@ class PaymentReturn(Base):
 
 
 class Checkout(Base):
-    """A checkout that Scrip created at a provider, with everything that was promised at the time of sale."""
+    """A checkout that Scrip created at a provider, with everything that was promised at the time of sale.
+
+    `given_id`: the id that a customer's token gave; `external_id` is then made of it and the customer. `options`: the
+    catalog's rules of checkouts and the request's metadata.
+    """
 
     id = AssignedIdField()
     app = IdentifierField()
@@ -125,6 +138,8 @@ class Checkout(Base):
     payment_id = ReferenceField("payment", null=True)
     created_at = TimeField()
     updated_at = TimeField()
+    given_id = IdentifierField(null=True)
+    options = JsonbField(null=True)
 
     class Meta:
         table_name = "checkout"
@@ -164,14 +179,21 @@ class RefundRequest(Base):
 
 
 class ProviderCustomer(Base):
-    """The account that a provider's own customer id stands for."""
+    """An account that a provider's own customer id stands for; it may stand for several.
+
+    `is_own`: Scrip created the customer at the provider for this account.
+    """
 
     app = IdentifierField()
     provider = IdentifierField()
     provider_id = IdentifierField()
     account_id = ReferenceField("account")
+    is_own = BooleanField(constraints=[default("false")])
 
     class Meta:
         table_name = "provider_customer"
-        primary_key = CompositeKey("app", "provider", "provider_id")
-        indexes = [index("provider_customer_account ON provider_customer (account_id)")]
+        primary_key = CompositeKey("app", "provider", "provider_id", "account_id")
+        indexes = [
+            index("provider_customer_account ON provider_customer (account_id)"),
+            unique_index("provider_customer_own ON provider_customer (account_id, provider) WHERE is_own"),
+        ]

@@ -19,14 +19,17 @@ from models.tables.base import (
 
 
 class UsageReport(Base):
-    """Usage that an app reported once, by its own id, with the units that it cost after settlement."""
+    """Usage that an app reported once, by its own id, with the units that it cost after settlement.
+
+    `lines`: its rates and quantities, in place of one. `price`: the terms that it was accepted at.
+    """
 
     id = IdField()
     app = IdentifierField()
     external_id = IdentifierField()
     customer = CustomerField()
-    rate = IdentifierField()
-    quantity = BigIntegerField()
+    rate = IdentifierField(null=True)
+    quantity = BigIntegerField(null=True)
     state = TextField(
         constraints=[default("'pending'"), Check("state IN ('pending', 'settled', 'refused', 'dead')")],
     )
@@ -37,6 +40,8 @@ class UsageReport(Base):
     occurred_at = TimeField(null=True)
     received_at = TimeField()
     settled_at = TimeField(null=True)
+    lines = JsonbField(null=True)
+    price = TextField(null=True)
 
     class Meta:
         table_name = "usage_report"

@@ -25,14 +25,19 @@ LANE_LOCK = 7_265_910
 
 @dataclass(slots=True)
 class Report:
-    """A report to settle."""
+    """A report to settle. `price`: what was stored when it was accepted; None if an earlier version accepted it.
+
+    A report with `lines` has no rate and no quantity of its own.
+    """
 
     id: int
     app: str
     external_id: str
     customer: str
-    rate: str
-    quantity: int
+    rate: str | None
+    quantity: int | None
+    lines: list[dict[str, Any]] | None
+    price: str | None
     metadata: dict[str, Any] | None
     occurred_at: datetime | None
     received_at: datetime
@@ -72,7 +77,8 @@ ORDER BY report_id LIMIT %s
 TAKE = """
 DELETE FROM usage_queue q USING usage_report r
 WHERE q.report_id = ANY(%s::bigint[]) AND NOT q.dead AND q.next_attempt_at <= %s AND r.id = q.report_id
-RETURNING r.id, r.app, r.external_id, r.customer, r.rate, r.quantity, r.metadata, r.occurred_at, q.received_at
+RETURNING r.id, r.app, r.external_id, r.customer, r.rate, r.quantity, r.lines, r.price, r.metadata,
+          r.occurred_at, q.received_at
 """
 SETTLE = """
 UPDATE usage_report r SET state = new.state, units = new.units, shortfall = new.shortfall, entry_id = new.entry_id,

@@ -16,15 +16,16 @@ OTHER_CONTENT = "SC409"
 # Accepting reports is this one statement: it skips known ids, refuses an id with other content, stores and queues.
 ACCEPT = f"""
 WITH stored AS (
-    INSERT INTO usage_report (app, external_id, customer, rate, quantity, metadata, occurred_at, received_at)
-    SELECT %(app)s, external_id, customer, rate, quantity, metadata, occurred_at, %(now)s
+    INSERT INTO usage_report (app, external_id, customer, rate, quantity, lines, price, metadata, occurred_at,
+                              received_at)
+    SELECT %(app)s, external_id, customer, rate, quantity, lines, price, metadata, occurred_at, %(now)s
     FROM unnest(%(ids)s::text[], %(customers)s::text[], %(rates)s::text[], %(quantities)s::bigint[],
-                %(metadata)s::jsonb[], %(occurred)s::timestamptz[])
-      AS given(external_id, customer, rate, quantity, metadata, occurred_at)
+                %(lines)s::jsonb[], %(prices)s::text[], %(metadata)s::jsonb[], %(occurred)s::timestamptz[])
+      AS given(external_id, customer, rate, quantity, lines, price, metadata, occurred_at)
     ORDER BY external_id
     ON CONFLICT (app, external_id) DO UPDATE SET quantity = refuse_other_content(excluded.external_id)
-      WHERE (usage_report.customer, usage_report.rate, usage_report.quantity)
-            IS DISTINCT FROM (excluded.customer, excluded.rate, excluded.quantity)
+      WHERE (usage_report.customer, usage_report.rate, usage_report.quantity, usage_report.lines)
+            IS DISTINCT FROM (excluded.customer, excluded.rate, excluded.quantity, excluded.lines)
     RETURNING id, customer
 )
 INSERT INTO usage_queue (report_id, app, customer, lane, received_at, next_attempt_at)
@@ -32,19 +33,26 @@ SELECT id, %(app)s, customer, hashtextextended(customer, 0) & {LANES - 1}, %(now
 """
 
 
-def accept(app: str, reports: Sequence[dict[str, Any]], *, now: datetime) -> int:
-    """Store and queue the reports whose ids are new, in one commit. Returns how many. The ids must be distinct.
+def accept(app: str, priced: Sequence[tuple[dict[str, Any], str]], *, now: datetime) -> int:
+    """Store and queue the reports whose ids are new, with their prices. Returns how many. The ids must be distinct.
+
+    A repeated report keeps the price that it was accepted at: a price is not content.
 
     Raises:
-        Conflict: an id is stored with another customer, rate or quantity. Nothing is stored.
+        Conflict: an id is stored with another customer, rate, quantity or lines. Nothing is stored.
     """
+    reports = [report for report, _ in priced]
+    lines = [report.get("lines") for report in reports]
     values = {
         "app": app,
         "now": now,
         "ids": arrays.texts(report["id"] for report in reports),
         "customers": arrays.texts(report["customer"] for report in reports),
-        "rates": arrays.texts(report["rate"] for report in reports),
-        "quantities": arrays.ints(report["quantity"] for report in reports),
+        "rates": arrays.texts(report.get("rate") for report in reports),
+        "quantities": arrays.ints(report.get("quantity") for report in reports),
+        # A shorter array is padded with NULL.
+        "lines": arrays.jsons(lines) if any(lines) else "{}",
+        "prices": arrays.texts(price for _, price in priced),
         "metadata": arrays.jsons(report.get("metadata") for report in reports),
         "occurred": arrays.times(report.get("occurred_at") for report in reports),
     }
@@ -57,7 +65,7 @@ def accept(app: str, reports: Sequence[dict[str, Any]], *, now: datetime) -> int
         raise Conflict(f"usage report {external_id!r} is stored with other content", id=external_id) from None
 
 
-COLUMNS = """r.id, r.external_id, r.customer, r.rate, r.quantity, r.state, r.units, r.shortfall, r.entry_id,
+COLUMNS = """r.id, r.external_id, r.customer, r.rate, r.quantity, r.lines, r.state, r.units, r.shortfall, r.entry_id,
 r.received_at, r.settled_at, r.metadata, r.occurred_at, q.error"""
 GET = f"""
 SELECT {COLUMNS} FROM usage_report r LEFT JOIN usage_queue q ON q.report_id = r.id
@@ -117,6 +125,7 @@ SHOWN = (
     "customer",
     "rate",
     "quantity",
+    "lines",
     "state",
     "units",
     "shortfall",

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
-from urllib.parse import parse_qs
 
 from sandbox import formatting
 from sandbox.control.actions import offered
-from sandbox.paypal.objects import CAPTURE, DISPUTE, REFUND
+from sandbox.pages import paypal_cards
 from sandbox.store.account import Account
 from sandbox.store.store import Thing
 from sandbox.stripe import disputes, prices
-from sandbox.stripe import invoices as stripe_invoices
-from sandbox.stripe.lines import item_of
+from sandbox.stripe.billing import invoices as stripe_invoices
+from sandbox.stripe.billing import items
+from sandbox.stripe.billing.items import first_of, items_of
 
 SUBSCRIPTION_OF_INVOICE = "parent.subscription_details.subscription"
 
@@ -21,16 +20,25 @@ SUBSCRIPTION_OF_INVOICE = "parent.subscription_details.subscription"
 def of(account: Account, kind: str, thing: Thing) -> Thing:
     """An object's card: `title`, `customer`, `sold`, `state`, `notes`, `parts`, `why_not`, `actions`, `id`, `kind`.
 
-    `parts` are cards; `why_not` says why it cannot be refunded. `plans` and `prices`: what a subscription can change
-    to, as (key or id, description).
+    `billed_to`: the customer at Stripe, who has a billing page. `parts` are cards; `why_not` says why it cannot be
+    refunded. `plans` and `prices`: what a subscription can change to, as (key or id, description).
     """
     shown = CARDS[kind](account, thing)
-    empty: Thing = {"customer": None, "sold": None, "notes": [], "parts": [], "why_not": "", "prices": [], "plans": []}
-    return {**empty, **shown, "id": thing["id"], "kind": kind, "actions": offered(kind, thing)}
+    parts = [of(account, *part) for part in shown.get("parts", [])]
+    empty: Thing = {
+        "billed_to": None,
+        "customer": None,
+        "sold": None,
+        "notes": [],
+        "why_not": "",
+        "prices": [],
+        "plans": [],
+    }
+    return {**empty, **shown, "parts": parts, "id": thing["id"], "kind": kind, "actions": offered(kind, thing)}
 
 
-def _parts(account: Account, kind: str, field: str, id_: str) -> list[Thing]:
-    return [of(account, kind, part) for part in account.store.parts(account.name, kind, field, id_)]
+def _parts(account: Account, kind: str, field: str, id_: str) -> list[tuple[str, Thing]]:
+    return [(kind, part) for part in account.store.parts(account.name, kind, field, id_)]
 
 
 def _when(thing: Thing) -> str:
@@ -93,7 +101,8 @@ def customer_of(account: Account, kind: str, thing: Thing) -> str | None:
 def _payer(account: Account, charge: Thing) -> str | None:
     """The customer in the metadata of the charge, or of its invoice's subscription."""
     invoice = _invoice_of(account, charge)
-    metadata = invoice["parent"]["subscription_details"]["metadata"] if invoice else charge["metadata"]
+    details = (invoice["parent"] or {}).get("subscription_details") if invoice else None
+    metadata = details["metadata"] if details else charge["metadata"]
     return metadata.get("customer")
 
 
@@ -129,17 +138,18 @@ DISPUTES = {disputes.INQUIRY: "open", disputes.INQUIRY_CLOSED: "closed", dispute
 
 
 def _subscription(account: Account, subscription: Thing) -> Thing:
-    item = item_of(subscription)
+    item = first_of(subscription)
     invoices = account.store.parts(account.name, "invoice", SUBSCRIPTION_OF_INVOICE, subscription["id"])
     return {
-        "title": _how_much(item["price"], item["quantity"]),
+        "title": " + ".join(_how_much(item["price"], item["quantity"]) for item in items_of(subscription)),
         "customer": _subscriber(account, subscription),
-        "sold": item["price"]["_name"],
+        "sold": ", ".join(_sold(item) for item in items_of(subscription)),
         "state": "paused"
         if subscription["pause_collection"] and subscription["status"] != "canceled"
         else formatting.state(subscription["status"]),
         "notes": ["Stripe", *_future(subscription)],
-        "parts": [of(account, "invoice", invoice) for invoice in invoices if _is_unpaid(invoice)],
+        "parts": [("invoice", invoice) for invoice in invoices if _is_unpaid(invoice)],
+        "billed_to": subscription["customer"],
         "prices": [
             (price["id"], f"{price['_name']}: {_how_much(price, item['quantity'])}")
             for price in prices.others(account, item["price"])
@@ -149,6 +159,11 @@ def _subscription(account: Account, subscription: Thing) -> Thing:
             for key, price in prices.other_plans(account, subscription)
         ],
     }
+
+
+def _sold(item: Thing) -> str:
+    name: str = item["price"]["_name"]
+    return name if item["quantity"] == 1 else f"{item['quantity']} × {name}"
 
 
 def _subscriber(account: Account, subscription: Thing) -> str | None:
@@ -168,11 +183,11 @@ def _how_much(price: Thing, quantity: int) -> str:
 
 def _future(subscription: Thing) -> list[str]:
     """When the subscription renews or ends."""
-    ends_at = formatting.moment(item_of(subscription)["current_period_end"])
+    ends_at = formatting.moment(items.next_end(subscription))
     if subscription["status"] == "canceled":
         return [f"ended on {formatting.moment(subscription['ended_at'])}"]
-    if subscription["cancel_at_period_end"]:
-        return [f"ends on {ends_at}"]
+    if subscription["cancel_at"]:
+        return [f"ends on {formatting.moment(subscription['cancel_at'])}"]
     declined = ["the next card payment will be declined"] if subscription.get("_fail_next") else []
     return [f"renews on {ends_at}", *declined]
 
@@ -185,48 +200,6 @@ def _invoice(account: Account, invoice: Thing) -> Thing:
     }
 
 
-# --- PayPal
-
-
-def _capture(account: Account, capture: Thing) -> Thing:
-    return {
-        "title": _amount(capture["amount"]),
-        "customer": _paypal_buyer(account, capture),
-        "sold": capture.get("_sold"),
-        "state": {"COMPLETED": "paid"}.get(capture["status"], formatting.state(capture["status"])),
-        "notes": ["PayPal", formatting.iso_moment(capture["create_time"]), *_settling(capture)],
-        "parts": [
-            *_parts(account, REFUND, "_capture", capture["id"]),
-            *_parts(account, DISPUTE, "_capture", capture["id"]),
-        ],
-    }
-
-
-def _paypal_buyer(account: Account, capture: Thing) -> str | None:
-    named = parse_qs(capture.get("custom_id") or "").get("customer")
-    return named[0] if named else None
-
-
-def _settling(capture: Thing) -> list[str]:
-    return [f"the eCheck arrives on {formatting.moment(capture['_settles_at'])}"] if capture.get("_settles_at") else []
-
-
-def _amount(amount: dict[str, Any]) -> str:
-    return formatting.decimal_price(amount["value"], amount["currency_code"])
-
-
-def _paypal_refund(account: Account, refund: Thing) -> Thing:
-    return {"title": f"Refund of {_amount(refund['amount'])}", "state": formatting.state(refund["status"])}
-
-
-def _paypal_dispute(account: Account, dispute: Thing) -> Thing:
-    outcome = (dispute.get("dispute_outcome") or {}).get("outcome_code")
-    return {
-        "title": f"Dispute about {_amount(dispute['dispute_amount'])}",
-        "state": {"RESOLVED_BUYER_FAVOUR": "lost", "RESOLVED_SELLER_FAVOUR": "won"}.get(outcome or "", "open"),
-    }
-
-
 CARDS: dict[str, Callable[[Account, Thing], Thing]] = {
     "checkout.session": _transfer,
     "charge": _charge,
@@ -234,14 +207,12 @@ CARDS: dict[str, Callable[[Account, Thing], Thing]] = {
     "dispute": _dispute,
     "subscription": _subscription,
     "invoice": _invoice,
-    CAPTURE: _capture,
-    REFUND: _paypal_refund,
-    DISPUTE: _paypal_dispute,
+    **paypal_cards.CARDS,
 }
 
 CUSTOMERS: dict[str, Callable[[Account, Thing], str | None]] = {
     "checkout.session": _buyer,
     "charge": _payer,
     "subscription": _subscriber,
-    CAPTURE: _paypal_buyer,
+    **paypal_cards.CUSTOMERS,
 }

@@ -18,7 +18,7 @@ HINTS = {
     413: "A request to the sandbox has at most 1 MiB.",
 }
 # A form's page has the same address, or the one above it.
-PAGES = ("/shop/", "/portal/", "/checkout/", "/paypal/approve/")
+PAGES = ("/shop/", "/portal/", "/billing/", "/invoice/", "/checkout/", "/paypal/approve/", "/paypal/subscribe/")
 # Addresses of APIs: their errors are not HTML pages.
 APIS = ("/stripe/", "/paypal/v", "/control")
 

@@ -20,7 +20,7 @@ from sandbox.paypal import orders
 from sandbox.paypal.objects import ORDER
 from sandbox.store.account import Refused
 from sandbox.store.store import Thing
-from sandbox.stripe import checkout as stripe_checkout
+from sandbox.stripe.checkout import completion, sessions
 
 blueprint = Blueprint("pages", __name__)
 LATEST = datetime(2200, 1, 1, tzinfo=timezone.utc)
@@ -67,7 +67,7 @@ def _line(line: Thing) -> Thing:
     """A line of the page: what is sold, the price, the interval."""
     recurring = line["price"]["recurring"]
     often = formatting.every(recurring["interval"], recurring["interval_count"]) if recurring else ""
-    return {"sold": stripe_checkout.describe(line), "minor": line["amount_total"], "often": often}
+    return {"sold": sessions.describe(line), "minor": line["amount_total"], "often": often}
 
 
 @blueprint.post("/checkout/<id_>")
@@ -86,12 +86,12 @@ def _pay(id_: str) -> AnyResponse:
         if how == "cancel":
             return _leave(session["cancel_url"], id_)
         if how == "decline":
-            stripe_checkout.decline(account, session)
+            completion.decline(account, session)
             return redirect(f"{request.path}?said=declined", 303)
         if request.form.get("code", "").strip():
-            stripe_checkout.promote(account, session, request.form["code"])
+            completion.promote(account, session, request.form["code"])
         email = request.form.get("email", "").strip()[:200] or None
-        (stripe_checkout.pay_later if how == "later" else stripe_checkout.pay)(account, session, email)
+        (completion.pay_later if how == "later" else completion.pay)(account, session, email)
         return _leave(session["success_url"], id_)
 
 
@@ -117,7 +117,7 @@ def approval(id_: str) -> str:
     """PayPal's approval page: what is bought, and the ways to pay."""
     with _account_of(ORDER, id_) as account:
         order = account.need(ORDER, id_)
-        back = _paypal_address(order["_return_url"], {"token": id_})
+        back = paypal_address(order["_return_url"], {"token": id_})
         return render_template("approve.html", app=account.name, order=order, back=back)
 
 
@@ -128,18 +128,19 @@ def approve(id_: str) -> AnyResponse:
     with _account_of(ORDER, id_) as account:
         order = account.need(ORDER, id_)
         if how == "cancel":
-            return _leave_paypal(order["_cancel_url"], {"token": id_})
+            return leave_paypal(order["_cancel_url"], {"token": id_})
         if how not in ("COMPLETED", "PENDING", "DECLINED", "INSTRUMENT"):
             raise Refused(f"Unknown payment method: {how[:50]}.")
         orders.approve(account, order, how)
-        return _leave_paypal(order["_return_url"], {"token": id_, "PayerID": order["payer"]["payer_id"]})
+        return leave_paypal(order["_return_url"], {"token": id_, "PayerID": order["payer"]["payer_id"]})
 
 
-def _leave_paypal(address: str | None, query: dict[str, str]) -> AnyResponse:
-    return _leave(_paypal_address(address, query), "")
+def leave_paypal(address: str | None, query: dict[str, str]) -> AnyResponse:
+    """Redirect to the app's site with the parameters that PayPal adds."""
+    return _leave(paypal_address(address, query), "")
 
 
-def _paypal_address(address: str | None, query: dict[str, str]) -> str | None:
+def paypal_address(address: str | None, query: dict[str, str]) -> str | None:
     """The app's address with the parameters that PayPal adds."""
     joint = "&" if address and urlsplit(address).query else "?"
     return f"{address}{joint}{urlencode(query)}" if address else None

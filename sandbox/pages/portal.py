@@ -1,4 +1,7 @@
-"""The portal: an account's payments and subscriptions, the actions on each, and the delivery of its events."""
+"""The seller's portal: an account's payments and subscriptions, the actions on each, the delivery of its events.
+
+The customers' page is another one (`billing`).
+"""
 
 from __future__ import annotations
 
@@ -12,10 +15,12 @@ from sandbox.context import current
 from sandbox.control.actions import act
 from sandbox.control.api import SHAPES, send_event_again, set_ways
 from sandbox.pages import cards, errors
+from sandbox.paypal.billing.cycles import SUBSCRIPTION
 from sandbox.paypal.objects import CAPTURE
 from sandbox.store.account import DELIVERIES, Account, Refused
 from sandbox.store.store import Thing
-from sandbox.stripe.plan_changes import PRORATIONS
+from sandbox.stripe import portal_sessions
+from sandbox.stripe.billing.changes import PRORATIONS
 
 blueprint = Blueprint("portal", __name__)
 # The paginated sections, and the page size of each.
@@ -143,15 +148,17 @@ def _payments_of_customer(account: Account) -> list[tuple[str, Thing]]:
 
 def _subscriptions(account: Account, start: int, size: int) -> list[Thing]:
     found = _subscriptions_of_customer(account)[start : start + size]
-    return [cards.of(account, "subscription", subscription) for subscription in found]
+    return [cards.of(account, kind, subscription) for kind, subscription in found]
 
 
-def _subscriptions_of_customer(account: Account) -> list[Thing]:
-    customer, found = _customer(), account.each("subscription")
+def _subscriptions_of_customer(account: Account) -> list[tuple[str, Thing]]:
+    """Stripe's subscriptions, then PayPal's, each the newest first."""
+    customer = _customer()
     return [
-        subscription
-        for subscription in found
-        if customer in (None, cards.customer_of(account, "subscription", subscription))
+        (kind, subscription)
+        for kind in ("subscription", SUBSCRIPTION)
+        for subscription in account.each(kind)
+        if customer in (None, cards.customer_of(account, kind, subscription))
     ]
 
 
@@ -193,6 +200,16 @@ def deliver(app: str) -> AnyResponse:
     expect_app(app)
     set_ways(app, request.form.to_dict())
     return _back(app, "delivery")
+
+
+@blueprint.post("/portal/<app>/billing")
+def open_billing(app: str) -> AnyResponse:
+    """Open the billing page of a customer, as an app does with a portal session."""
+    expect_app(app)
+    asked = {"customer": request.form.get("customer", ""), "return_url": f"{current().url}/portal/{quote(app)}"}
+    with current().account(app) as account:
+        session = portal_sessions.create(account, asked)
+    return redirect(session["url"], 303)
 
 
 @blueprint.post("/portal/<app>/send")

@@ -58,6 +58,7 @@ def shop(app: str) -> str:
         tier=_tier(app, customer),
         left=_abandoned(app, left) if left else None,
         ways={key: _ways(app, pack["price"]) for key, pack in sold["packs"].items()},
+        plan_ways={key: _ways(app, plan["price"], key) for key, plan in sold["plans"].items()},
         typed=request.args,
         most=MOST_PACKS,
     )
@@ -75,13 +76,24 @@ def _abandoned(app: str, checkout: str) -> Thing:
     return {"pay": answer["url"] if status == 200 else None}
 
 
-def _ways(app: str, price: dict[str, str]) -> Thing:
-    """The providers that can sell a pack, the app's own first (`providers`), and why others cannot (`why_not`)."""
+def _ways(app: str, price: dict[str, str], plan: str | None = None) -> Thing:
+    """The providers that can sell a pack or the plan, and why others cannot (`why_not`).
+
+    `providers` has the app's own first.
+    """
     usual = catalog.current()[app].provider if app in catalog.current() else "stripe"
     both = ("paypal", "stripe") if usual == "paypal" else ("stripe", "paypal")
     reasons = {provider: _why_not(provider, price["amount"], price["currency"]) for provider in both}
+    if plan and not _has_paypal_plan(app, plan):
+        reasons["paypal"] = "This plan has no plan at PayPal (paypal_plan)."
     providers = [provider for provider in both if not reasons[provider]]
     return {"providers": providers, "why_not": [reason for reason in reasons.values() if reason]}
+
+
+def _has_paypal_plan(app: str, plan: str) -> bool:
+    known = catalog.current()
+    declared = known[app].plans.get(plan) if app in known else None
+    return bool(declared and declared.paypal_plan)
 
 
 def _why_not(provider: str, amount: str, currency: str) -> str:
@@ -107,8 +119,10 @@ def buy(app: str) -> AnyResponse:
         raise Refused("No pack or plan was selected.", hint="Select one in the shop.")
     checkout = f"shop-{secrets.token_hex(8)}"
     customer = request.form.get("customer", "")
-    many = {"quantity": _quantity(key)} if kind == "pack" else {}
-    body = {"id": checkout, kind: key, "provider": provider, **many, **_pages(app, customer, checkout)}
+    many = _quantity(f"{'quantity' if kind == 'pack' else 'seats'}-{key}")
+    # A plan for one needs no quantity.
+    quantity = {"quantity": many} if kind == "pack" or many > 1 else {}
+    body = {"id": checkout, kind: key, "provider": provider, **quantity, **_pages(app, customer, checkout)}
     status, answer = _call(app, "POST", "/v1/checkout", body)
     if status == 0:
         raise Refused(f"Scrip does not respond: {answer}.", status=502, hint=START_SCRIP)
@@ -117,9 +131,9 @@ def buy(app: str) -> AnyResponse:
     return redirect(answer["url"], 303)
 
 
-def _quantity(pack: str) -> int:
-    """The quantity of a pack. Raises Refused."""
-    text = request.form.get(f"quantity-{pack}", "").strip() or "1"
+def _quantity(field: str) -> int:
+    """The quantity of a pack, or the seats of a plan. Raises Refused."""
+    text = request.form.get(field, "").strip() or "1"
     if not (text.isascii() and text.isdigit() and len(text) < 9 and 1 <= int(text) <= MOST_PACKS):
         raise Refused(f"The quantity must be a whole number from 1 to {MOST_PACKS:,}, not {text[:20]}.")
     return int(text)

@@ -6,14 +6,13 @@ import json
 import re
 import secrets
 from collections.abc import Callable
-from datetime import datetime, timezone
 from typing import Any
-from urllib.parse import urlencode
 
 from flask import Blueprint, Response, request
 
 from sandbox.context import current
-from sandbox.paypal import captures, orders
+from sandbox.paypal import captures, orders, requests
+from sandbox.paypal.billing import calls as billing_calls
 from sandbox.paypal.objects import CAPTURE, DISPUTE, ORDER, REFUND, need
 from sandbox.store.account import Account, Refused
 from sandbox.store.shapes import rendered
@@ -28,11 +27,11 @@ VERIFY = "/v1/notifications/verify-webhook-signature"
 Handler = Callable[..., Any]
 
 
-def _handle(handler: Handler, **ids: str) -> Response:
+def _handle(handler: Handler, status: int, **ids: str) -> Response:
     sandbox = current()
     try:
         with sandbox.account(_account_name()) as account:
-            return _idempotent(account, lambda: handler(account, **ids))
+            return _idempotent(account, status, lambda: handler(account, **ids))
     except Refused as error:
         return _error(error)
     except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
@@ -52,13 +51,14 @@ def _has_app(name: str) -> bool:
     return is_known
 
 
-def _idempotent(account: Account, handle: Callable[[], Thing]) -> Response:
+def _idempotent(account: Account, status: int, handle: Callable[[], Thing | None]) -> Response:
     """Replay the stored response of a PayPal-Request-Id, whatever the body, as PayPal does."""
     key = request.headers.get("PayPal-Request-Id") if request.method == "POST" else None
     known = account.store.answer(account.name, f"paypal:{request.path}:{key}") if key else None
     if known:
         return Response(known[2], known[1], content_type="application/json")
-    response = _json(200 if request.method == "GET" or request.path.endswith(VERIFY) else 201, rendered(handle()))
+    thing = handle()
+    response = _json(status, rendered(thing)) if thing is not None else Response(status=status)
     if key:
         body = response.get_data(as_text=True)
         account.store.keep_answer(account.name, f"paypal:{request.path}:{key}", "", response.status_code, body)
@@ -83,18 +83,6 @@ def _json(status: int, body: Any) -> Response:
     return Response(json.dumps(body), status, content_type="application/json")
 
 
-def _body() -> Thing:
-    if not request.get_data():
-        return {}
-    try:
-        body = json.loads(request.get_data())
-    except (ValueError, RecursionError):
-        body = None
-    if not isinstance(body, dict):
-        raise Refused("Request is not well-formed, syntactically incorrect, or violates schema.", code="MALFORMED")
-    return body
-
-
 @blueprint.post("/v1/oauth2/token")
 def token() -> Response:
     """Issue an access token for a client id and secret."""
@@ -117,7 +105,7 @@ def certificate(name: str) -> Response:
 
 
 def _create_order(account: Account) -> Thing:
-    return orders.create(account, _body(), current().url)
+    return orders.create(account, requests.body(), current().url)
 
 
 def _capture_order(account: Account, id_: str) -> Thing:
@@ -125,14 +113,14 @@ def _capture_order(account: Account, id_: str) -> Thing:
 
 
 def _refund(account: Account, id_: str) -> Thing:
-    body = _body()
+    body = requests.body()
     note = str(body.get("note_to_payer") or "")
     return captures.refund(account, need(account, CAPTURE, id_), body.get("amount"), note=note)
 
 
 def _verify(account: Account) -> Thing:
     """Verify the signature of an event's bytes."""
-    body = _body()
+    body = requests.body()
     raw = request.get_data().partition(b'"webhook_event":')[2][:-1]
     headers = {f"PAYPAL-{name.upper().replace('_', '-')}": str(body.get(name, "")) for name in TRANSMISSION_FIELDS}
     genuine = _is_genuine(headers, raw, str(body.get("webhook_id")))
@@ -152,16 +140,16 @@ def _is_genuine(headers: dict[str, str], raw: bytes, webhook_id: str) -> bool:
 
 
 def _list_events(account: Account) -> Thing:
-    since, until = _time("start_time", 0), _time("end_time", 2**53)
+    since, until = requests.time_of("start_time", 0), requests.time_of("end_time", 2**53)
     rows = account.store.events.created_between(account.name, "paypal", since, until + 1)
     found = [json.loads(body) for body, _ in rows]
     type_ = request.args.get("event_type")
-    return _page([event for event in found if type_ in (None, event["event_type"])], "events", 10)
+    return requests.page([event for event in found if type_ in (None, event["event_type"])], "events", 10)
 
 
 def _list_disputes(account: Account) -> Thing:
-    since = _time("update_time_after", 0)
-    found = [dispute for dispute in account.each(DISPUTE) if _seconds(dispute["update_time"]) >= since]
+    since = requests.time_of("update_time_after", 0)
+    found = [dispute for dispute in account.each(DISPUTE) if requests.seconds(dispute["update_time"]) >= since]
     capture = request.args.get("disputed_transaction_id")
     chosen = [dispute for dispute in found if capture in (None, dispute["_capture"])]
     # PayPal's list does not contain the transactions.
@@ -169,62 +157,40 @@ def _list_disputes(account: Account) -> Thing:
         {name: value for name, value in dispute.items() if name not in ("disputed_transactions", "id")}
         for dispute in chosen
     ]
-    return _page(short, "items", 10)
+    return requests.page(short, "items", 10)
 
 
 def _get_dispute(account: Account, id_: str) -> Thing:
     return {name: value for name, value in need(account, DISPUTE, id_).items() if name != "id"}
 
 
-def _page(found: list[Thing], name: str, default: int) -> Thing:
-    size = min(int(request.args.get("page_size", default)), 300)
-    start = int(request.args.get("next_page_token", 0))
-    links = [{"href": request.url, "rel": "self", "method": "GET"}]
-    if start + size < len(found):
-        query = urlencode({**request.args.to_dict(), "next_page_token": start + size})
-        links.append({"href": f"{request.base_url}?{query}", "rel": "next", "method": "GET"})
-    return {name: found[start : start + size], "count": len(found), "links": links}
-
-
-def _time(name: str, default: int) -> int:
-    given = request.args.get(name)
-    try:
-        return _seconds(given) if given else default
-    except ValueError:
-        raise Refused(f"{name} must be an ISO 8601 time.", code="INVALID_PARAMETER_SYNTAX") from None
-
-
-def _seconds(text: str) -> int:
-    at = datetime.fromisoformat(text.replace("Z", "+00:00"))
-    return int((at if at.tzinfo else at.replace(tzinfo=timezone.utc)).timestamp())
-
-
 def _getter(kind: str) -> Handler:
     return lambda account, id_: need(account, kind, id_)
 
 
-CALLS: tuple[tuple[str, str, Handler], ...] = (
-    ("POST", "/v2/checkout/orders", _create_order),
-    ("GET", "/v2/checkout/orders/<id_>", _getter(ORDER)),
-    ("POST", "/v2/checkout/orders/<id_>/capture", _capture_order),
-    ("GET", "/v2/payments/captures/<id_>", _getter(CAPTURE)),
-    ("POST", "/v2/payments/captures/<id_>/refund", _refund),
-    ("GET", "/v2/payments/refunds/<id_>", _getter(REFUND)),
-    ("GET", "/v1/notifications/webhooks-events", _list_events),
-    ("POST", VERIFY, _verify),
-    ("GET", "/v1/customer/disputes", _list_disputes),
-    ("GET", "/v1/customer/disputes/<id_>", _get_dispute),
+# Method, address, function and the status of success.
+CALLS: tuple[tuple[str, str, Handler, int], ...] = (
+    ("POST", "/v2/checkout/orders", _create_order, 201),
+    ("GET", "/v2/checkout/orders/<id_>", _getter(ORDER), 200),
+    ("POST", "/v2/checkout/orders/<id_>/capture", _capture_order, 201),
+    ("GET", "/v2/payments/captures/<id_>", _getter(CAPTURE), 200),
+    ("POST", "/v2/payments/captures/<id_>/refund", _refund, 201),
+    ("GET", "/v2/payments/refunds/<id_>", _getter(REFUND), 200),
+    ("GET", "/v1/notifications/webhooks-events", _list_events, 200),
+    ("POST", VERIFY, _verify, 200),
+    ("GET", "/v1/customer/disputes", _list_disputes, 200),
+    ("GET", "/v1/customer/disputes/<id_>", _get_dispute, 200),
 )
 
 
-def _publish(method: str, rule: str, handler: Handler) -> None:
+def _publish(method: str, rule: str, handler: Handler, status: int) -> None:
     def view(**ids: str) -> Response:
-        return _handle(handler, **ids)
+        return _handle(handler, status, **ids)
 
     blueprint.add_url_rule(rule, f"{method} {rule}".replace(".", "_"), view, methods=[method])
 
 
-for _call in CALLS:
+for _call in (*CALLS, *billing_calls.CALLS):
     _publish(*_call)
 
 

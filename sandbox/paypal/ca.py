@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.x509.oid import NameOID
 
 from jobs.providers.paypal import signature as paypal_signature
-from jobs.providers.paypal.receiver import SANDBOX_URL
+from jobs.providers.paypal.sandbox_messages import URL as SANDBOX_URL
 from settings import SANDBOX_PAYPAL_WEBHOOK_ID, settings
 
 NAME = paypal_signature.SOURCES["sandbox"].name

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
-
 from sandbox.paypal import captures
 from sandbox.paypal.objects import CAPTURE, ORDER, Unprocessable, amount_of, link, new_id
+from sandbox.paypal.requests import web_address
 from sandbox.store.account import Account, Refused, written
 from sandbox.store.store import Thing
 
@@ -31,20 +30,12 @@ def create(account: Account, body: Thing, url: str) -> Thing:
             link(f"{url}/paypal/approve/{id_}", "payer-action" if source else "approve", "GET"),
             link(f"{url}/paypal/v2/checkout/orders/{id_}/capture", "capture", "POST"),
         ],
-        "_return_url": _address(context.get("return_url")),
-        "_cancel_url": _address(context.get("cancel_url")),
+        "_return_url": web_address(context.get("return_url")),
+        "_cancel_url": web_address(context.get("cancel_url")),
         "_outcome": "COMPLETED",
         "_url": url,
     }
     return account.save(order, ORDER)
-
-
-def _address(given: object) -> str | None:
-    if given is None:
-        return None
-    if not isinstance(given, str) or urlsplit(given).scheme not in ("http", "https") or not urlsplit(given).netloc:
-        raise Refused("return_url and cancel_url must be HTTP or HTTPS addresses.", code="INVALID_PARAMETER_SYNTAX")
-    return given
 
 
 def approve(account: Account, order: Thing, outcome: str = "COMPLETED") -> Thing:

@@ -9,7 +9,7 @@ import time
 from datetime import datetime, timezone
 from typing import Any
 
-from sandbox.store.shapes import rendered
+from sandbox.store.shapes import previous_attributes, rendered
 from sandbox.store.store import Store, Thing
 
 STRIPE_API_VERSIONS = {"new": "2026-10-28.endive", "old": "2024-06-20"}
@@ -31,10 +31,13 @@ class Refused(Exception):
 
 
 class Account:
-    """The account `name` at the sandbox time `moment`. Use it inside one transaction of the store."""
+    """The account `name` at the sandbox time `moment`. Use it inside one transaction of the store.
 
-    def __init__(self, store: Store, name: str, moment: datetime) -> None:
-        self.store, self.name, self.moment = store, name, moment
+    `url`: the sandbox's address, for the pages that objects link to.
+    """
+
+    def __init__(self, store: Store, name: str, moment: datetime, url: str = "") -> None:
+        self.store, self.name, self.moment, self.url = store, name, moment, url
         self.now = int(moment.timestamp())
         self.ways = store.ways(name)
 
@@ -62,11 +65,14 @@ class Account:
         found = self.store.each(self.name, kind)
         return [thing for thing in found if all(thing.get(name) == value for name, value in fields.items())]
 
-    def emit(self, type_: str, thing: Thing, previous: Thing | None = None) -> None:
-        """Emit a Stripe event with the object's present state. `previous`: the old values of what changed."""
+    def emit(self, type_: str, thing: Thing, before: Thing | None = None) -> None:
+        """Emit a Stripe event with the object's present state.
+
+        `before`: the object before the change, for `previous_attributes`.
+        """
         data: Thing = {"object": rendered(thing, self.ways.shape)}
-        if previous is not None:
-            data["previous_attributes"] = rendered(previous, self.ways.shape)
+        if before is not None:
+            data["previous_attributes"] = previous_attributes(rendered(before, self.ways.shape), data["object"])
         event = {
             "id": new_id("evt"),
             "object": "event",
@@ -94,6 +100,11 @@ class Account:
             "links": [],
         }
         self._post("paypal", type_, event)
+
+    def emit_if_changed(self, type_: str, thing: Thing, before: Thing) -> None:
+        """Emit a Stripe event with `previous_attributes`, if the object differs from what it was before."""
+        if rendered(thing, self.ways.shape) != rendered(before, self.ways.shape):
+            self.emit(type_, thing, before)
 
     def _post(self, provider: str, type_: str, event: Thing) -> None:
         """Store the event for delivery, according to the account's delivery mode."""

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from sandbox.store.events import Events
+from sandbox.store.upgrades import upgrade
 
 Thing = dict[str, Any]
 
@@ -40,6 +41,7 @@ CREATE TABLE IF NOT EXISTS account (
 UNFINISHED = """
 SELECT account, kind, body FROM thing
 WHERE (kind = 'subscription' AND json_extract(body, '$.status') != 'canceled')
+   OR (kind = 'paypal.subscription' AND json_extract(body, '$.status') = 'ACTIVE')
    OR (kind IN ('checkout.session', 'paypal.capture')
        AND (json_extract(body, '$.status') = 'open' OR json_extract(body, '$._settles_at') IS NOT NULL))
 ORDER BY number
@@ -47,7 +49,7 @@ ORDER BY number
 
 
 PAYMENTS = """
-account = ? AND (kind IN ('charge', ?)
+account = ? AND (kind IN ('charge', 'paypal.sale', ?)
     OR (kind = 'checkout.session' AND json_extract(body, '$._settles_at') IS NOT NULL))
 """
 
@@ -69,6 +71,7 @@ class Store:
         self.connection.execute("PRAGMA journal_mode=WAL")
         self.connection.execute("PRAGMA synchronous=NORMAL")
         self.connection.executescript(SCHEMA)
+        upgrade(self.connection)
         self.lock = threading.RLock()
         self.after_commit: Callable[[], None] = lambda: None
         self.events = Events(self.rows)

@@ -1,18 +1,21 @@
-"""The calls of Stripe's API that the sandbox implements: one function each, and the table of their addresses."""
+"""The calls of Stripe's API that the sandbox implements: one function each, and the table of their addresses.
+
+Those about subscriptions are in `billing.calls`.
+"""
 
 from __future__ import annotations
-
-from collections.abc import Callable
 
 from flask import request
 
 from sandbox.context import current
 from sandbox.store.account import Account, Refused
 from sandbox.store.store import Thing
-from sandbox.stripe import billing, checkout, lines, lists, payments, plan_changes, prices, refunds, subscriptions
+from sandbox.stripe import customers, lists, parameters, payments, portal_sessions, prices, products, refunds
+from sandbox.stripe.billing import calls as billing_calls
+from sandbox.stripe.checkout import completion, sessions
 from sandbox.stripe.forms import flag, metadata, whole
+from sandbox.stripe.lists import Call, getter, lister
 
-Handler = Callable[..., Thing]
 STATES_OF_REFUNDS = {"fail": "failed", "pending": "pending"}
 
 
@@ -20,28 +23,16 @@ STATES_OF_REFUNDS = {"fail": "failed", "pending": "pending"}
 
 
 def _create_session(account: Account, params: Thing) -> Thing:
-    return _expanded(checkout.create(account, params, current().url), params)
-
-
-def _get_session(account: Account, params: Thing, id_: str) -> Thing:
-    return _expanded(account.need("checkout.session", id_), params)
-
-
-def _expanded(session: Thing, params: Thing) -> Thing:
-    if "line_items" not in params.get("expand", []):
-        return session
-    url = f"/v1/checkout/sessions/{session['id']}/line_items"
-    items = checkout.line_items(session)
-    return {**session, "line_items": {"object": "list", "data": items, "has_more": False, "url": url}}
+    return sessions.create(account, params, current().url)
 
 
 def _get_line_items(account: Account, params: Thing, id_: str) -> Thing:
     session = account.need("checkout.session", id_)
-    return lists.page(checkout.line_items(session), params, request.path)
+    return lists.page(sessions.line_items(session), params, request.path)
 
 
 def _expire_session(account: Account, params: Thing, id_: str) -> Thing:
-    return checkout.expire(account, account.need("checkout.session", id_))
+    return completion.expire(account, account.need("checkout.session", id_))
 
 
 # --- refunds
@@ -63,49 +54,23 @@ def _create_refund(account: Account, params: Thing) -> Thing:
     )
 
 
-# --- subscriptions, invoices, customers, prices
+def _list_events(account: Account, params: Thing) -> Thing:
+    return lists.events(account, params, request.path)
 
 
-def _update_subscription(account: Account, params: Thing, id_: str) -> Thing:
-    subscription = account.need("subscription", id_)
-    if metadata(params):
-        subscriptions.change(account, subscription, metadata={**subscription["metadata"], **metadata(params)})
-    if "cancel_at_period_end" in params:
-        subscriptions.cancel_at_period_end(account, subscription, flag(params, "cancel_at_period_end"))
-    if "pause_collection" in params:
-        paused = params["pause_collection"]
-        subscriptions.pause(account, subscription, paused["behavior"] if isinstance(paused, dict) else None)
-    for item in params.get("items", []):
-        _change_price(account, subscription, item, params.get("proration_behavior", plan_changes.DEFAULT))
-    return subscription
-
-
-def _change_price(account: Account, subscription: Thing, given: Thing, proration: str) -> None:
-    present = lines.item_of(subscription)
-    is_named = "price" in given or "price_data" in given
-    price = prices.chosen(account, given, "items[0]") if is_named else present["price"]
-    quantity = whole(given, "quantity", present["quantity"], 1)
-    plan_changes.change_price(account, subscription, price, quantity, proration)
-
-
-def _cancel_subscription(account: Account, params: Thing, id_: str) -> Thing:
-    return subscriptions.end(account, account.need("subscription", id_))
-
-
-def _pay_invoice(account: Account, params: Thing, id_: str) -> Thing:
-    return billing.pay_open_invoice(account, account.need("invoice", id_))
-
-
-def _void_invoice(account: Account, params: Thing, id_: str) -> Thing:
-    return billing.void_invoice(account, account.need("invoice", id_))
-
-
-def _mark_uncollectible(account: Account, params: Thing, id_: str) -> Thing:
-    return billing.mark_uncollectible(account, account.need("invoice", id_))
+# --- customers, portal sessions, prices
 
 
 def _create_customer(account: Account, params: Thing) -> Thing:
-    return subscriptions.new_customer(account, {**params, "metadata": metadata(params)})
+    return customers.create(account, params)
+
+
+def _update_customer(account: Account, params: Thing, id_: str) -> Thing:
+    return customers.update(account, account.need("customer", id_), params)
+
+
+def _create_portal_session(account: Account, params: Thing) -> Thing:
+    return portal_sessions.create(account, params)
 
 
 def _list_prices(account: Account, params: Thing) -> Thing:
@@ -117,7 +82,7 @@ def _list_prices(account: Account, params: Thing) -> Thing:
 def _list_products(account: Account, params: Thing) -> Thing:
     filters = _with_flags(params, "active")
     ids = params.get("ids")
-    found = [product for product in prices.products(account) if not ids or product["id"] in ids]
+    found = [product for product in products.of_account(account) if not ids or product["id"] in ids]
     if not filters.get("active", True):
         found = []  # all products of the sandbox are active
     return lists.page(found, params, request.path)
@@ -134,52 +99,35 @@ def _create_price(account: Account, params: Thing) -> Thing:
 # --- the table
 
 
-def _getter(kind: str) -> Handler:
-    return lambda account, params, id_: account.need(kind, id_)
+SESSION = "/v1/checkout/sessions/<id_>"
+LIST = parameters.LIST
 
-
-def _lister(kind: str, *filters: str) -> Handler:
-    return lambda account, params: lists.things(account, kind, params, filters, request.path)
-
-
-CALLS: tuple[tuple[str, str, Handler], ...] = (
-    ("POST", "/v1/checkout/sessions", _create_session),
-    (
-        "GET",
-        "/v1/checkout/sessions",
-        _lister("checkout.session", "payment_intent", "subscription", "customer", "status"),
-    ),
-    ("GET", "/v1/checkout/sessions/<id_>", _get_session),
-    ("GET", "/v1/checkout/sessions/<id_>/line_items", _get_line_items),
-    ("POST", "/v1/checkout/sessions/<id_>/expire", _expire_session),
-    ("GET", "/v1/payment_intents", _lister("payment_intent", "customer")),
-    ("GET", "/v1/payment_intents/<id_>", _getter("payment_intent")),
-    ("GET", "/v1/charges", _lister("charge", "payment_intent", "customer")),
-    ("GET", "/v1/charges/<id_>", _getter("charge")),
-    ("POST", "/v1/refunds", _create_refund),
-    ("GET", "/v1/refunds", _lister("refund", "charge", "payment_intent")),
-    ("GET", "/v1/refunds/<id_>", _getter("refund")),
-    ("GET", "/v1/disputes", _lister("dispute", "charge", "payment_intent")),
-    ("GET", "/v1/disputes/<id_>", _getter("dispute")),
-    ("GET", "/v1/events", lambda account, params: lists.events(account, params, request.path)),
-    ("GET", "/v1/events/<id_>", lambda account, params, id_: lists.event(account, id_)),
-    ("GET", "/v1/subscriptions", _lister("subscription", "customer", "status")),
-    ("GET", "/v1/subscriptions/<id_>", _getter("subscription")),
-    ("POST", "/v1/subscriptions/<id_>", _update_subscription),
-    ("DELETE", "/v1/subscriptions/<id_>", _cancel_subscription),
-    ("GET", "/v1/invoices", _lister("invoice", "customer", "subscription", "status")),
-    ("GET", "/v1/invoices/<id_>", _getter("invoice")),
-    ("POST", "/v1/invoices/<id_>/pay", _pay_invoice),
-    ("POST", "/v1/invoices/<id_>/void", _void_invoice),
-    ("POST", "/v1/invoices/<id_>/mark_uncollectible", _mark_uncollectible),
-    ("GET", "/v1/invoice_payments", _lister("invoice_payment", "invoice", "payment", "status")),
-    ("GET", "/v1/invoice_payments/<id_>", _getter("invoice_payment")),
-    ("POST", "/v1/customers", _create_customer),
-    ("GET", "/v1/customers", _lister("customer", "email")),
-    ("GET", "/v1/customers/<id_>", _getter("customer")),
-    ("POST", "/v1/prices", _create_price),
-    ("GET", "/v1/prices", _list_prices),
-    ("GET", "/v1/prices/<id_>", lambda account, params, id_: prices.known(account, id_)),
-    ("GET", "/v1/products", _list_products),
-    ("GET", "/v1/products/<id_>", lambda account, params, id_: prices.product(account, id_)),
+CALLS: tuple[Call, ...] = (
+    ("POST", "/v1/checkout/sessions", _create_session, parameters.CHECKOUT),
+    lister("/v1/checkout/sessions", "checkout.session", "payment_intent", "subscription", "customer", "status"),
+    ("GET", SESSION, getter("checkout.session"), ""),
+    ("GET", f"{SESSION}/line_items", _get_line_items, LIST),
+    ("POST", f"{SESSION}/expire", _expire_session, ""),
+    lister("/v1/payment_intents", "payment_intent", "customer"),
+    ("GET", "/v1/payment_intents/<id_>", getter("payment_intent"), ""),
+    lister("/v1/charges", "charge", "payment_intent", "customer"),
+    ("GET", "/v1/charges/<id_>", getter("charge"), ""),
+    ("POST", "/v1/refunds", _create_refund, "charge payment_intent amount reason metadata.*"),
+    lister("/v1/refunds", "refund", "charge", "payment_intent"),
+    ("GET", "/v1/refunds/<id_>", getter("refund"), ""),
+    lister("/v1/disputes", "dispute", "charge", "payment_intent"),
+    ("GET", "/v1/disputes/<id_>", getter("dispute"), ""),
+    ("GET", "/v1/events", _list_events, f"{LIST} type types[] delivery_success"),
+    ("GET", "/v1/events/<id_>", lambda account, params, id_: lists.event(account, id_), ""),
+    ("POST", "/v1/customers", _create_customer, parameters.CUSTOMER),
+    lister("/v1/customers", "customer", "email"),
+    ("GET", "/v1/customers/<id_>", getter("customer"), ""),
+    ("POST", "/v1/customers/<id_>", _update_customer, parameters.CUSTOMER),
+    ("POST", "/v1/billing_portal/sessions", _create_portal_session, "customer return_url locale"),
+    ("POST", "/v1/prices", _create_price, f"{parameters.PRICE_DATA} metadata.* nickname"),
+    ("GET", "/v1/prices", _list_prices, f"{LIST} active currency product type"),
+    ("GET", "/v1/prices/<id_>", lambda account, params, id_: prices.known(account, id_), ""),
+    ("GET", "/v1/products", _list_products, f"{LIST} active ids[]"),
+    ("GET", "/v1/products/<id_>", lambda account, params, id_: products.need(account, id_), ""),
 )
+ALL_CALLS = (*CALLS, *billing_calls.CALLS)

@@ -9,6 +9,7 @@ from typing import Any
 from sandbox.store.account import Refused
 
 DEEPEST = 12
+MOST_KEYS, LONGEST_KEY, LONGEST_VALUE = 50, 40, 500
 
 
 def nested(pairs: Iterable[tuple[str, str]]) -> dict[str, Any]:
@@ -50,19 +51,64 @@ def whole(params: dict[str, Any], name: str, default: int | None = None, least: 
     return int(text)
 
 
+def choice(params: dict[str, Any], name: str, allowed: tuple[str, ...], default: str | None = None) -> str:
+    """One of the allowed texts. Raises Refused."""
+    given = params.get(name)
+    if given is None and default is not None:
+        return default
+    if given not in allowed:
+        raise Refused(f"Invalid {name}: must be one of {', '.join(allowed)}", param=name)
+    return str(given)
+
+
 def flag(params: dict[str, Any], name: str) -> bool:
-    """A boolean parameter; False if it is missing."""
-    return params.get(name) == "true"
+    """A boolean parameter; False if it is missing. Raises Refused."""
+    given = params.get(name, "false")
+    if given not in ("true", "false"):
+        raise Refused(f"Invalid boolean: {given}", param=name)
+    return bool(given == "true")
+
+
+def seconds(params: dict[str, Any], name: str, now: int, default: int | None = None) -> int:
+    """A time in seconds; "now" is `now`. Raises Refused."""
+    if params.get(name) == "now":
+        return now
+    return whole(params, name, default)
 
 
 def metadata(params: dict[str, Any], *path: str) -> dict[str, str]:
-    """The metadata below `path`; empty if there is none."""
+    """The metadata below `path`; empty if there is none. Raises Refused."""
+    return {name: value for name, value in _given_metadata(params, path).items() if value}
+
+
+def merged_metadata(present: dict[str, str], params: dict[str, Any]) -> dict[str, str]:
+    """The metadata after an update: an empty value removes its key, and empty metadata all keys. Raises Refused."""
+    if params.get("metadata") == "":
+        return {}
+    merged = {**present, **_given_metadata(params, ())}
+    return {name: value for name, value in merged.items() if value}
+
+
+def _given_metadata(params: dict[str, Any], path: tuple[str, ...]) -> dict[str, str]:
     place: Any = params
     for step in path:
         place = place.get(step) if isinstance(place, dict) else None
     found = place.get("metadata") if isinstance(place, dict) else None
     if not found:
         return {}
+    if isinstance(found, list):  # keys that are numbers
+        found = {str(number): value for number, value in enumerate(found)}
     if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
         raise Refused("Invalid metadata: it must map strings to strings", param="metadata")
-    return {name: value for name, value in found.items() if value}
+    _check_metadata(found)
+    return found
+
+
+def _check_metadata(found: dict[str, str]) -> None:
+    """Stripe's limits."""
+    if len(found) > MOST_KEYS:
+        raise Refused(f"Metadata can have at most {MOST_KEYS} keys.", param="metadata")
+    for name, value in found.items():
+        if len(name) > LONGEST_KEY or len(value) > LONGEST_VALUE:
+            message = f"Metadata keys have at most {LONGEST_KEY} characters, and values {LONGEST_VALUE}."
+            raise Refused(message, param=f"metadata[{name[:LONGEST_KEY]}]")

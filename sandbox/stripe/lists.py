@@ -3,13 +3,32 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
+
+from flask import request
 
 from sandbox.store.account import Account, Refused
 from sandbox.store.store import Thing
+from sandbox.stripe import parameters
 from sandbox.stripe.forms import whole
 
 MOST = 100
+ENDED = ("canceled", "incomplete_expired")
+Handler = Callable[..., Thing]
+# A call of the API: method, address, function, and the parameters that it accepts (see `parameters`).
+Call = tuple[str, str, Handler, str]
+
+
+def getter(kind: str) -> Handler:
+    """The function of a call that returns an object by its id."""
+    return lambda account, params, id_: account.need(kind, id_)
+
+
+def lister(rule: str, kind: str, *filters: str, also: str = "") -> Call:
+    """The call that lists the objects of a kind. `also`: further parameters, which a filter of `FITS` reads."""
+    accepted = " ".join((parameters.LIST, *filters, also))
+    return "GET", rule, lambda account, params: things(account, kind, params, filters, request.path), accepted
 
 
 def things(account: Account, kind: str, params: Thing, filters: tuple[str, ...], url: str) -> Thing:
@@ -29,7 +48,14 @@ def _equals(thing: Thing, name: str, value: Any) -> bool:
 
 
 def _fits_status(thing: Thing, name: str, value: Any) -> bool:
+    """Stripe's `ended` is a group of states; `running` is the sandbox's word for the others."""
+    if value in ("ended", "running"):
+        return (thing["status"] in ENDED) == (value == "ended")
     return value == "all" or bool(thing["status"] == value)
+
+
+def _fits_price(thing: Thing, name: str, value: Any) -> bool:
+    return any(item["price"]["id"] == value for item in thing["items"]["data"])
 
 
 def _fits_subscription(thing: Thing, name: str, value: Any) -> bool:
@@ -42,7 +68,7 @@ def _fits_payment(thing: Thing, name: str, value: Any) -> bool:
     return isinstance(value, dict) and all(thing["payment"].get(field) == given for field, given in value.items())
 
 
-FITS = {"status": _fits_status, "subscription": _fits_subscription, "payment": _fits_payment}
+FITS = {"price": _fits_price, "status": _fits_status, "subscription": _fits_subscription, "payment": _fits_payment}
 
 
 def events(account: Account, params: Thing, url: str) -> Thing:

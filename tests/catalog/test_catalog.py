@@ -140,6 +140,7 @@ def test_ai_services_charges_eleven_services_and_warns_at_twenty_five_and_none(s
         "phone_number": (100, 1),
     }
     assert app.rates["voice_call"].measure == "second"
+    assert [key for key, rate in app.rates.items() if rate.carries] == ["gpt4", "gpt35", "gemini_pro", "claude"]
     assert app.alerts.low_balance == (20, 5, 0)
     assert app.sessions is None
 

@@ -64,7 +64,7 @@ def test_every_command_refuses_an_app_that_is_none_with_those_there_are(
 def test_verify_prints_a_line_a_check(system: Running) -> None:
     shown = system.manage("verify")
     assert shown.returncode == 0
-    assert len([line for line in shown.stdout.splitlines() if line.startswith("ok ")]) == 8
+    assert len([line for line in shown.stdout.splitlines() if line.startswith("ok ")]) == 9
 
 
 def test_a_signed_file_is_a_genuine_event_and_one_byte_more_is_not(system: Running, tmp_path: Path) -> None:

@@ -152,11 +152,11 @@ def test_attempts_that_failed_because_a_provider_was_away_do_not_count_towards_d
     assert attempts() == [21], "it failed for the first time by itself, and lives"
 
 
-def test_an_upgrades_bill_waits_for_its_subscription_and_no_longer(now: datetime) -> None:
+def test_a_bill_that_comes_before_its_subscription_counts_at_once(now: datetime) -> None:
     bill = invoice(SLUG, ADA, "pro", start=now, end=cycles.cycle_start(now, 1), reason="subscription_update")
     bill["lines"]["data"][0] |= {"amount": 100, "proration": True}
     deliver(SLUG, event("invoice.paid", bill, created=now), now=now)
-    assert attempts() == [1]
+    assert (attempts(), balance(ADA, SLUG)) == ([], 1000)
     named = {"metadata": {"app": SLUG, "customer": ADA, "plan": "pro"}}
     deliver(SLUG, event("customer.subscription.created", of(now) | named, created=now), now=now)
     assert (attempts(), balance(ADA, SLUG)) == ([], 1000)

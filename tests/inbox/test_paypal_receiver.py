@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
+import zlib
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -11,9 +15,11 @@ import orjson
 import psycopg
 import pytest
 
+from jobs import maintenance
 from jobs.inbox import events
 from jobs.providers.paypal import client as paypal_client
 from jobs.providers.paypal import receiver
+from jobs.providers.paypal.signature import NoCertificate
 from models import database
 from models.catalog import catalog
 from models.catalog.catalog import Catalog
@@ -22,7 +28,8 @@ from models.errors import ProviderAway, ProviderRefused
 from sandbox.control import purchases
 from sandbox.paypal import ca
 from tests.support.cast import balance
-from tests.support.providers.certificate_chains import SANDBOX, issue, signed
+from tests.support.providers import certificate_chains
+from tests.support.providers.certificate_chains import SANDBOX, Issued, issue
 from tests.support.web_calls import KEY, MIB, problem, rows
 
 EVENT = {"id": "WH-1", "event_type": "PAYMENT.ORDER.CREATED", "resource": {"id": "ORD1"}}
@@ -33,6 +40,11 @@ ROOT = issue("Root", number=1, start=NOW - timedelta(days=1), end=NOW + timedelt
 LEAF = issue(
     SANDBOX, ROOT, number=3, ca=False, names=[SANDBOX], start=NOW - timedelta(days=1), end=NOW + timedelta(days=9)
 )
+
+
+def signed(body: bytes, by: Issued, **more: Any) -> dict[str, str]:
+    """The headers of a message that was just sent."""
+    return certificate_chains.signed(body, by, **{"at": NOW, **more})
 
 
 def post(client: Any, raw: bytes, headers: dict[str, str] | None = None, path: str = PATH) -> Any:
@@ -112,9 +124,108 @@ def test_another_webhooks_signature_is_400_and_the_apps_own_id_works_in_the_sand
     assert post(client, RAW).status_code == 200
 
 
-def test_an_old_signature_is_as_good_as_a_new_one(client):
-    headers = ca.paypal_headers(RAW, now=datetime(2020, 1, 1, tzinfo=timezone.utc))
+@pytest.mark.parametrize(("days", "status"), [(3.9, 200), (4.1, 400), (2000, 400)])
+def test_a_transmission_of_more_than_four_days_ago_is_400(client, days, status):
+    headers = ca.paypal_headers(RAW, now=datetime.now(timezone.utc) - timedelta(days=days))
+    answer = post(client, RAW, headers)
+    assert answer.status_code == status
+    assert rows("inbox_event") == (status == 200)
+
+
+# --- another body under a genuine signature
+
+
+def with_checksum(start: bytes, wanted: int) -> bytes:
+    """`start` with four bytes more, so that its CRC-32 is the one that is wanted: what a forger does."""
+    table = [_step(value) for value in range(256)]
+    top = {entry >> 24: value for value, entry in enumerate(table)}
+    state, indexes = wanted ^ 0xFFFFFFFF, []
+    for _ in range(4):
+        index = top[state >> 24]
+        indexes.append(index)
+        state = ((state ^ table[index]) << 8) & 0xFFFFFFFF
+    current, patch = zlib.crc32(start) ^ 0xFFFFFFFF, b""
+    for index in reversed(indexes):
+        patch += bytes([(current ^ index) & 0xFF])
+        current = (current >> 8) ^ table[index]
+    return start + patch
+
+
+def _step(value: int) -> int:
+    for _ in range(8):
+        value = (value >> 1) ^ (0xEDB88320 if value & 1 else 0)
+    return value
+
+
+def forged(raw: bytes, **event: Any) -> bytes:
+    """Another event with the checksum of `raw`: the four bytes are in a text that is not read."""
+    for number in range(100_000):
+        start = orjson.dumps({**event, "n": number, "x": ""})[:-2]
+        patched = _patched(start, b'"}', zlib.crc32(raw))
+        try:
+            orjson.loads(patched)
+        except orjson.JSONDecodeError:
+            continue
+        assert zlib.crc32(patched) == zlib.crc32(raw)
+        return patched
+    raise AssertionError("no text has this checksum")
+
+
+def _patched(start: bytes, end: bytes, wanted: int) -> bytes:
+    table = [_step(value) for value in range(256)]
+    top = {entry >> 24: value for value, entry in enumerate(table)}
+    state = wanted ^ 0xFFFFFFFF
+    for byte in reversed(end):
+        index = top[state >> 24]
+        state = (((state ^ table[index]) << 8) | (index ^ byte)) & 0xFFFFFFFF
+    return with_checksum(start, state ^ 0xFFFFFFFF) + end
+
+
+FORGED = forged(RAW, id="WH-2", event_type="PAYMENT.CAPTURE.COMPLETED", resource={"id": "CAP9"})
+
+
+def test_another_body_with_the_checksum_of_a_genuine_one_is_400(client, paypal):
+    headers = signed(RAW, LEAF)
     assert post(client, RAW, headers).status_code == 200
+    answer = post(client, FORGED, headers)
+    assert problem(answer, 400) == "bad-request"
+    assert "another body" in answer.json["detail"]
+    assert post(client, RAW, headers).status_code == 200, "the genuine one may come again"
+    assert database.read("SELECT event_id FROM inbox_event") == [("WH-1",)]
+
+
+def test_another_body_of_the_sandboxs_is_400_too(client):
+    headers = ca.paypal_headers(RAW)
+    assert post(client, RAW, headers).status_code == 200
+    assert problem(post(client, FORGED, headers), 400) == "bad-request"
+
+
+def test_a_body_that_is_no_event_takes_no_transmission(client, paypal):
+    headers = signed(RAW, LEAF)
+    assert problem(post(client, with_checksum(b"{}", zlib.crc32(RAW)), headers), 400) == "bad-request"
+    assert post(client, RAW, headers).status_code == 200
+
+
+def test_of_two_bodies_at_once_one_wins(client, paypal):
+    for number in range(10):
+        headers = signed(RAW, LEAF, transmission=f"id-{number}")
+        barrier = threading.Barrier(2)
+
+        def send(body: bytes, headers: dict[str, str] = headers, barrier: threading.Barrier = barrier) -> int:
+            barrier.wait()
+            try:
+                return int(post(client.application.test_client(), body, headers).status_code)
+            finally:
+                database.release()
+
+        with ThreadPoolExecutor(2) as pool:
+            assert sorted(pool.map(send, (RAW, FORGED))) == [200, 400]
+
+
+def test_transmissions_are_forgotten_once_they_would_be_refused_as_old(client, paypal):
+    assert post(client, RAW, signed(RAW, LEAF)).status_code == 200
+    assert maintenance.prune(now=NOW + timedelta(days=5)).counts["transmissions"] == 0
+    assert maintenance.prune(now=NOW + timedelta(days=7)).counts["transmissions"] == 1
 
 
 def test_outside_the_sandbox_its_certificate_is_nobodys(client, monkeypatch):
@@ -190,6 +301,57 @@ def test_the_certificate_is_fetched_once(client, paypal):
     for _ in range(3):
         assert post(client, RAW, signed(RAW, LEAF)).status_code == 200
     assert len(fetched) == 1
+
+
+def test_a_failed_fetch_is_remembered(client, paypal):
+    fetched: list[str] = []
+
+    def missing(url: str) -> bytes:
+        fetched.append(url)
+        raise NoCertificate(url)
+
+    paypal.setattr(receiver, "_fetched", missing)
+    for _ in range(3):
+        assert problem(post(client, RAW, signed(RAW, LEAF)), 400) == "bad-request"
+    assert len(fetched) == 1
+
+
+def test_failed_fetches_are_bounded_and_evict_no_certificate(client, paypal):
+    fetched: list[str] = []
+
+    def fetch(url: str) -> bytes:
+        fetched.append(url)
+        if url.endswith("a594-1d93a270"):
+            return LEAF.pem
+        raise NoCertificate(url)
+
+    paypal.setattr(receiver, "_fetched", fetch)
+    assert post(client, RAW, signed(RAW, LEAF)).status_code == 200
+    headers = signed(RAW, LEAF)
+    answers = [
+        post(client, RAW, {**headers, "PAYPAL-CERT-URL": f"{headers['PAYPAL-CERT-URL']}-{number}"}).status_code
+        for number in range(100)
+    ]
+    assert len(fetched) == 1 + receiver.MOST_FAILURES_A_MINUTE
+    assert answers == [400] * receiver.MOST_FAILURES_A_MINUTE + [503] * 90
+    assert post(client, RAW, headers).status_code == 200, "a certificate that is known is not fetched"
+
+
+def test_certificates_are_fetched_one_at_a_time(paypal):
+    running: list[str] = []
+    most = []
+
+    def fetch(url: str) -> bytes:
+        running.append(url)
+        most.append(len(running))
+        time.sleep(0.01)
+        running.remove(url)
+        return LEAF.pem
+
+    paypal.setattr(receiver, "_fetched", fetch)
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(receiver.fetch_certificate, [f"https://api.paypal.com/{number % 4}" for number in range(16)]))
+    assert (max(most), len(most)) == (1, 4)
 
 
 def test_the_cache_stays_small(paypal):

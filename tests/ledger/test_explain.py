@@ -29,7 +29,7 @@ def took(lot: dict[str, Any]) -> list[tuple[str, int]]:
 
 
 def test_a_customer_nobody_knows_has_nothing_to_explain(db, now):
-    assert explained("nobody", now) == {"customer": "nobody", "balance": 0, "debt": 0, "lots": []}
+    assert explained("nobody", now) == {"customer": "nobody", "balance": 0, "debt": 0, "lots": [], "carried": {}}
 
 
 def test_a_lot_names_what_took_from_it_and_what_came_back(db, now):
@@ -68,7 +68,7 @@ def test_what_a_grant_repaid_is_taken_by_the_debt(db, now):
 
 def test_debt_shows_beside_the_lots(db, now):
     take("ada", 8, key="usage:1", now=now, on_shortfall="debt")
-    assert explained("ada", now) == {"customer": "ada", "balance": -8, "debt": 8, "lots": []}
+    assert explained("ada", now) == {"customer": "ada", "balance": -8, "debt": 8, "lots": [], "carried": {}}
 
 
 def test_held_units_are_neither_remaining_nor_taken(db, now):
@@ -109,11 +109,11 @@ def test_a_lot_names_its_payment_and_its_subscription(db, now):
         [APP, now, now],
     )
     database.write(
-        """INSERT INTO subscription (app, account_id, provider, provider_id, status, anchor, next_cycle_at, changed_at,
-        created_at, updated_at) VALUES (%s, 1, 'stripe', 'sub_7', 'active', %s, %s, %s, %s, %s)""",
-        [APP, now, now, now, now, now],
+        """INSERT INTO subscription (app, account_id, provider, provider_id, status, anchor, next_due_at,
+        created_at, updated_at) VALUES (%s, 1, 'stripe', 'sub_7', 'active', %s, %s, %s, %s)""",
+        [APP, now, now, now, now],
     )
-    grant("ada", 10, key="purchase:1", now=now, payment_id=1, subscription_id=1, cycle=0)
+    grant("ada", 10, key="purchase:1", now=now, payment_id=1, subscription_id=1, period_start=now)
     grant("ada", 10, key="bonus:1", now=now)
     bought, given_ = explained("ada", now)["lots"]
     assert (bought["payment"], bought["subscription"]) == ("pi_7", "sub_7")

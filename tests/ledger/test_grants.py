@@ -182,7 +182,7 @@ def _cycle(number: int, *, at: object, units: int = 1000, subscription: int = 1)
         type="subscription_grant",
         expires_at=day(31 * (number + 1) + 2),
         subscription_id=subscription,
-        cycle=number,
+        period_start=day(31 * number),
         per_period=True,
         meta={"plan": "pro", "units": 1000},
     )

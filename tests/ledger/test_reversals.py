@@ -202,9 +202,9 @@ def test_a_captured_hold_can_be_refunded() -> None:
 
 def test_a_refund_does_not_go_back_to_a_cycle_that_is_over() -> None:
     cycle = {"type": "subscription_grant", "subscription_id": 1, "per_period": True}
-    grant(10, cycle=0, expires_at=day(34), **cycle)
+    grant(10, period_start=day(0), expires_at=day(34), **cycle)
     spent = applied(take(10, at=day(1)))
-    grant(10, cycle=1, at=day(31), expires_at=day(65), **cycle)
+    grant(10, period_start=day(31), at=day(31), expires_at=day(65), **cycle)
     outcome = refund(spent, at=day(32))
     assert outcome.balance == 10
     assert remaining() == [0, 10]

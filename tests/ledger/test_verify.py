@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from models import database
-from models.ledger.verify import Check, verify
+from models.ledger.verify import ALARM_AGE, Check, verify
 from tests.support.kernel import APP, BO, START, claw, day, expire, grant, hold, kernel, refund, slug, take, unqueue
 
 __all__ = ["kernel"]
@@ -22,7 +22,7 @@ def books(kernel: str) -> str:
     """A ledger with something of everything: packs, a cycle, usage, a hold, a refund, a clawback, debt, an expiry."""
     pack("pi_1", units=100, price=1000)
     pack("pi_2", units=50, price=500, refunded=200)
-    grant(1000, type="subscription_grant", subscription_id=1, cycle=0, meta={"plan": "pro", "units": 1000})
+    grant(1000, type="subscription_grant", subscription_id=1, meta={"plan": "pro", "units": 1000})
     settled("r1", 7)
     settled("r2", 0)
     waiting("r3")
@@ -94,7 +94,7 @@ def entry(key: str) -> int:
 
 
 def checks(**more: Any) -> list[Check]:
-    return verify(database.connection(), now=NOW, **{"plans": {APP: {"pro": 1000}}, **more})
+    return verify(database.connection(), now=NOW, **more)
 
 
 def wrong(**more: Any) -> dict[int, list[str]]:
@@ -105,7 +105,7 @@ def wrong(**more: Any) -> dict[int, list[str]]:
 def test_a_ledger_that_only_the_kernel_wrote_is_clean(books: str) -> None:
     assert wrong() == {}
     assert [(check.number, check.checked) for check in checks()] == list(
-        zip(range(1, 9), [3, 5, 13, 2, 3, 1, 13, 1], strict=True)
+        zip(range(1, 10), [3, 5, 13, 2, 3, 0, 13, 1, 0], strict=True)
     )
 
 
@@ -335,27 +335,22 @@ def test_a_dead_report_may_lie(books: str) -> None:
     assert wrong(alarm_age=timedelta(0)) == {}
 
 
-# --- 6: cycles
+# --- 6: plans
 
 
-def test_a_cycle_granted_twice_is_named(books: str) -> None:
-    grant(1, type="subscription_grant", subscription_id=1, cycle=0, meta={"plan": "pro", "units": 1000})
-    assert wrong() == {6: ["subscription 1, cycle 0: granted 1001, its largest plan has 1000"]}
+def test_what_differs_from_the_facts_of_plans_is_named(books: str) -> None:
+    """The comparison itself: tests/plans/test_audit.py."""
+    asked: list[dict[str, Any]] = []
 
+    def plans(conn: Any, **values: Any) -> tuple[int, list[str]]:
+        asked.append(values)
+        return 2, ["subscription 1: 5 units of pro are owed"]
 
-def test_a_cycle_may_grow_to_the_largest_plan_held_in_it(books: str) -> None:
-    grant(500, type="subscription_grant", subscription_id=1, cycle=0, meta={"plan": "max", "units": 1500})
-    assert wrong() == {}
-
-
-def test_a_grant_that_does_not_say_its_plans_size_is_judged_by_the_catalog(books: str) -> None:
-    grant(1000, type="subscription_grant", subscription_id=2, cycle=5, meta={"plan": "pro"})
-    assert wrong() == {}
-    assert wrong(plans={}) == {6: ["subscription 2, cycle 5: granted 1000, its largest plan has "]}
-
-
-def test_a_plan_that_shrank_since_does_not_make_the_past_wrong(books: str) -> None:
-    assert wrong(plans={APP: {"pro": 1}}) == {}
+    found = checks(plans=plans)
+    assert [(check.checked, check.failures) for check in found if not check.ok] == [
+        (2, ["subscription 1: 5 units of pro are owed"])
+    ]
+    assert asked == [{"app": None, "now": NOW, "overdue": NOW - ALARM_AGE}]
 
 
 # --- 7: replay
@@ -418,8 +413,8 @@ def test_a_hold_larger_than_what_it_holds_is_named(books: str) -> None:
 def test_progress_hears_of_each_check_as_it_ends(books: str) -> None:
     clear_pending: list[Check] = []
     assert checks(progress=clear_pending.append) == clear_pending
-    assert [check.number for check in clear_pending] == list(range(1, 9))
-    assert len({check.name for check in clear_pending}) == 8
+    assert [check.number for check in clear_pending] == list(range(1, 10))
+    assert len({check.name for check in clear_pending}) == 9
 
 
 def test_one_app_can_be_checked_alone(books: str) -> None:
@@ -427,7 +422,7 @@ def test_one_app_can_be_checked_alone(books: str) -> None:
     assert sorted(wrong()) == [1, 7]
     assert sorted(wrong(app=DEBTORS)) == [1, 7]
     assert wrong(app=APP) == {}
-    assert [check.checked for check in checks(app=DEBTORS)] == [1, 1, 2, 0, 0, 0, 2, 0]
+    assert [check.checked for check in checks(app=DEBTORS)] == [1, 1, 2, 0, 0, 0, 2, 0, 0]
 
 
 def test_twenty_failures_are_named_and_all_are_counted(kernel: str) -> None:
@@ -455,7 +450,7 @@ def test_what_is_posted_meanwhile_does_not_disturb(books: str) -> None:
         with psycopg.connect(books, autocommit=True) as other:
             other.execute("UPDATE account SET balance = balance + 1 WHERE id = 1")
 
-    assert [check.ok for check in checks(progress=post_elsewhere)] == [True] * 8
+    assert [check.ok for check in checks(progress=post_elsewhere)] == [True] * 9
     assert sorted(wrong()) == [1, 7]
 
 

@@ -82,3 +82,16 @@ def test_what_a_crash_left_in_the_queue_webhooks_is_found_in_the_queue_inbox(old
     migrate(old, 16, 9999)
     rows = old.execute("SELECT queue, ids FROM drain_marker ORDER BY id").fetchall()
     assert rows == [("inbox", [1, 2]), ("usage", [3])]
+
+
+def test_the_moves_of_disputes_get_room_for_their_currency(old: Connection, now: datetime) -> None:
+    migrate(old, 1, 19)
+    old.execute(RETURN, ["stripe", "re_1", ["ch_1"], now, now])
+    old.execute(RETURN.replace("'refund'", "'dispute'"), ["stripe", "dp_1", ["ch_1"], now, now])
+    old.execute("""UPDATE payment_return SET moves = '{"txn_1": 1000, "txn_2": -15}' WHERE reference = 'dp_1'""")
+    old.commit()
+    migrate(old, 20, 20)
+    assert old.execute("SELECT reference, moves FROM payment_return ORDER BY reference").fetchall() == [
+        ("dp_1", {"txn_1": {"minor": 1000}, "txn_2": {"minor": -15}}),
+        ("re_1", {}),
+    ]

@@ -53,7 +53,7 @@ def test_a_customers_token_buys_for_that_customer_alone(client, provider: Provid
     assert send(client, "/v1/checkout", ORDER, key=token("ada")).status_code == 201
     assert problem(send(client, "/v1/checkout", ORDER, key=token("bo")), 403) == "forbidden"
     assert client.get("/v1/checkouts/c-1", headers=token("ada")).json["state"] == "open"
-    assert problem(client.get("/v1/checkouts/c-1", headers=token("bo")), 403) == "forbidden"
+    assert problem(client.get("/v1/checkouts/c-1", headers=token("bo")), 404) == "not-found"
 
 
 def test_a_checkout_of_another_app_is_not_there(client, provider: Provider) -> None:
@@ -92,6 +92,13 @@ def test_a_checkout_of_another_app_is_not_there(client, provider: Provider) -> N
         ({"customer": "a/b"}, ["customer"]),
         ({"id": ".."}, ["id"]),
         ({"units": 5}, ["units"]),
+        ({"another": 1}, ["another"]),
+        ({"metadata": {"a": 1}}, ["metadata.a"]),
+        ({"metadata": {"": "x"}}, ["metadata"]),
+        ({"metadata": {"a[b]": "x"}}, ["metadata"]),
+        ({"metadata": {"a" * 41: "x"}}, ["metadata"]),
+        ({"metadata": {"a": "x" * 501}}, ["metadata"]),
+        ({"metadata": {str(number): "x" for number in range(41)}}, ["metadata"]),
     ],
     ids=str,
 )

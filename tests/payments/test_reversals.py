@@ -52,6 +52,13 @@ def clean(now: datetime) -> bool:
     return True
 
 
+def in_euros(disputed: dict[str, Any]) -> dict[str, Any]:
+    """The same dispute of an account that settles in euros."""
+    for moved in disputed["balance_transactions"]:
+        moved["currency"] = "eur"
+    return disputed
+
+
 # --- refunds
 
 
@@ -180,10 +187,51 @@ def test_a_dispute_that_names_no_transactions_goes_by_its_events(now: datetime) 
 
 def test_an_account_that_settles_in_another_currency_takes_the_disputes_amount(now: datetime) -> None:
     buy(now)
-    moved = dispute(-931, amount=500)
-    moved["balance_transactions"][0]["currency"] = "eur"
-    tell(now, "charge.dispute.funds_withdrawn", moved)
+    tell(now, "charge.dispute.funds_withdrawn", in_euros(dispute(-931, amount=500)))
     assert (balance(ADA), payment()) == (50, (0, 500, "disputed"))
+    tell(now, "charge.dispute.updated", in_euros(dispute(-931, 466, amount=500)))
+    assert (balance(ADA), payment()) == (75, (0, 250, "disputed")), "466 of 931 euro cents are half of the dispute"
+
+
+def test_money_that_is_withdrawn_again_after_it_was_reinstated_counts_once(now: datetime) -> None:
+    buy(now)
+    tell(now, "charge.dispute.updated", in_euros(dispute(-931, 931, -931)))
+    assert (balance(ADA), payment()) == (0, (0, 1000, "disputed"))
+
+
+def test_a_lost_dispute_is_taken_whole_whatever_small_movements_follow(now: datetime) -> None:
+    buy(now)
+    tell(now, "charge.dispute.closed", dispute(status="lost"))
+    assert (balance(ADA), payment()) == (0, (0, 1000, "disputed")), "before its withdrawal was reported"
+    tell(now, "charge.dispute.updated", dispute(-1000, 15, status="lost"))
+    assert (balance(ADA), payment()) == (0, (0, 1000, "disputed"))
+    assert clean(now)
+
+
+def test_a_won_dispute_is_returned_whole_whatever_is_missing_from_its_movements(now: datetime) -> None:
+    buy(now)
+    tell(now, "charge.dispute.funds_withdrawn", dispute(-1000))
+    tell(now, "charge.dispute.closed", in_euros(dispute(-931, 903, status="won")))
+    assert (balance(ADA), payment()) == (100, (0, 0, "settled"))
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_of_two_decisions_the_later_one_counts(now: datetime, order: tuple[int, int]) -> None:
+    buy(now)
+    decisions = [(now, dispute(-1000, status="lost")), (now + timedelta(days=40), dispute(-1000, status="won"))]
+    for place in order:
+        at, thing = decisions[place]
+        tell(at, "charge.dispute.updated", thing)
+    assert (balance(ADA), payment()) == (100, (0, 0, "settled"))
+
+
+def test_a_prevented_dispute_takes_what_its_movements_say(now: datetime) -> None:
+    buy(now)
+    tell(now, "charge.dispute.created", dispute(status="prevented"))
+    assert payment() == (0, 0, "settled")
+    assert balances.current(app(), ADA, now=now)["available"] == 100
+    tell(now, "charge.dispute.updated", dispute(-1000, status="prevented"))
+    assert payment() == (0, 1000, "disputed")
 
 
 def test_a_dispute_and_a_refund_never_take_twice(now: datetime) -> None:
@@ -226,8 +274,39 @@ STORIES: dict[str, list[list[Fetched]]] = {
         [("charge.dispute.funds_withdrawn", dispute(-600, amount=600))],
         [("charge.dispute.closed", dispute(-600, status="lost", amount=600))],
     ],
+    "a dispute lost, with a small movement after it": [
+        [PAID],
+        [("charge.dispute.created", dispute())],
+        [("charge.dispute.funds_withdrawn", in_euros(dispute(-931)))],
+        [("charge.dispute.closed", in_euros(dispute(-931, status="lost")))],
+        [("charge.dispute.updated", in_euros(dispute(-931, 12, status="lost")))],
+    ],
+    "a dispute won, of which less came back in euros": [
+        [PAID],
+        [("charge.dispute.funds_withdrawn", in_euros(dispute(-931)))],
+        [("charge.dispute.updated", in_euros(dispute(-931, status="under_review")))],
+        [("charge.dispute.funds_reinstated", in_euros(dispute(-931, 903, status="under_review")))],
+        [("charge.dispute.closed", in_euros(dispute(-931, 903, status="won")))],
+    ],
+    "an inquiry that was closed": [
+        [PAID],
+        [("charge.dispute.created", dispute(status="warning_needs_response"))],
+        [("charge.dispute.updated", dispute(status="warning_under_review"))],
+        [("charge.dispute.closed", dispute(status="warning_closed"))],
+    ],
+    "a dispute half of which was returned in euros, and not decided": [
+        [PAID],
+        [("charge.dispute.created", dispute(amount=500))],
+        [("charge.dispute.funds_withdrawn", in_euros(dispute(-931, amount=500)))],
+        [("charge.dispute.funds_reinstated", in_euros(dispute(-931, 466, amount=500)))],
+        [("charge.dispute.updated", in_euros(dispute(-931, 466, amount=500, status="under_review")))],
+    ],
 }
 ENDS = {
+    "a dispute lost, with a small movement after it": (0, (0, 1000, "disputed")),
+    "a dispute won, of which less came back in euros": (100, (0, 0, "settled")),
+    "an inquiry that was closed": (100, (0, 0, "settled")),
+    "a dispute half of which was returned in euros, and not decided": (75, (0, 250, "disputed")),
     "refunds and a dispute won": (0, (1000, 0, "refunded")),
     "a part refunded, the rest disputed and won": (70, (300, 0, "partly_refunded")),
     "a refund that failed and one that did not": (55, (450, 0, "partly_refunded")),
@@ -246,6 +325,8 @@ def test_every_order_with_every_event_twice_ends_the_same(now: datetime, story: 
         for type_, thing in told:
             tell(now, type_, _of(thing, customer, f"{story[:3]}{number}"))
         assert (balance(customer), payment(f"{story[:3]}{number}")) == ENDS[story], [type_ for type_, _ in told]
+        if ENDS[story][1][2] == "settled":
+            assert balances.current(app(), customer, now=now)["available"] == ENDS[story][0]
     assert clean(now)
 
 

@@ -41,8 +41,10 @@ def tick(now: datetime) -> dict[str, int]:
     return runs.run(None, "grant-monthly", now=now)["counts"]
 
 
-def granted() -> list[tuple[str, datetime]]:
-    return database.read("SELECT key, created_at FROM entry WHERE type = 'subscription_grant' ORDER BY created_at, id")
+def granted() -> list[datetime]:
+    """The starts of the periods that were granted, in the order of the grants."""
+    rows = database.read("SELECT meta FROM entry WHERE type = 'subscription_grant' ORDER BY created_at, id")
+    return [datetime.fromisoformat(meta["period_start"]) for (meta,) in rows]
 
 
 def test_cycles_are_counted_from_the_anchor_and_clamped_to_the_month() -> None:
@@ -71,7 +73,7 @@ def test_fourteen_months_from_31_january_with_the_scheduler_down_for_two_of_them
             deliver("songs", told("updated", number), now=cycle(number) + timedelta(days=1))
             tick(cycle(number) + timedelta(days=1, minutes=1))
             tick(cycle(number) + timedelta(days=1, minutes=2))
-    assert [key for key, _ in granted()] == [f"grant:sub_1:{n}" for n in range(14)]
+    assert granted() == [cycle(n) for n in range(14)]
     assert balance(ADA, "songs") == 14_000
 
 
@@ -80,7 +82,7 @@ def test_missed_cycles_are_granted_in_order_once_the_provider_says_they_are_paid
     late = cycle(5) + timedelta(days=1)
     year = subscription("songs", ADA, "pro", anchor=ANCHOR, start=ANCHOR, end=cycle(12))
     deliver("songs", event("customer.subscription.updated", year, created=late), now=late)
-    assert [key for key, _ in granted()] == [f"grant:sub_1:{n}" for n in range(6)]
+    assert granted() == [cycle(n) for n in range(6)]
 
 
 def test_an_annual_plan_is_granted_monthly() -> None:
@@ -122,7 +124,7 @@ def test_the_late_news_that_an_invoice_had_failed_does_not_stop_anything() -> No
     deliver("songs", told("created"), now=ANCHOR)
     deliver("songs", paid(1), now=cycle(1))
     deliver("songs", event("invoice.payment_failed", paid(1)["data"]["object"], created=cycle(1)), now=cycle(1))
-    assert database.read("SELECT withheld FROM subscription") == [({},)]
+    assert balance(ADA, "songs") == 2000
 
 
 def test_a_late_created_does_not_revive_an_ended_subscription() -> None:
@@ -130,7 +132,7 @@ def test_a_late_created_does_not_revive_an_ended_subscription() -> None:
     deliver("songs", told("created"), now=cycle(2) + timedelta(hours=1))
     tick(cycle(2) + timedelta(hours=2))
     assert database.read("SELECT status FROM subscription") == [("canceled",)]
-    assert balance(ADA, "songs") == 0
+    assert balance(ADA, "songs") == 1000, "the month in which it was active, as if the events had come in order"
 
 
 def test_an_invoice_that_comes_before_its_subscription_makes_it() -> None:
@@ -143,7 +145,7 @@ def test_an_invoice_that_comes_before_its_subscription_makes_it() -> None:
 def test_a_subscription_that_scrip_meets_late_is_not_granted_its_past() -> None:
     met = subscription("songs", ADA, "pro", anchor=ANCHOR, start=cycle(24), end=cycle(25))
     deliver("songs", event("customer.subscription.updated", met, created=cycle(24)), now=cycle(24))
-    assert [key for key, _ in granted()] == ["grant:sub_1:24"]
+    assert granted() == [cycle(24)]
 
 
 def test_an_old_payload_tells_the_same_story() -> None:
@@ -162,7 +164,7 @@ def test_an_old_payload_tells_the_same_story() -> None:
         item.pop("current_period_end"),
     )
     deliver("songs", created, now=ANCHOR)
-    assert [key for key, _ in granted()] == ["grant:sub_1:0"]
+    assert granted() == [cycle(0)]
 
 
 def test_a_purchased_pack_survives_every_cycle() -> None:
@@ -192,14 +194,14 @@ def test_a_larger_plan_grants_the_difference_within_the_cycle() -> None:
     catalog.use(catalog.Catalog({**whole.apps, "songs": replace(songs, plans={**songs.plans, "big": big})}))
     deliver("songs", told("created"), now=ANCHOR)
     change = told("updated", 0)
-    change["created"] += 60
+    change["created"] += 2 * 3600
     change["data"]["object"]["metadata"]["plan"] = "big"
-    deliver("songs", change, now=ANCHOR + timedelta(hours=1))
-    assert balance(ADA, "songs") == 2500
+    deliver("songs", change, now=ANCHOR + timedelta(hours=2))
+    assert balance(ADA, "songs") == 1000, "no bill carries the change"
     upgrade = paid(0, reason="subscription_update", number="9")
     upgrade["data"]["object"]["parent"]["subscription_details"]["metadata"]["plan"] = "big"
-    deliver("songs", upgrade, now=ANCHOR + timedelta(hours=1))
-    assert entries(ADA, "songs") == [("subscription_grant", 1000), ("subscription_grant", 1500)]
+    deliver("songs", upgrade, now=ANCHOR + timedelta(hours=2))
+    assert balance(ADA, "songs") == 2500
 
 
 def test_a_plan_that_left_the_catalog_is_dead_with_a_reason() -> None:

@@ -130,9 +130,11 @@ def test_a_bill_that_was_sent_grants_its_month_when_it_is_paid(is_new: bool, now
     assert balance(ADA, APP) == 1000
 
 
-def test_a_bill_that_is_charged_by_itself_withholds_nothing(now: datetime) -> None:
+def test_a_bill_that_is_not_paid_yet_covers_nothing_whatever_the_status_says(now: datetime) -> None:
     end = cycles.cycle_start(now, 1)
     finalized = bill(now, end, line(PRICE, now, end, is_new=True), status="open", amount_paid=0)
     finalized["collection_method"] = "charge_automatically"
     tell(now, ("invoice.finalized", finalized), ("customer.subscription.created", held(now, end)))
+    assert balance(ADA, APP) == 0
+    tell(now, ("invoice.paid", {**finalized, "status": "paid", "amount_paid": 2900}))
     assert balance(ADA, APP) == 1000

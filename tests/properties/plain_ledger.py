@@ -205,7 +205,8 @@ class PlainAccount:
         if lot.per_period:
             for other in self.lots:
                 same = other.per_period and other.subscription == lot.subscription
-                if same and (other.cycle or 0) < (lot.cycle or 0):
+                was_late = other.expires_at <= other.made_at + timedelta(days=3)
+                if same and (other.cycle or 0) < (lot.cycle or 0) and not was_late:
                     other.expires_at = min(other.expires_at, self.now)
             self.sweep()
         repaid = self.repay(units)

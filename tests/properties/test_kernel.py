@@ -233,7 +233,7 @@ class Kernel(RuleBasedStateMachine):
             source="plan",
             expires_at=expires_at,
             subscription_id=subscription + 10 * it.who,
-            cycle=cycle,
+            period_start=START + cycle * timedelta(days=31),
             per_period=True,
             meta={"plan": "pro", "units": 10**6},
         )

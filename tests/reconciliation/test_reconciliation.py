@@ -225,6 +225,7 @@ def test_what_the_provider_has_shown_is_not_asked_for_again(
 
 
 def test_nothing_is_reported_for_a_pack_that_cost_nothing(provider: Provider, now: datetime) -> None:
+    change(APP, checkout=replace(app().checkout, allow_promotion_codes=True))
     session = begin(now=now)["url"].rpartition("/")[2]
     provider.pay(session, code="FREE")
     look(now)

@@ -163,3 +163,44 @@ def test_settings_is_the_only_reader_of_the_environment():
     reading = re.compile(r"getenv|os\.environ\.get|os\.environ\b(?!\.|\[[^]]+\] = )")
     readers = {path.relative_to(ROOT).as_posix() for path in files if reading.search(path.read_text("utf-8"))}
     assert readers <= {"models/catalog/catalog.py", "models/operations/metrics.py"}
+
+
+# --- live and test keys
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("STRIPE_SECRET_KEY", "sk_live_1"), ("STRIPE_SECRET_KEY", "rk_live_1"), ("PAYPAL_ENV", "live")],
+)
+def test_a_live_key_in_a_sandbox_is_refused_unless_it_is_asked_for(name, value):
+    for environ in ({}, {**PRODUCTION, "SCRIP_SANDBOX": "1"}):
+        with pytest.raises(SettingsError, match=rf"^{name} is .*live.*SCRIP_ALLOW_TEST_KEYS=1") as refusal:
+            load({**environ, name: value})
+        assert "sk_live_1" not in str(refusal.value)
+        assert load({**environ, name: value, "SCRIP_ALLOW_TEST_KEYS": "1"}).sandbox
+    assert not load({**PRODUCTION, name: value}).sandbox
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("STRIPE_SECRET_KEY", "sk_test_1"),
+        ("STRIPE_SECRET_KEY", "rk_test_1"),
+        ("STRIPE_SECRET_KEY", "sk_sandbox_songs"),
+        ("STRIPE_WEBHOOK_SECRET", "whsec_a,whsec_sandbox"),
+        ("PAYPAL_WEBHOOK_ID", "WH-SANDBOX"),
+        ("PAYPAL_ENV", "sandbox"),
+    ],
+)
+def test_a_test_key_outside_the_sandbox_is_refused_unless_it_is_asked_for(name, value):
+    with pytest.raises(SettingsError, match=rf"^{name} .*not a sandbox.*SCRIP_ALLOW_TEST_KEYS=1"):
+        load({**PRODUCTION, "PAYPAL_ENV": "live", name: value})
+    assert not load({**PRODUCTION, name: value, "SCRIP_ALLOW_TEST_KEYS": "1"}).sandbox
+    load({name: value})
+
+
+@pytest.mark.parametrize("name", ["PAYPAL_CLIENT_ID", "PAYPAL_WEBHOOK_ID"])
+def test_an_account_at_paypal_needs_its_environment_in_production(name):
+    with pytest.raises(SettingsError, match=r"^PAYPAL_ENV is sandbox"):
+        load({**PRODUCTION, name: "x"})
+    assert load({**PRODUCTION, name: "x", "PAYPAL_ENV": "live"}).paypal_env == "live"

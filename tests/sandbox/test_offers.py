@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import requests
 
+from models.catalog import catalog
 from sandbox import scrip
 from tests.support.folders import data_folder
 from tests.support.providers.sandboxes import Provider, running_provider
@@ -85,3 +87,52 @@ def test_a_quantity_stays_when_the_customer_is_another(provider, sells):
     assert 'id="quantity-small"' in shop(provider)
     assert 'max="10000" value="1"' in shop(provider)
     assert 'max="10000" value="7"' in shop(provider, "?customer=bo&quantity-small=7")
+
+
+# --- plans
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """What the shop asks of Scrip's POST /v1/checkout, for a catalog whose plan has a plan at PayPal."""
+    app = replace(
+        catalog.current()[APP], plans={"pro": replace(catalog.current()[APP].plans["pro"], paypal_plan="P-1")}
+    )
+    monkeypatch.setattr(catalog, "current", lambda: {APP: app})
+    plan = {**pack("29.00"), "tier": None, "expires_after": "period"}
+    told = {"app": APP, "name": "Songs", "unit": "credit", "packs": {}, "rates": {}, "plans": {"pro": plan}}
+    bodies: list[dict[str, Any]] = []
+
+    def call(url: str, app: str, method: str, path: str, body: Any = None, **options: Any) -> tuple[int, Any]:
+        if path == "/v1/checkout":
+            bodies.append(body)
+            return 201, {"url": "/"}
+        return (200, told) if path == "/v1/catalog" else (404, "")
+
+    monkeypatch.setattr(scrip, "call", call)
+    return bodies
+
+
+def test_a_plan_with_a_plan_at_paypal_is_sold_through_both(provider, asked):
+    page = shop(provider)
+    assert 'value="stripe:plan:pro"' in page
+    assert 'value="paypal:plan:pro"' in page
+    assert "has no plan at PayPal" not in page
+
+
+@pytest.mark.parametrize(("seats", "sent"), [("1", {}), ("3", {"quantity": 3}), ("", {})])
+def test_seats_are_passed_on(provider, asked, seats, sent):
+    form = {"item": "paypal:plan:pro", "customer": "ada", "seats-pro": seats, "quantity-pro": "9"}
+    assert requests.post(f"{provider.url}/shop/{APP}", data=form, allow_redirects=False, timeout=9).status_code == 303
+    (body,) = asked
+    assert {name: body[name] for name in body if name in ("plan", "provider", "quantity")} == {
+        "plan": "pro",
+        "provider": "paypal",
+        **sent,
+    }
+
+
+def test_seats_that_are_wrong_are_refused(provider, asked):
+    form = {"item": "stripe:plan:pro", "customer": "ada", "seats-pro": "many"}
+    assert requests.post(f"{provider.url}/shop/{APP}", data=form, timeout=9).status_code == 400
+    assert asked == []

@@ -201,11 +201,12 @@ def test_the_documented_plan_by_the_year_with_a_trial_grants_its_first_month(sys
 # --- before it
 
 
-def test_plans_are_sold_through_stripe_only_and_packs_by_either(system):
+def test_a_plan_without_a_plan_at_paypal_is_sold_through_stripe_and_packs_by_either(system):
     page = shop(system, "songs", "shop-ways")
     assert 'value="stripe:plan:pro"' in page
     assert 'value="paypal:plan:pro"' not in page
-    assert "plans are sold through Stripe only" in page
+    assert "This plan has no plan at PayPal (paypal_plan)." in page
+    assert 'name="seats-pro"' in page
     assert page.index('value="stripe:pack:starter"') < page.index('value="paypal:pack:starter"')
     other = shop(system, "echomind", "shop-ways")
     assert other.index('value="paypal:pack:session"') < other.index('value="stripe:pack:session"')

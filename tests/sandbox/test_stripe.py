@@ -288,8 +288,9 @@ def test_a_plan_has_todays_shapes(provider, v1):
     by_intent = {"payment": {"type": "payment_intent", "payment_intent": payment.payment.payment_intent}}
     assert v1.invoice_payments.list(by_intent).data[0].invoice == invoice.id
     assert told(v1) == [
-        *("customer.created", "customer.subscription.created", "payment_intent.succeeded", "charge.succeeded"),
-        *("invoice.paid", "invoice_payment.paid", "checkout.session.completed"),
+        *("customer.created", "invoice.created", "customer.subscription.created", "invoice.finalized"),
+        *("payment_intent.succeeded", "charge.succeeded", "invoice.paid", "invoice.payment_succeeded"),
+        *("invoice_payment.paid", "checkout.session.completed"),
     ]
 
 

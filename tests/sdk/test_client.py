@@ -65,6 +65,45 @@ def test_what_a_customer_has(scrip: Scrip, ada: str) -> None:
     assert scrip.quote(ada, "song_generation") == {"units": 25, "available": 10, "enough": False}
 
 
+LINES = [{"rate": "beat_generation", "quantity": 1}, {"rate": "lyrics_analysis", "quantity": 2}]
+
+
+def test_charges_holds_and_reports_have_lines(scrip: Scrip, ada: str) -> None:
+    assert scrip.charge(ada, lines=LINES)["units"] == 9
+    scrip.adjust(ada, 9, "a gift")
+    assert scrip.hold(ada, lines=LINES, id=f"{ada}-h")["units"] == 9
+    assert scrip.release(f"{ada}-h")["units"] == 9
+    with scrip.reserve(ada, lines=LINES) as hold:
+        hold.use(units=7)
+    assert (hold.taken, scrip.balance(ada)["balance"]) == (7, 3)
+    report = scrip.report_usage(ada, lines=[{"rate": "lyrics_analysis", "quantity": 1}])
+    wait_until(lambda: scrip.usage_report(report)["state"] == "settled")
+    assert scrip.usage_report(report)["lines"] == [{"rate": "lyrics_analysis", "quantity": 1}]
+    assert scrip.report_usages([{"customer": ada, "lines": LINES}]) == {"accepted": 1, "duplicates": 0}
+    assert taken(scrip, ada)[-2:] == [-7, -9]
+
+
+def test_an_amount_is_given_in_one_way(scrip: Scrip) -> None:
+    amounts: list[dict[str, Any]] = [{}, {"units": 1, "lines": LINES}, {"rate": "beat_generation", "lines": LINES}]
+    for amount in amounts:
+        with pytest.raises(ValueError, match="give either units"):
+            scrip.charge("ada", **amount)
+    with pytest.raises(ValueError, match="quantity requires a rate"):
+        scrip.report_usage("ada", quantity=2, lines=LINES)
+
+
+def test_a_reservation_at_a_carried_rate_rounds_up(system: Running) -> None:
+    """A quote shows what a charge would take, which may be nothing; a capture takes units, and must not be free."""
+    tokens = Scrip(system.url, "sk_sandbox_ai-services")
+    customer = f"ada {uuid.uuid4().hex}"
+    tokens.adjust(customer, 10, "a gift", type="bonus")
+    assert tokens.charge(customer, rate="gpt4", quantity=1)["units"] == 1
+    assert tokens.quote(customer, "gpt4", 10)["units"] == 0
+    with tokens.reserve(customer, rate="gpt4", quantity=100) as hold:
+        hold.use(quantity=10)
+    assert (hold.units, hold.taken, tokens.balance(customer)["balance"]) == (6, 1, 8)
+
+
 def test_a_charge_takes_and_a_second_one_with_its_id_does_not(scrip: Scrip, ada: str) -> None:
     first = scrip.charge(ada, 3, id=f"{ada}-1", reason="Song", metadata={"song": 7})
     assert (first["units"], first["balance"]) == (3, 7)
@@ -132,6 +171,29 @@ def test_a_token_reads_its_customer_and_no_other(system: Running, scrip: Scrip, 
     assert browser.balance(ada)["balance"] == 10
     with pytest.raises(Forbidden):
         browser.balance("bo")
+
+
+def test_a_subscription_is_bought_changed_and_cancelled(system: Running, scrip: Scrip, ada: str) -> None:
+    pages = {"success_url": "https://app.example/thanks", "cancel_url": "https://app.example/packs"}
+    bought = scrip.checkout(ada, plan="pro", quantity=2, metadata={"order": "7"}, **pages)
+    requests.post(bought["url"], data={"how": "pay"}, allow_redirects=False, timeout=30)
+    wait_until(lambda: scrip.checkout_state(bought["id"])["state"] == "paid" and list(scrip.subscriptions(ada)))
+    with pytest.raises(Conflict, match="running subscription"):
+        scrip.checkout(ada, plan="pro", **pages)
+    assert scrip.checkout(ada, plan="pro", another=True, **pages)["url"]
+    (one,) = scrip.subscriptions(ada)
+    assert one["items"] == [{"plan": "pro", "quantity": 2, "units": 2000}]
+    wait_until(lambda: scrip.subscription(one["id"])["owed"])
+    assert scrip.preview_change(one["id"], "pro", quantity=3)["renewal"]["units"] == 3000
+    scrip.change_subscription(one["id"], "pro", quantity=3)
+    wait_until(lambda: scrip.subscription(one["id"])["items"][0]["quantity"] == 3)
+    scrip.cancel_subscription(one["id"])
+    wait_until(lambda: scrip.subscription(one["id"])["cancel_at"])
+    scrip.resume_subscription(one["id"])
+    wait_until(lambda: scrip.subscription(one["id"])["cancel_at"] is None)
+    browser = Scrip(system.url, scrip.token(ada, can=["subscriptions"])["token"])
+    assert browser.portal(ada, return_url="https://app.example/").startswith(system.sandbox_url())
+    assert [it["id"] for it in browser.subscriptions(ada)] == [one["id"]]
 
 
 def test_refusals_are_errors_that_say_what_the_answer_said(system: Running, scrip: Scrip, ada: str) -> None:

@@ -30,7 +30,7 @@ LONGEST = (
     "tests/payments/test_reversals.py",
     "tests/properties/test_planning.py",
     "tests/properties/test_kernel.py",
-    "tests/properties/test_plan_stories.py",
+    "tests/plans/test_stories.py",
     "tests/plans/test_reversals.py",
 )
 # Test processes note here which tests belong to such a fixture, for the process that hands tests out.

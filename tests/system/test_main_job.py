@@ -91,6 +91,8 @@ def _live_fourteen_months(system: Running) -> None:
             _suspend_scheduler(system, True)
         _go_to(system, cycles.cycle_start(anchor, number) + timedelta(hours=1))
         if number not in (5, 6):
+            if number > 6:  # bills are reported from then on, and decide
+                _pay(system, anchor, number)
             _tell(system, anchor, number, "updated")
             wait_until(lambda due=number: system.balance("star", app="songs") == 1000 * (due + 1))
         if number == 6:

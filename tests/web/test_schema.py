@@ -21,11 +21,13 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from jobs.inbox import events
+from jobs.payments import checkouts
 from models import clock, database
-from tests.support.cast import ADA, BO
+from models.catalog import catalog
+from tests.support.cast import ADA, BO, deliver
 from tests.support.deep import times
 from tests.support.providers.sandboxes import Provider
-from tests.support.providers.shop import PAGES, open_shop
+from tests.support.providers.shop import PAGES, change, open_shop, order
 from tests.support.providers.stripe_events import event, paid_session
 from tests.support.web_calls import bearer, send, signature
 from web.app import create_app
@@ -71,9 +73,11 @@ def everything_succeeds_once() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def something_of_everything(db: str, request: pytest.FixtureRequest) -> Iterator[None]:
+def something_of_everything(db: str, request: pytest.FixtureRequest, provider: Provider) -> Iterator[None]:
     """What the examples of the document name: a customer who has, holds and did things."""
     client = APPLICATION.test_client()
+    if "/v1/subscriptions/" in request.node.name:
+        _subscribe(provider, is_to_end="/resume" in request.node.name)
     database.connection().execute(f"SELECT setval('entry_id_seq', {FIRST_ENTRY - 2})")
     for app in APPS:
         _fill(client, app, waits="/cancel" in request.node.name)
@@ -102,6 +106,19 @@ def _fill(client: Any, app: str, waits: bool) -> None:
     if app == "ai-services":
         database.connection().execute("UPDATE usage_report SET state = 'refused'; DELETE FROM usage_queue")
         database.connection().execute("UPDATE outbox_delivery SET state = 'failed'")
+
+
+def _subscribe(provider: Provider, *, is_to_end: bool) -> None:
+    """A subscription of the first app, which gets a plan for it; of its reports only the first one comes."""
+    app, now = APPS[0], clock.now()
+    change(app, plans=catalog.current()["songs"].plans)
+    answer, _ = checkouts.start(catalog.current()[app], order(plan="pro"), now=now)
+    assert provider.pay(answer["url"].rpartition("/")[2]).status_code < 400
+    v1 = provider.stripe(app).v1
+    created = v1.events.list({"type": "customer.subscription.created", "limit": 1}).data[0]
+    if is_to_end:
+        v1.subscriptions.update(created.data.object.id, {"cancel_at_period_end": True})
+    deliver(app, created.to_dict(for_json=True), now=now)
 
 
 def _pay(client: Any, app: str) -> None:

@@ -33,7 +33,8 @@ class Charge(Shape):
 def create(call: Call) -> Answer:
     """Create a charge.
 
-    Deducts all units or none. Give the amount as `units`, or as `rate` and `quantity`. If too few units are available,
-    returns 402 with `balance` (the available units) and `required`, and deducts nothing.
+    Deducts all units or none. Give the amount as `units`, as `rate` and `quantity`, or as `lines`: up to 20 rates with
+    their quantities, which become one entry. If too few units are available, returns 402 with `balance` (the available
+    units) and `required`, and deducts nothing.
     """
     return created(*charges.charge(call.app, call.body, now=call.now))

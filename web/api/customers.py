@@ -145,12 +145,19 @@ class Stats(Shape):
     last_entry: Entry | None
 
 
+class CarriedPart(Shape):
+    units: int
+    before: str
+    after: str
+
+
 class Took(Shape):
     entry: int | None
     type: str
     reason: str
     units: int
     at: datetime
+    carried: dict[str, CarriedPart] | None = None
 
 
 class LotExplained(Lot):
@@ -158,7 +165,14 @@ class LotExplained(Lot):
     payment_id: int | None
     subscription: str | None
     effective_at: datetime
+    note: str | None
     took: list[Took]
+
+
+class CarriedTotal(Shape):
+    charged: int
+    used: str
+    ahead: str
 
 
 class Explanation(Shape):
@@ -166,6 +180,7 @@ class Explanation(Shape):
     balance: int
     debt: int
     lots: list[LotExplained]
+    carried: dict[str, CarriedTotal]
 
 
 @routes.get("/v1/customers", scope="read", query=CustomersQuery, answer=Customers)

@@ -57,8 +57,8 @@ class ClosedHold(Shape):
 def create(call: Call) -> Answer:
     """Create a hold.
 
-    Reserves units, given as `units` or as `rate` and `quantity`. Units that are not captured before `expires_at` are
-    released.
+    Reserves units, given as `units`, as `rate` and `quantity`, or as `lines`. Prices are rounded up, also at rates with
+    rounding `carry`. Units that are not captured before `expires_at` are released.
     """
     return created(*holds.create(call.app, call.body, now=call.now))
 

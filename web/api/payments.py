@@ -34,6 +34,9 @@ class Payment(Shape):
     money: Money | None
     refunded: Money | None
     disputed: Money | None
+    tax: Money | None
+    discount: Money | None
+    fee: Money | None
     units: int
     state: Literal["pending", "settled", "partly_refunded", "refunded", "disputed", "failed"]
     credit: Literal["unredeemed", "partly_redeemed", "redeemed", "refunded", "expired"] | None
@@ -53,6 +56,9 @@ class Payment(Shape):
         "money": {"amount": "10.00", "currency": "usd"},
         "refunded": {"amount": "0.00", "currency": "usd"},
         "disputed": {"amount": "0.00", "currency": "usd"},
+        "tax": {"amount": "0.00", "currency": "usd"},
+        "discount": {"amount": "0.00", "currency": "usd"},
+        "fee": None,
         "units": 100,
         "state": "settled",
         "credit": "partly_redeemed",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -16,11 +16,21 @@ routes = Routes("Customers")
 LONGEST_SECONDS = int(tokens.LONGEST.total_seconds())
 
 
+Can = Annotated[
+    list[Literal["read", "checkout", "sessions", "subscriptions", "redeem", "top_up"]],
+    Field(min_length=1, max_length=len(tokens.ABILITIES)),
+]
+
+
 class TokenBody(Body):
     expires_in: Annotated[int, Field(ge=60, le=LONGEST_SECONDS, description="The lifetime, in seconds.")] = (
         LONGEST_SECONDS
     )
-    example = {"expires_in": 900}
+    can: Can = Field(
+        ["read", "checkout"],
+        description="What the token can do for its customer. `sessions`, `redeem` and `top_up` are reserved.",
+    )
+    example = {"can": ["read", "checkout"], "expires_in": 900}
 
 
 class Token(Shape):
@@ -33,9 +43,12 @@ class Token(Shape):
 def create(call: Call, customer: str) -> Answer:
     """Create a customer token.
 
-    The token gives access to the resources of this customer only. It is valid for at most one hour of wall-clock time
+    The token acts for this customer only: `read` reads, `checkout` buys, `subscriptions` reads subscriptions and opens
+    the provider's customer portal. It is valid for at most one hour of wall-clock time
     and cannot be revoked.
     """
     lifetime = timedelta(seconds=call.body["expires_in"])
-    token, expires_at = tokens.create(call.app.slug, customer, lifetime=lifetime, now=datetime.now(timezone.utc))
+    token, expires_at = tokens.create(
+        call.app.slug, customer, can=call.body["can"], lifetime=lifetime, now=datetime.now(timezone.utc)
+    )
     return {"token": token, "expires_at": expires_at}, 201

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import AfterValidator, ConfigDict, TypeAdapter, ValidationError
 from typing_extensions import NotRequired, TypedDict
 
 from jobs import usage as jobs
@@ -15,7 +15,7 @@ from models.errors import Invalid
 from models.usage import reports
 from web.http import bodies
 from web.http.call import Call
-from web.http.fields import Metadata, Name, NoBody, Page, Quantity, Shape, Text, Time
+from web.http.fields import Lines, Metadata, Name, NoBody, Page, Quantity, Shape, Text, Time, check_amount
 from web.http.routes import Answer, Routes
 from workers.wakeups import notify_soon
 
@@ -31,20 +31,34 @@ class UsageReport(TypedDict):
     __pydantic_config__ = STRICT  # type: ignore[misc]
     id: Name
     customer: Name
-    rate: Text
-    quantity: Quantity
+    rate: NotRequired[Text]
+    quantity: NotRequired[Quantity]
+    lines: NotRequired[Lines]
     occurred_at: NotRequired[Time | None]
     metadata: NotRequired[Metadata | None]
 
 
+def _has_one_amount(report: UsageReport) -> UsageReport:
+    if "lines" in report or "rate" not in report or "quantity" not in report:
+        check_amount(report)
+    return report
+
+
+PricedReport = Annotated[UsageReport, AfterValidator(_has_one_amount)]
+
+
 class UsageReports(TypedDict):
     __pydantic_config__ = STRICT  # type: ignore[misc]
-    reports: list[UsageReport]
+    reports: list[PricedReport]
 
 
-ONE = TypeAdapter(UsageReport)
+ONE: TypeAdapter[UsageReport] = TypeAdapter(PricedReport)
 MANY = TypeAdapter(UsageReports)
-REPORT: dict[str, Any] = {**ONE.json_schema(), "title": "One report"}
+ONE_AMOUNT = [
+    {"required": ["rate", "quantity"], "not": {"required": ["lines"]}},
+    {"required": ["lines"], "not": {"anyOf": [{"required": ["rate"]}, {"required": ["quantity"]}]}},
+]
+REPORT: dict[str, Any] = {**ONE.json_schema(), "title": "One report", "anyOf": ONE_AMOUNT}
 REPORTS: dict[str, Any] = {
     "title": "Several reports",
     "type": "object",
@@ -63,11 +77,17 @@ class Accepted(Shape):
     example = {"accepted": 1, "duplicates": 0}
 
 
+class UsageLine(Shape):
+    rate: str
+    quantity: int
+
+
 class UsageReportState(Shape):
     id: str
     customer: str
-    rate: str
-    quantity: int
+    rate: str | None
+    quantity: int | None
+    lines: list[UsageLine] | None
     state: State
     units: int
     shortfall: int
@@ -82,6 +102,7 @@ class UsageReportState(Shape):
         "customer": "ada",
         "rate": "voice_call",
         "quantity": 123,
+        "lines": None,
         "state": "settled",
         "units": 3,
         "shortfall": 0,
@@ -109,8 +130,10 @@ def report(call: Call) -> Answer:
     """Report usage.
 
     Send one report, or up to 1000 as `reports`. Accepted reports are stored durably; a worker deducts their units
-    within moments. Either all reports of a request are stored or none: 422 names every invalid report, 409 names an
-    `id` that is stored with another customer, rate or quantity.
+    within moments. Its price is that of the current catalog, whatever changes before it is settled. A report may have
+    `lines`, up to 20 rates with their quantities, in place of one: they become one entry. Either all reports of a
+    request are stored or none: 422 names every invalid report, 409 names an `id` that is stored with another customer,
+    rate or quantity.
     """
     content = bodies.parse_json(call.raw())
     if isinstance(content, dict) and "reports" in content:
@@ -169,7 +192,8 @@ def page(call: Call) -> Answer:
 def one(call: Call, id: str) -> Answer:
     """Retrieve a usage report.
 
-    `units` is the number of units deducted. The price of the report is `units` plus `shortfall`.
+    `units` is the number of units deducted. The price of the report is `units` plus `shortfall`. `rate` and `quantity`
+    are null in a report with `lines`, and `lines` is null in one without.
     """
     found = reports.get(call.app.slug, id)
     call.check_owner(found["customer"])

@@ -95,11 +95,13 @@ def _token_caller(secret: str) -> Caller:
     token = tokens.read(secret, now=datetime.now(timezone.utc))
     if token is None or token.app not in catalog.current():
         raise Unauthorized("the customer token is invalid or expired")
-    return Caller(token.app, customer=token.customer, actor="customer")
+    return Caller(token.app, customer=token.customer, actor="customer", can=token.can)
 
 
 def _check_token(caller: Caller, route: Route, parts: dict[str, Any]) -> None:
     if not route.customer_token:
         raise Forbidden("this endpoint does not accept customer tokens")
+    if not caller.can & set(route.can):
+        raise Forbidden(f"the customer token cannot do this: it needs {' or '.join(route.can)} in `can`")
     if "customer" in parts and parts["customer"] != caller.customer:
         raise Forbidden("the customer token belongs to another customer")

@@ -187,11 +187,13 @@ def _without_nulls(model: type[Body], content: dict[str, Any]) -> dict[str, Any]
 
 def query(request: Request, model: type[Q]) -> Q:
     """The validated query. Unknown parameters are rejected; an empty value counts as absent. Raises Invalid."""
-    values = {name: value for name, value in request.args.items() if value}
+    values: dict[str, Any] = {name: value for name, value in request.args.items() if value}
+    repeated = {name: [value for value in request.args.getlist(name) if value] for name in model.repeatable}
+    values.update({name: given for name, given in repeated.items() if given})
     known = [field.alias or name for name, field in model.model_fields.items()]
     hint = f"known parameters: {', '.join(known)}" if known else "this endpoint has no query parameters"
     bad = [(name[:LONGEST_NAME], f"is not a known parameter; {hint}") for name in request.args if name not in known]
-    bad += [(name, UNSTORABLE) for name, value in values.items() if name in known and not _storable(value)]
+    bad += [(name, UNSTORABLE) for name, value in values.items() if name in known and not all(map(_storable, value))]
     if bad:
         raise Invalid(bad[:MOST_ERRORS])
     try:
@@ -218,7 +220,9 @@ def field_errors(error: ValidationError, limit: int = MOST_ERRORS) -> list[tuple
 
 def _field(detail: Any) -> str:
     path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in detail["loc"])
-    return path.removeprefix(".") or str(detail.get("ctx", {}).get("field") or "body")
+    # A validator of a whole object names the field below it.
+    field = str(detail.get("ctx", {}).get("field") or "")
+    return f"{path}.{field}".strip(".") or "body"
 
 
 def _reason(detail: Any) -> str:

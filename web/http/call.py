@@ -16,7 +16,7 @@ from web.http import bodies
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """The authenticated party. `customer` is set for a customer token, which has no scopes.
+    """The authenticated party. `customer` is set for a customer token, which has no scopes but abilities (`can`).
 
     `actor` is the name in the operation log: of a key its name, or `key N` if it has none.
     """
@@ -27,6 +27,7 @@ class Caller:
     rate_limit_per_minute: int | None = None
     customer: str | None = None
     actor: str = "sandbox"
+    can: frozenset[str] = frozenset()
 
 
 class Call:
@@ -53,6 +54,16 @@ class Call:
         """The caller's name for the operation log."""
         assert self.caller is not None
         return self.caller.actor
+
+    @property
+    def own_customer(self) -> str | None:
+        """The customer of a customer token; None for a key."""
+        return self.caller.customer if self.caller else None
+
+    @property
+    def is_token(self) -> bool:
+        """Whether the caller has a customer token."""
+        return self.own_customer is not None
 
     def check_owner(self, customer: str) -> None:
         """Check that a customer token belongs to `customer`. A key may read every customer of its app.

@@ -5,12 +5,14 @@ Values of a body are not coerced: `"7"`, `1.5` and `true` are not 7. Numbers of 
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import Annotated, Any, ClassVar
 
 import orjson
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
+from typing_extensions import TypedDict
 
 from models import durations, times
 from models.ledger.accounts import is_name
@@ -20,6 +22,7 @@ LONGEST_TEXT = 500
 MOST_METADATA_BYTES = 16 * 1024
 MOST_METADATA_LEVELS = 32
 HIGHEST_ID = 2**63 - 1
+MOST_LINES = 20
 
 NAME_RULE = "must be 1 to 120 characters, without / \\ or control characters, and not . or .."
 TIME_RULE = "must be an RFC 3339 time with an offset, such as 2026-01-31T12:00:00Z"
@@ -86,7 +89,8 @@ def _written_duration(text: str) -> str:
     return text
 
 
-def _digits(value: Any) -> Any:
+def parse_digits(value: Any) -> Any:
+    """The number that a parameter of a query is, written in digits. Raises `refuse`."""
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 19:
         return int(value)
     raise refuse("must be a whole number, 0 or more")
@@ -106,10 +110,48 @@ Time = Annotated[datetime, BeforeValidator(parse_time), WithJsonSchema(_TIME_SCH
 Duration = Annotated[timedelta, BeforeValidator(_duration), WithJsonSchema(_DURATION_SCHEMA)]
 DurationText = Annotated[str, AfterValidator(_written_duration), WithJsonSchema(_DURATION_SCHEMA)]
 """A validated duration, kept as text."""
-QueryQuantity = Annotated[int, BeforeValidator(_digits), Field(ge=0, le=MOST_UNITS)]
+QueryQuantity = Annotated[int, BeforeValidator(parse_digits), Field(ge=0, le=MOST_UNITS)]
 QueryText = Annotated[str, Field(min_length=1, max_length=LONGEST_TEXT)]
-Limit = Annotated[int, BeforeValidator(_digits), Field(ge=1, le=200)]
-LongLimit = Annotated[int, BeforeValidator(_digits), Field(ge=1, le=10_000)]
+Limit = Annotated[int, BeforeValidator(parse_digits), Field(ge=1, le=200)]
+LongLimit = Annotated[int, BeforeValidator(parse_digits), Field(ge=1, le=10_000)]
+
+
+class Line(TypedDict):
+    """One rate and quantity of several."""
+
+    __pydantic_config__ = ConfigDict(strict=True, extra="forbid")  # type: ignore[misc]
+    rate: Text
+    quantity: Quantity
+
+
+LINES_SCHEMA: dict[str, Any] = {
+    "type": "array",
+    "minItems": 1,
+    "maxItems": MOST_LINES,
+    "items": {
+        "type": "object",
+        "required": ["rate", "quantity"],
+        "additionalProperties": False,
+        "properties": {
+            "rate": {"type": "string", "minLength": 1, "maxLength": LONGEST_TEXT},
+            "quantity": {"type": "integer", "minimum": 0, "maximum": MOST_UNITS},
+        },
+    },
+}
+Lines = Annotated[list[Line], Field(min_length=1, max_length=MOST_LINES), WithJsonSchema(LINES_SCHEMA)]
+
+
+def check_amount(given: Collection[str], *single: str) -> None:
+    """Check that one amount is given: a field of `single`, or `rate` and `quantity`, or `lines`. Raises `refuse`."""
+    for field in (*single, "lines"):
+        if field in given:
+            for name in ("rate", "quantity", "lines"):
+                if name != field and name in given:
+                    raise refuse(f"cannot be combined with {field}", name)
+            return
+    for name in ("rate", "quantity"):
+        if name not in given:
+            raise refuse(f"is required unless {' or '.join((*single, 'lines'))} is given", name)
 
 
 class Body(BaseModel):
@@ -128,29 +170,27 @@ class NoBody(Body):
 
 
 class Priced(Body):
-    """A body with an amount: either `units`, or a `rate` of the catalog and a `quantity` of its measure."""
+    """A body with an amount: `units`, or a catalog's `rate` and a `quantity` of its measure, or several of these."""
 
-    units: Units | None = Field(None, description="The number of units; omit it if `rate` and `quantity` are given.")
+    units: Units | None = Field(None, description="The number of units, in place of `rate` and `quantity`.")
     rate: Text | None = Field(None, description="The catalog rate that prices `quantity`.")
     quantity: Quantity | None = Field(None, description="The quantity to price, in the measure of the rate.")
+    lines: Lines | None = Field(None, description="Rates with their quantities, in place of one rate and quantity.")
 
     @model_validator(mode="after")
     def _has_one_amount(self) -> Priced:
-        if self.units is not None:
-            for name in ("rate", "quantity"):
-                if getattr(self, name) is not None:
-                    raise refuse("cannot be combined with units", name)
-        elif self.rate is None:
-            raise refuse("is required unless units is given", "rate")
-        elif self.quantity is None:
-            raise refuse("is required unless units is given", "quantity")
+        check_amount({name: value for name, value in self if value is not None}, "units")
         return self
 
 
 class Query(BaseModel):
-    """Query parameters. Unknown parameters are rejected; an empty value counts as absent."""
+    """Query parameters. Unknown parameters are rejected; an empty value counts as absent.
+
+    A parameter in `repeatable` may occur several times; its field is a list.
+    """
 
     model_config = ConfigDict(strict=True, extra="forbid", populate_by_name=True)
+    repeatable: ClassVar[tuple[str, ...]] = ()
 
 
 class Page(Query):

@@ -43,6 +43,8 @@ PROBLEMS: dict[type[BaseException], Problem] = {
     errors.RateLimited: Problem("rate-limited", 429, "Rate limit exceeded"),
     # The API reference shows the first problem of each status: problems of single routes come last.
     errors.ActiveSession: Problem("active-session", 409, "Session already active"),
+    errors.AlreadySubscribed: Problem("already-subscribed", 409, "Already subscribed"),
+    errors.LimitReached: Problem("limit-reached", 409, "Limit of the pack reached"),
     errors.TierRequired: Problem("tier", 403, "Insufficient tier"),
     errors.CoolingDown: Problem("cooldown", 429, "Cooldown active"),
     errors.ProviderRefused: Problem("provider-refused", 409, "Rejection by the payment provider"),

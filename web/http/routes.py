@@ -41,6 +41,7 @@ class Route:
     view: View
     scope: Scope | None
     customer_token: bool
+    can: tuple[str, ...]
     body: type[Body] | None
     body_required: bool
     query: type[Query] | None
@@ -90,28 +91,19 @@ class Routes:
         return self.route("PATCH", path, **options)
 
     def route(
-        self,
-        method: str,
-        path: str,
-        *,
-        scope: Scope | None = None,
-        customer_token: bool = False,
-        body: type[Body] | None = None,
-        body_required: bool = True,
-        query: type[Query] | None = None,
-        answer: type[Shape] | None = None,
-        status: int = 200,
-        again: bool = False,
-        more: dict[int, type[Shape]] | None = None,
-        errors: tuple[int, ...] = (),
-        also: tuple[str, ...] = (),
+        self, method: str, path: str, *, scope: Scope | None = None,
+        customer_token: bool = False, can: tuple[str, ...] = ("read",),
+        body: type[Body] | None = None, body_required: bool = True, query: type[Query] | None = None,
+        answer: type[Shape] | None = None, status: int = 200, again: bool = False,
+        more: dict[int, type[Shape]] | None = None, errors: tuple[int, ...] = (), also: tuple[str, ...] = (),
         describe: dict[str, Any] | None = None,
-    ) -> Callable[[View], View]:
+    ) -> Callable[[View], View]:  # fmt: skip
         """Declare a route.
 
         scope: the scope that the key must have; None requires no key.
         customer_token: a customer token is accepted too, if it belongs to the `customer` of the path. Without one in
         the path, the view must call `call.check_owner`.
+        can: what the token must be made for; one of them suffices.
         body, query: the models that validate them; a `NoBody` body may be absent.
         answer, more: the shapes of the response with `status` and of successful responses with other statuses.
         again: a repeated request returns 200 with the stored response.
@@ -122,7 +114,8 @@ class Routes:
         def declare(view: View) -> View:
             self.table.append(
                 Route(
-                    method, path, self.tag, view, scope, customer_token, body, body_required and body is not NoBody,
+                    method, path, self.tag, view, scope, customer_token, can,
+                    body, body_required and body is not NoBody,
                     query, answer, status, again, more or {}, errors, also, describe or {}, _numbers(view),
                 )
             )  # fmt: skip

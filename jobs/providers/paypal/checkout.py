@@ -1,8 +1,8 @@
-"""Orders at PayPal."""
+"""Orders and subscriptions at PayPal."""
 
 from __future__ import annotations
 
-from jobs.providers.paypal import client
+from jobs.providers.paypal import client, fields
 from models.catalog.apps import App
 from models.errors import ProviderRefused
 from models.tables import Checkout
@@ -17,19 +17,23 @@ def is_reachable(app: App) -> bool:
     return True
 
 
-def open_order(app: App, checkout: Checkout) -> tuple[str, str]:
-    """Open the checkout's order. Returns its id and the URL of its payment page. Repeating the call is safe.
+def open_page(app: App, checkout: Checkout) -> tuple[str, str]:
+    """Open the checkout's order, or its subscription. Returns its id and the URL of its page. Repeating it is safe.
 
     Raises:
         ProviderAway, ProviderRefused.
     """
-    assert checkout.pack, "plans are not sold through PayPal"
-    custom_id = client.write_custom_id(
+    custom_id = fields.write_custom_id(
         app=app.slug,
         customer=checkout.customer,
         pack=checkout.pack,
+        plan=checkout.plan,
         checkout=checkout.external_id,
     )
+    return _open_subscription(app, checkout, custom_id) if checkout.plan else _open_order(app, checkout, custom_id)
+
+
+def _open_order(app: App, checkout: Checkout, custom_id: str) -> tuple[str, str]:
     return client.client(app).create_order(
         f"{app.slug}:{checkout.external_id}",
         custom_id=custom_id,
@@ -39,3 +43,24 @@ def open_order(app: App, checkout: Checkout) -> tuple[str, str]:
         success_url=checkout.success_url,
         cancel_url=checkout.cancel_url,
     )
+
+
+def _open_subscription(app: App, checkout: Checkout, custom_id: str) -> tuple[str, str]:
+    plan = app.plans.get(checkout.plan or "")
+    if plan is None or plan.paypal_plan is None:
+        raise ProviderRefused(f"the plan {checkout.plan!r} has no paypal_plan in the catalog of {app.slug}")
+    context = {
+        "return_url": checkout.success_url,
+        "cancel_url": checkout.cancel_url,
+        "user_action": "SUBSCRIBE_NOW",
+        "shipping_preference": "NO_SHIPPING",
+    }
+    body = {
+        "plan_id": plan.paypal_plan,
+        "custom_id": custom_id,
+        "quantity": str(checkout.quantity),
+        "application_context": context,
+    }
+    if checkout.email:
+        body["subscriber"] = {"email_address": checkout.email}
+    return client.client(app).create_subscription(f"{app.slug}:{checkout.external_id}", body)

@@ -16,7 +16,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
 import orjson
 
@@ -28,7 +28,6 @@ from models.errors import ProviderRefused
 from settings import settings
 
 BASE_URLS = {"live": "https://api-m.paypal.com", "sandbox": "https://api-m.sandbox.paypal.com"}
-LONGEST_CUSTOM_ID = 127
 PAGE = 50
 # PayPal keeps events for 30 days.
 OLDEST_EVENT = timedelta(days=30)
@@ -69,21 +68,6 @@ def client(app: App) -> PayPal:
     account = account_of(app)
     with _lock:
         return _clients.setdefault(account, PayPal(account))
-
-
-def write_custom_id(*, app: str, customer: str, pack: str, checkout: str) -> str:
-    """The `custom_id` of a capture, which names what was bought, in at most 127 characters.
-
-    `customer=<url-encoded>&pack=<key>&checkout=<id>&app=<slug>`. If that is too long: the checkout and the app, or the
-    customer, the pack and the app, or the app alone. Without the checkout, the order's id identifies the checkout.
-    """
-    bought = {"customer": customer, "pack": pack}
-    named = {"checkout": checkout, "app": app}
-    for parts in ({**bought, **named}, named, {**bought, "app": app}):
-        written = urlencode(parts, quote_via=quote, safe="")
-        if len(written) <= LONGEST_CUSTOM_ID:
-            return written
-    return urlencode({"app": app})
 
 
 class PayPal(Caller):
@@ -163,6 +147,33 @@ class PayPal(Caller):
             body["amount"] = _amount(amount_minor, currency)
         return self.write(f"/v2/payments/captures/{quote(capture_id, safe='')}/refund", body, key=f"refund:{key}")
 
+    def create_subscription(self, key: str, body: Object) -> tuple[str, str]:
+        """Create a subscription. Returns its id and the URL at which the buyer approves it. `key` as for orders."""
+        made = self.write("/v1/billing/subscriptions", body, key=f"subscription:{key}")
+        return text_of(made, "id"), link_of(made, "approve")
+
+    def get_subscription(self, subscription_id: str) -> Object:
+        """The current subscription."""
+        return self.call("GET", f"/v1/billing/subscriptions/{quote(subscription_id, safe='')}")
+
+    def list_transactions(self, subscription_id: str, since: datetime, until: datetime) -> Iterator[Object]:
+        """The payments of a subscription from `since` to `until`."""
+        path = f"/v1/billing/subscriptions/{quote(subscription_id, safe='')}/transactions"
+        yield from self.pages(path, {"start_time": time_of(since), "end_time": time_of(until)}, "transactions")
+
+    def get_sale(self, sale_id: str) -> Object:
+        """The current sale: a payment of a subscription."""
+        return self.call("GET", f"/v1/payments/sale/{quote(sale_id, safe='')}")
+
+    def get_sale_refund(self, refund_id: str) -> Object:
+        """The current refund of a sale."""
+        return self.call("GET", f"/v1/payments/refund/{quote(refund_id, safe='')}")
+
+    def refund_sale(self, sale_id: str, *, key: str, amount: Object | None = None, note: str = "") -> Object:
+        """Refund a sale: `amount` (of `sale_amount`), or all that is not refunded yet. `key` as for captures."""
+        body = {**({"amount": amount} if amount else {}), **({"description": note[:127]} if note else {})}
+        return self.write(f"/v1/payments/sale/{quote(sale_id, safe='')}/refund", body, key=f"refund:{key}")
+
     def list_events(self, since: datetime, until: datetime) -> Iterator[Object]:
         """The webhook events of the account from `since` to `until`, delivered or not; PayPal keeps 30 days of them."""
         times = {"start_time": time_of(max(since, until - OLDEST_EVENT)), "end_time": time_of(until)}
@@ -198,14 +209,31 @@ _lock = threading.Lock()
 
 
 def captures_of(order: Object) -> list[Object]:
-    """The captures of an order. A capture without a `custom_id` gets that of its purchase unit."""
+    """The captures of an order. A capture without a `custom_id` gets that of its purchase unit.
+
+    The only capture of a unit also gets the `breakdown` of the unit's amount.
+    """
     found = []
     for unit in objects(order.get("purchase_units")):
         payments = unit.get("payments")
         captures = payments.get("captures") if isinstance(payments, dict) else None
         named = unit.get("custom_id")
-        found += [{**capture, "custom_id": capture.get("custom_id") or named} for capture in objects(captures)]
+        captured = [{**capture, "custom_id": capture.get("custom_id") or named} for capture in objects(captures)]
+        amount = unit.get("amount")
+        if len(captured) == 1 and isinstance(amount, dict) and amount.get("breakdown") is not None:
+            captured[0]["breakdown"] = amount["breakdown"]
+        found += captured
     return found
+
+
+def sale_amount(minor: int, currency: str) -> Object:
+    """An amount of Payments v1.
+
+    Raises:
+        ProviderRefused: PayPal has no such amount.
+    """
+    amount = _amount(minor, currency)
+    return {"total": amount["value"], "currency": amount["currency_code"]}
 
 
 def _amount(minor: int, currency: str) -> dict[str, str]:

@@ -1,8 +1,9 @@
 """Translates PayPal's events into facts and rejects resources that do not have the documented shape.
 
-A payment is a capture. Its order is created first and may have several captures, so the order's id is not an alias of
-the payment. Refunds and reversals have a *refund* resource, whose link `up` names the capture. Sources: Orders v2,
-Payments v2 and Disputes v1 of https://developer.paypal.com/api/rest/, and "Webhook event names" there.
+A payment is a capture, or a sale of a subscription. The order of a capture is created first and may have several
+captures, so the order's id is not an alias of the payment. Refunds and reversals have a *refund* resource, whose link
+`up` names the capture. Sources: Orders v2, Payments v2 and Disputes v1 of https://developer.paypal.com/api/rest/, and
+"Webhook event names" there.
 """
 
 from __future__ import annotations
@@ -10,16 +11,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Literal
 
-from jobs.providers.facts import AnyFact, Dispute, PaymentReversed, PaymentSettled, Refund
+from jobs.providers.facts import AnyFact, PaymentReversed, PaymentSettled
 from jobs.providers.malformed import MalformedEvent, malformed
-from jobs.providers.paypal import client, fields
+from jobs.providers.paypal import client, disputes, fields, sales, subscriptions
 from jobs.providers.paypal.capture import needs_refetch, prepare
-from jobs.providers.paypal.fields import Object, Sold, get, objects, text
+from jobs.providers.paypal.fields import Object, Sold, get, text
+from jobs.providers.returns import Refund
+from jobs.providers.sold import Parts
 from models.catalog.apps import App
 from models.errors import NotOurs, Unprocessable
 from models.inbox.events import Event
 from models.ledger.accounts import CREDIT_MANUALLY
-from models.payments import disputes
 
 __all__ = ["needs_refetch", "facts_of", "note_of", "prepare"]
 
@@ -128,8 +130,20 @@ def _settled(app: App, event: Event, capture: Object, state: State, place: str =
         pack_field=where,
         amount_minor=amount_minor,
         currency=currency,
+        parts=_parts(capture, currency),
         state=state,
     )
+
+
+def _parts(capture: Object, currency: str) -> Parts:
+    """PayPal's fee on a capture, and the tax and discount of its order; None for those in another currency."""
+    found = []
+    for place in (("breakdown", "tax_total"), ("breakdown", "discount"), ("seller_receivable_breakdown", "paypal_fee")):
+        part = get(capture, *place)
+        minor, part_currency = fields.money(part) if part is not None else (None, currency)
+        found.append(minor if part_currency == currency else None)
+    tax_minor, discount_minor, fee_minor = found
+    return Parts(tax_minor=tax_minor, discount_minor=discount_minor, fee_minor=fee_minor)
 
 
 def _sold(app: App, custom_id: Any) -> Sold:
@@ -158,6 +172,7 @@ def _refunded(app: App, event: Event, refund: Object) -> Iterator[AnyFact]:
                 amount_minor=amount_minor,
                 failed=failed,
                 is_reversal=event.type == REVERSED,
+                made_at=fields.time(refund.get("create_time")),
             ),
         ),
         refunded_minor=None if failed else _total_refunded(refund, currency),
@@ -187,38 +202,6 @@ def _total_refunded(refund: Object, currency: str) -> int | None:
     return amount_minor if total_currency == currency else None
 
 
-# --- disputes
-
-
-def _disputed(app: App, event: Event, dispute: Object) -> Iterator[AnyFact]:
-    """A dispute freezes its payments until it is resolved. Separate reversals or refunds report withdrawn money.
-
-    Each capture has its own part of the dispute, under a key that does not depend on the captures that an event lists.
-    """
-    reference = text(dispute["dispute_id"])
-    resolved = event.type.endswith(".RESOLVED") or dispute.get("status") == "RESOLVED"
-    stage: Literal["closed", "inquiry"] = "closed" if resolved else "inquiry"
-    for payment in _disputed_transactions(app, dispute):
-        yield PaymentReversed(
-            app=app.slug,
-            provider=event.provider,
-            event_id=event.event_id,
-            payment=(payment,),
-            dispute=Dispute(reference=disputes.name_of(reference, payment), whole=reference, stage=stage),
-        )
-
-
-def _disputed_transactions(app: App, dispute: Object) -> list[str]:
-    """The captures of the dispute without those of other apps, sorted, so that all events lock in the same order."""
-    listed = objects(dispute["disputed_transactions"])
-    if not listed:
-        raise ValueError("resource.disputed_transactions is empty")
-    foreign = [disputed for disputed in listed if fields.app_named(disputed.get("custom")) not in (None, app.slug)]
-    if len(foreign) == len(listed):
-        raise NotOurs("the dispute belongs to another app")
-    return sorted({text(disputed["seller_transaction_id"]) for disputed in listed if disputed not in foreign})
-
-
 HANDLERS: dict[str, Handler] = {
     "CHECKOUT.ORDER.APPROVED": _order,
     "CHECKOUT.ORDER.COMPLETED": _order,
@@ -231,9 +214,22 @@ HANDLERS: dict[str, Handler] = {
     "PAYMENT.REFUND.COMPLETED": _refunded,
     "PAYMENT.REFUND.PENDING": _refunded,
     "PAYMENT.REFUND.FAILED": _refund_failed,
-    "CUSTOMER.DISPUTE.CREATED": _disputed,
-    "CUSTOMER.DISPUTE.UPDATED": _disputed,
-    "CUSTOMER.DISPUTE.RESOLVED": _disputed,
+    "BILLING.SUBSCRIPTION.CREATED": subscriptions.changed,
+    "BILLING.SUBSCRIPTION.ACTIVATED": subscriptions.changed,
+    "BILLING.SUBSCRIPTION.RE-ACTIVATED": subscriptions.changed,
+    "BILLING.SUBSCRIPTION.UPDATED": subscriptions.changed,
+    "BILLING.SUBSCRIPTION.SUSPENDED": subscriptions.changed,
+    "BILLING.SUBSCRIPTION.CANCELLED": subscriptions.changed,
+    "BILLING.SUBSCRIPTION.EXPIRED": subscriptions.changed,
+    "BILLING.SUBSCRIPTION.PAYMENT.FAILED": subscriptions.changed,
+    "PAYMENT.SALE.COMPLETED": sales.sale,
+    "PAYMENT.SALE.PENDING": sales.sale,
+    "PAYMENT.SALE.DENIED": sales.sale,
+    "PAYMENT.SALE.REFUNDED": sales.returned,
+    sales.REVERSED: sales.returned,
+    "CUSTOMER.DISPUTE.CREATED": disputes.disputed,
+    "CUSTOMER.DISPUTE.UPDATED": disputes.disputed,
+    "CUSTOMER.DISPUTE.RESOLVED": disputes.disputed,
 }
 
 

@@ -5,14 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 from jobs.providers.malformed import MalformedEvent
 from models import money as currencies
+from models import times
 
 Object = dict[str, Any]
 LONGEST_TEXT = 255
+LONGEST_CUSTOM_ID = 127
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 _ID = re.compile(r"[A-Za-z0-9_-]{1,255}")
 
@@ -23,12 +26,15 @@ class Sold:
 
     customer: str | None = None
     pack: str | None = None
+    plan: str | None = None
     checkout: str | None = None
     app: str | None = None
 
 
 def read_custom_id(value: Any) -> Sold:
     """Parse `customer=<url-encoded>&pack=<key>[&checkout=<id>][&app=<slug>]`, in any order; ignore other names.
+
+    A subscription has `plan=<key>` in place of the pack.
 
     A value of another form, as other shops may use it, has no parts.
 
@@ -39,7 +45,7 @@ def read_custom_id(value: Any) -> Sold:
         return Sold()
     # Bytes that are not UTF-8 become lone surrogates, which valid values do not contain.
     decoded = parse_qsl(value, errors="surrogateescape")
-    pairs = [pair for pair in decoded if pair[0] in ("customer", "pack", "checkout", "app")]
+    pairs = [pair for pair in decoded if pair[0] in ("customer", "pack", "plan", "checkout", "app")]
     broken = next((name for name, part in pairs if _SURROGATE.search(part)), None)
     if broken:
         raise MalformedEvent(value, f"a valid custom_id: the percent-encoded {broken} must be UTF-8")
@@ -49,9 +55,26 @@ def read_custom_id(value: Any) -> Sold:
     return Sold(
         customer=parts.get("customer"),
         pack=parts.get("pack"),
+        plan=parts.get("plan"),
         checkout=parts.get("checkout"),
         app=parts.get("app"),
     )
+
+
+def write_custom_id(*, app: str, customer: str, checkout: str, pack: str | None = None, plan: str | None = None) -> str:
+    """The `custom_id` of a capture or a subscription, which names what was bought, in at most 127 characters.
+
+    `customer=<url-encoded>&pack=<key>&checkout=<id>&app=<slug>`. If that is too long: the checkout and the app, or the
+    customer, the pack and the app, or the app alone. Without the checkout, the id of the order or of the subscription
+    identifies the checkout.
+    """
+    bought = {"customer": customer, **({"pack": pack} if pack else {}), **({"plan": plan} if plan else {})}
+    named = {"checkout": checkout, "app": app}
+    for parts in ({**bought, **named}, named, {**bought, "app": app}):
+        written = urlencode(parts, quote_via=quote, safe="")
+        if len(written) <= LONGEST_CUSTOM_ID:
+            return written
+    return urlencode({"app": app})
 
 
 def app_named(value: Any) -> str | None:
@@ -79,6 +102,27 @@ def money(amount: Any) -> tuple[int, str]:
     if not 0 <= minor < 2**53:
         raise MalformedEvent(value, "an amount of 0 to 2^53 - 1 minor units")
     return minor, code
+
+
+def money_of_sale(amount: Any) -> tuple[int, str]:
+    """(minor units, currency) of an amount of Payments v1: `{"total": "9.99", "currency": "USD"}`, without its sign.
+
+    Raises:
+        KeyError, ValueError: as `money`.
+    """
+    if not isinstance(amount, dict):
+        raise MalformedEvent(amount, "an amount with a total and a currency")
+    if isinstance(amount["total"], str) and amount["total"].startswith("-"):
+        amount = {**amount, "total": amount["total"][1:]}
+    return money({"value": amount["total"], "currency_code": amount["currency"]})
+
+
+def time(value: Any) -> datetime | None:
+    """The UTC time of `2026-03-10T12:00:00Z`; None for any other value, because no amount depends on a time."""
+    try:
+        return times.parse(value)
+    except (ValueError, TypeError):
+        return None
 
 
 def id_of_link(thing: Object, rel: str) -> str | None:

@@ -139,13 +139,15 @@ class _Bearer(requests.auth.AuthBase):
 
 
 def _accepted(response: requests.Response) -> Object:
-    """The object in a successful response.
+    """The object in a successful response; an empty one for 204 (No Content).
 
     Raises:
         ProviderAway, ProviderRefused: the response reports an error, or a success without an object.
     """
     content = _object(response)
     status = response.status_code
+    if status == 204:
+        return {}
     if 200 <= status < 300:
         if content is None:
             raise ProviderAway("PayPal's response is not a JSON object")

@@ -1,12 +1,14 @@
-"""Lists PayPal's events, the orders of Scrip's checkouts and the disputes for reconciliation.
+"""Lists PayPal's events, the orders of Scrip's checkouts, the subscriptions and the disputes for reconciliation.
 
 Orders that were approved but not captured are captured. PayPal's lists of captures and refunds may be hours old, so
-these are found by their events, which PayPal keeps for 30 days.
+these are found by their events, which PayPal keeps for 30 days. PayPal has no list of subscriptions: those that Scrip
+knows are fetched one by one, with their payments.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -18,12 +20,23 @@ from models import clock
 from models.catalog.apps import App
 from models.errors import ProviderRefused
 from models.payments import checkouts
+from models.plans import subscriptions
 from settings import settings
 
 NAME = "paypal"
 ORDERS_AT_ONCE = 20
+SUBSCRIPTIONS_AT_ONCE = 20
+# The event of a payment by its status in the list of a subscription's payments.
+SALES = {
+    "COMPLETED": "PAYMENT.SALE.COMPLETED",
+    "PARTIALLY_REFUNDED": "PAYMENT.SALE.COMPLETED",
+    "REFUNDED": "PAYMENT.SALE.COMPLETED",
+    "PENDING": "PAYMENT.SALE.PENDING",
+    "DECLINED": "PAYMENT.SALE.DENIED",
+}
 COMPLETED = "CHECKOUT.ORDER.COMPLETED"
 PAID = ("COMPLETED", "PARTIALLY_REFUNDED", "REFUNDED")
+PAID_SALE = ("completed", "partially_refunded", "refunded", "reversed")
 
 is_reachable = checkout.is_reachable
 Lister = Callable[[App, Window, str | None], tuple[list[Fetched], str | None]]
@@ -53,8 +66,66 @@ def _orders(app: App, window: Window, cursor: str | None) -> tuple[list[Fetched]
     """The orders of checkouts that are open or pending in Scrip."""
     since = window.since + (clock.now() - provider_time(app, clock.now()))
     rows = checkouts.open_at(app.slug, NAME, since=since, after=int(cursor or 0), limit=ORDERS_AT_ONCE)
-    orders = [_order(app, row.provider_id, window) for row in rows if row.provider_id]
-    return [order for order in orders if order], str(rows[-1].id) if len(rows) == ORDERS_AT_ONCE else None
+    found: list[Fetched] = []
+    for row in rows:
+        if row.provider_id and row.plan:
+            found += _subscription(app, row.provider_id, window, is_checkout=True)
+        elif row.provider_id:
+            found += filter(None, [_order(app, row.provider_id, window)])
+    return found, str(rows[-1].id) if len(rows) == ORDERS_AT_ONCE else None
+
+
+def _subscriptions(app: App, window: Window, cursor: str | None) -> tuple[list[Fetched], str | None]:
+    """The subscriptions that Scrip knows, with their payments in the window.
+
+    The frequent run reads only those whose next payment is about due: there is a call for each.
+    """
+    behind = clock.now() - provider_time(app, clock.now())
+    rows = subscriptions.listed(
+        *(app.slug, NAME, window.since + behind, window.until + behind),
+        include_all=window.is_whole,
+        after=int(cursor or 0),
+        limit=SUBSCRIPTIONS_AT_ONCE,
+    )
+    found = [event for _, id_ in rows for event in _subscription(app, id_, window)]
+    return found, str(rows[-1][0]) if len(rows) == SUBSCRIPTIONS_AT_ONCE else None
+
+
+def _subscription(app: App, id_: str, window: Window, *, is_checkout: bool = False) -> list[Fetched]:
+    """The subscription and its payments in the window, the newest first. One that PayPal does not know has none."""
+    try:
+        subscription = client.client(app).get_subscription(id_)
+        payments = list(client.client(app).list_transactions(id_, window.since, window.until))
+    except ProviderRefused as refusal:
+        if refusal.status not in (403, 404):
+            raise
+        if is_checkout:
+            checkouts.expire(app.slug, NAME, id_, now=window.until)
+        return []
+    sold = [_sale(subscription, payment, window) for payment in reversed(payments)]
+    state = f"{subscription.get('status')}:{subscription.get('update_time')}"
+    event = _as_event(f"reconcile:{id_}:{state}", "BILLING.SUBSCRIPTION.UPDATED", subscription, window)
+    return [*filter(None, sold), event]
+
+
+def _sale(subscription: Object, payment: Object, window: Window) -> Fetched | None:
+    """A payment of the list as the sale that it is; None in a state that is not a sale's."""
+    status = str(payment.get("status"))
+    gross = fields.get(payment, "amount_with_breakdown", "gross_amount")
+    type_ = SALES.get(status)
+    if type_ is None or not isinstance(gross, dict) or not payment.get("id"):
+        return None
+    sale = {
+        "id": payment["id"],
+        "state": status.lower(),
+        "amount": {"total": gross.get("value"), "currency": gross.get("currency_code")},
+        "billing_agreement_id": subscription.get("id"),
+        "custom": subscription.get("custom_id"),
+        "create_time": payment.get("time"),
+    }
+    made_at = fields.time(payment.get("time"))
+    event = _as_event(f"reconcile:{payment['id']}:{status}", type_, sale, window)
+    return replace(event, is_old=made_at is not None and made_at < window.home_since)
 
 
 def _order(app: App, order_id: str, window: Window) -> Fetched | None:
@@ -100,7 +171,12 @@ def _as_event(id_: str, type_: str, resource: Object, window: Window, *, needs_r
     return Fetched(id_, type_, payload, is_object=True, needs_refetch=needs_refetch)
 
 
-PARTS: dict[str, Lister] = {"events": _events, "orders": _orders, "disputes": _disputes}
+PARTS: dict[str, Lister] = {
+    "events": _events,
+    "orders": _orders,
+    "subscriptions": _subscriptions,
+    "disputes": _disputes,
+}
 
 
 def completed(app: App, fetched: Fetched) -> Fetched:
@@ -114,7 +190,7 @@ def named_app(fetched: Fetched) -> str | None:
     if not isinstance(resource, dict):
         return None
     units, disputed = (fields.objects(resource.get(name)) for name in ("purchase_units", "disputed_transactions"))
-    custom_ids = [place.get("custom_id") for place in (resource, *units)]
+    custom_ids = [place.get("custom_id") for place in (resource, *units)] + [resource.get("custom")]
     custom_ids += [transaction.get("custom") for transaction in disputed]
     return next((name for name in map(fields.app_named, custom_ids) if name), None)
 
@@ -131,5 +207,15 @@ def why_unpaid(app: App, ids: tuple[str, ...]) -> str | None:
     except ProviderRefused as refusal:
         if refusal.status != 404:
             raise
-        return f"{capture} was not found at PayPal"
+        return _why_unpaid_sale(app, capture)
     return None if status in PAID else f"{capture} is {status} at PayPal"
+
+
+def _why_unpaid_sale(app: App, sale: str) -> str | None:
+    try:
+        state = client.client(app).get_sale(sale).get("state")
+    except ProviderRefused as refusal:
+        if refusal.status != 404:
+            raise
+        return f"{sale} was not found at PayPal"
+    return None if state in PAID_SALE else f"{sale} is {state} at PayPal"

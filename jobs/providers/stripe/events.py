@@ -12,17 +12,16 @@ from typing import Any
 
 from jobs.providers.facts import AnyFact
 from jobs.providers.malformed import MalformedEvent, malformed
-from jobs.providers.stripe import invoices, purchases, reversals
+from jobs.providers.stripe import captures, invoices, purchases, reversals, subscriptions
 from jobs.providers.stripe.objects import (
     Object,
     get,
     metadata,
-    price_of,
     subscription_metadata,
 )
 from models.catalog.apps import App
 from models.errors import NotOurs
-from models.inbox.events import MEND, Event
+from models.inbox.events import Event
 from settings import settings
 
 Handler = Callable[[App, Event, Object], Iterable[AnyFact]]
@@ -51,33 +50,6 @@ def facts_of(app: App, event: Event) -> Iterator[AnyFact]:
         yield from handler(app, event, thing)
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise malformed(event, error) from error
-
-
-def note_of(app: App, event: Event) -> str | None:
-    """A note for operators if the subscription changed to a price outside the catalog; all else is applied.
-
-    Prices are often created for one checkout and are in no catalog, so the first price gets no note.
-    """
-    if event.type != "customer.subscription.updated":
-        return None
-    subscription, old = get(event.payload, "data", "object"), get(event.payload, "data", "previous_attributes")
-    if get(old, "metadata", "plan") is not None and metadata(subscription).get("plan") in app.plans:
-        return None
-    price, before = _only_price(subscription), _only_price(old)
-    if not price or not before or price == before or app.plan_by_stripe_price(price):
-        return None
-    return (
-        f"the subscription changed to the price {price}, which no plan of the catalog has, so the customer keeps the"
-        f" plan and its units: {MEND}"
-    )
-
-
-def _only_price(thing: Any) -> str | None:
-    items = get(thing, "items", "data")
-    try:
-        return price_of(items[0]) if isinstance(items, list) and items and isinstance(items[0], dict) else None
-    except MalformedEvent:
-        return None
 
 
 def needs_refetch(app: App, event: Event) -> bool:
@@ -119,24 +91,48 @@ def _named_app(thing: Object) -> Any:
     return metadata(thing).get("app") or subscription_metadata(thing).get("app")
 
 
+def _credit_note(app: App, event: Event, note: Object) -> Iterable[AnyFact]:
+    """One that was issued before the payment of its invoice lowers what the invoice covers; others return money."""
+    handler: Handler = invoices.credit_note if note.get("type") == "pre_payment" else reversals.credit_note_changed
+    return handler(app, event, note)
+
+
+# Reports of an invoice, at any of its stages.
+INVOICES = (
+    *("created", "updated", "finalized", "sent", "payment_failed", "payment_action_required", "overdue", "voided"),
+    "marked_uncollectible",
+)
 HANDLERS: dict[str, Handler] = {
     "checkout.session.completed": purchases.session_completed,
     "checkout.session.async_payment_succeeded": purchases.session_paid,
     "checkout.session.async_payment_failed": purchases.session_failed,
     "checkout.session.expired": purchases.session_expired,
-    "customer.subscription.created": invoices.subscription_changed,
-    "customer.subscription.updated": invoices.subscription_changed,
-    "customer.subscription.deleted": invoices.subscription_changed,
-    "customer.subscription.paused": invoices.subscription_changed,
-    "customer.subscription.resumed": invoices.subscription_changed,
+    **dict.fromkeys(
+        (f"customer.subscription.{what}" for what in ("created", "updated", "deleted", "paused", "resumed")),
+        subscriptions.subscription_changed,
+    ),
+    **dict.fromkeys(
+        (
+            f"customer.subscription.{what}"
+            for what in ("trial_will_end", "pending_update_applied", "pending_update_expired")
+        ),
+        subscriptions.subscription_changed,
+    ),
+    **dict.fromkeys(
+        (
+            f"subscription_schedule.{what}"
+            for what in ("created", "updated", "released", "canceled", "completed", "aborted")
+        ),
+        subscriptions.schedule_changed,
+    ),
+    **dict.fromkeys((f"invoice.{what}" for what in INVOICES), invoices.invoice_changed),
     "invoice.paid": invoices.invoice_paid,
     "invoice.payment_succeeded": invoices.invoice_paid,
-    "invoice.payment_failed": invoices.invoice_unpaid,
-    "invoice.finalized": invoices.invoice_sent,
-    "invoice.marked_uncollectible": invoices.invoice_unpaid,
-    "invoice.voided": invoices.invoice_unpaid,
+    **dict.fromkeys((f"credit_note.{what}" for what in ("created", "updated", "voided")), _credit_note),
     "invoice_payment.paid": reversals.invoice_payment,
-    "payment_intent.succeeded": purchases.intent_succeeded,
+    "payment_intent.succeeded": captures.intent_succeeded,
+    "payment_intent.canceled": captures.intent_canceled,
+    "charge.captured": captures.charge_captured,
     "charge.refunded": reversals.charge_refunded,
     "charge.refund.updated": reversals.refund_changed,
     "refund.created": reversals.refund_changed,

@@ -116,15 +116,14 @@ def created(event: Event) -> datetime:
 def metadata(thing: Object) -> Object:
     """The object's metadata without values that are not texts.
 
-    A `checkout` with the character U+0000 is omitted too: ids of Scrip do not have it, and PostgreSQL rejects it.
+    Texts with the character U+0000 are omitted too, except the customer: no id of Scrip has it, and PostgreSQL rejects
+    it.
     """
     found = thing.get("metadata")
     if not isinstance(found, dict):
         return {}
     texts = {key: value for key, value in found.items() if isinstance(value, str)}
-    if "\x00" in texts.get("checkout", ""):
-        del texts["checkout"]
-    return texts
+    return {key: value for key, value in texts.items() if "\x00" not in value or key == "customer"}
 
 
 def subscription_metadata(invoice: Object) -> Object:

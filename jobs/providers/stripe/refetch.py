@@ -30,6 +30,7 @@ FETCH: dict[str, Callable[[Any, str], Any]] = {
     "invoice_payment": lambda v1, id_: v1.invoice_payments.retrieve(id_),
     "charge": lambda v1, id_: v1.charges.retrieve(id_, {"expand": ["refunds"]}),
     "refund": lambda v1, id_: v1.refunds.retrieve(id_),
+    "credit_note": lambda v1, id_: v1.credit_notes.retrieve(id_),
     "dispute": lambda v1, id_: v1.disputes.retrieve(id_),
 }
 

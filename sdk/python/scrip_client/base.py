@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 from urllib.parse import quote
@@ -12,6 +12,8 @@ from scrip_client.transport import Transport
 
 Answer = dict[str, Any]
 Time = datetime | str
+# Several rates with their quantities: `[{"rate": "gpt4", "quantity": 1200}, {"rate": "sms", "quantity": 1}]`.
+Lines = Iterable[Mapping[str, Any]]
 PAGE = 200
 
 
@@ -67,14 +69,20 @@ def new_id() -> str:
     return uuid.uuid4().hex
 
 
-def priced(units: int | None, rate: str | None, quantity: int | None) -> dict[str, Any]:
-    """The amount fields of a body: `units`, or `rate` and `quantity` (1 by default). Raises ValueError for both."""
-    if (units is None) == (rate is None):
-        raise ValueError("give either units, or a rate and its quantity")
+def priced(units: int | None, rate: str | None, quantity: int | None, lines: Lines | None = None) -> dict[str, Any]:
+    """The amount fields of a body: `units`, or `rate` and `quantity` (1 by default), or `lines`.
+
+    Raises:
+        ValueError: none of them is given, or more than one.
+    """
+    if sum(amount is not None for amount in (units, rate, lines)) != 1:
+        raise ValueError("give either units, or a rate and its quantity, or lines")
+    if rate is None and quantity is not None:
+        raise ValueError("quantity requires a rate and cannot be combined with units or lines")
     if units is not None:
-        if quantity is not None:
-            raise ValueError("quantity requires a rate and cannot be combined with units")
         return {"units": units}
+    if lines is not None:
+        return {"lines": [dict(line) for line in lines]}
     return {"rate": rate, "quantity": 1 if quantity is None else quantity}
 
 

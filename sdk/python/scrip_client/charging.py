@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from scrip_client.base import Answer, Base, new_id, path_of, priced
+from scrip_client.base import Answer, Base, Lines, new_id, path_of, priced
 
 
 class Charging(Base):
@@ -30,6 +30,7 @@ class Charging(Base):
         *,
         rate: str | None = None,
         quantity: int | None = None,
+        lines: Lines | None = None,
         reason: str | None = None,
         metadata: Mapping[str, Any] | None = None,
         id: str | None = None,
@@ -37,10 +38,12 @@ class Charging(Base):
     ) -> Answer:
         """Deduct units now, all or none: `{"id", "units", "balance", "entry"}`.
 
+        The amount is `units`, a `rate` and its `quantity` (1 by default), or up to 20 `lines` of both.
+
         Raises:
             InsufficientCredits: fewer units are available; nothing was deducted.
         """
-        charge = {**priced(units, rate, quantity), "reason": reason, "metadata": metadata}
+        charge = {**priced(units, rate, quantity, lines), "reason": reason, "metadata": metadata}
         return self._post("/v1/charges", id=id or new_id(), customer=customer, patience=patience, **charge)
 
     def hold(
@@ -50,13 +53,19 @@ class Charging(Base):
         *,
         rate: str | None = None,
         quantity: int | None = None,
+        lines: Lines | None = None,
         expires_in: int | None = None,
         reason: str | None = None,
         metadata: Mapping[str, Any] | None = None,
         id: str | None = None,
     ) -> Answer:
         """Reserve units for `expires_in` seconds: `{"id", "units", "state", "expires_at", "available"}`."""
-        hold = {**priced(units, rate, quantity), "reason": reason, "metadata": metadata, "expires_in": expires_in}
+        hold = {
+            **priced(units, rate, quantity, lines),
+            "reason": reason,
+            "metadata": metadata,
+            "expires_in": expires_in,
+        }
         return self._post("/v1/holds", id=id or new_id(), customer=customer, **hold)
 
     def capture(self, hold_id: str, units: int | None = None, *, patience: float | None = None) -> Answer:

@@ -11,10 +11,11 @@ from scrip_client.reading import Reading
 from scrip_client.selling import Selling
 from scrip_client.sessions import Sessions
 from scrip_client.spending import Spending
+from scrip_client.subscriptions import Subscriptions
 from scrip_client.transport import Transport
 
 
-class Scrip(Spending, Sessions, Selling, Reading, Operating):
+class Scrip(Spending, Sessions, Selling, Subscriptions, Reading, Operating):
     """A client for one app, with one key. Methods return the JSON of the API as dicts and raise `ScripError`.
 
         scrip = Scrip("http://127.0.0.1:8000", "sk_sandbox_songs")

@@ -139,9 +139,13 @@ class Reservation:
             _current.reset(token)
 
     def _cost_units(self) -> int:
-        """The cost of the work. Scrip prices a quantity, because the rounding of a rate is part of the catalog."""
+        """The cost of the work. Scrip prices a quantity, because the rounding of a rate is part of the catalog.
+
+        A hold takes units, so a carried fraction is rounded up: the capture does not add the quantity to the total.
+        """
         if "quantity" in self._actual:
-            return int(self._scrip.quote(self.customer, self._terms["rate"], self._actual["quantity"])["units"])
+            quote = self._scrip.quote(self.customer, self._terms["rate"], self._actual["quantity"])
+            return int(quote.get("rounded_up") or quote["units"])
         return self._actual.get("units", self.units)
 
     def _take(self, cost: int) -> Mapping[str, Any]:
@@ -162,7 +166,8 @@ class Reservation:
         """Charge units without a hold, or after its expiry. The charge has the id of the hold, so it is idempotent."""
         if not units:
             return {"units": 0, "balance": None}
-        notes = {**self._notes, "reason": self._notes["reason"] or self._terms.get("rate")}
+        rates = ", ".join(dict.fromkeys(line["rate"] for line in self._terms.get("lines", ())))
+        notes = {**self._notes, "reason": self._notes["reason"] or self._terms.get("rate") or rates or None}
         return self._scrip.charge(self.customer, units, **notes, id=self.id, patience=CAPTURE_PATIENCE_SECONDS)
 
 

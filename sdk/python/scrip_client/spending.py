@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from itertools import islice
 from typing import Any
 
-from scrip_client.base import Answer, Time, new_id, priced, written
+from scrip_client.base import Answer, Lines, Time, new_id, priced, written
 from scrip_client.charging import Charging
 from scrip_client.reservation import DEFAULT_EXPIRY_SECONDS, Reservation
 
@@ -21,6 +21,7 @@ class Spending(Charging):
         *,
         rate: str | None = None,
         quantity: int | None = None,
+        lines: Lines | None = None,
         expires_in: int = DEFAULT_EXPIRY_SECONDS,
         reason: str | None = None,
         metadata: Mapping[str, Any] | None = None,
@@ -31,7 +32,7 @@ class Spending(Charging):
         with scrip.reserve("ada", rate="song_generation") as hold:
             song = generate()
         """
-        terms = priced(units, rate, quantity)
+        terms = priced(units, rate, quantity, lines)
         return Reservation(
             self, customer, terms, expires_in=expires_in, reason=reason, metadata=metadata, id=id or new_id()
         )
@@ -39,27 +40,30 @@ class Spending(Charging):
     def report_usage(
         self,
         customer: str,
-        rate: str,
-        quantity: int,
+        rate: str | None = None,
+        quantity: int | None = None,
         *,
+        lines: Lines | None = None,
         occurred_at: Time | None = None,
         metadata: Mapping[str, Any] | None = None,
         id: str | None = None,
     ) -> str:
         """Report past usage. Scrip deducts its units within moments. Returns the id of the report.
 
-        Pass an `id` if the same usage may be reported again: reports with the same id are counted once.
+        The usage is a `rate` and its `quantity` (1 by default), or up to 20 `lines` of both. It is priced now, by the
+        current catalog. Pass an `id` if the same usage may be reported again: reports with the same id are counted
+        once.
         """
         report_id = id or new_id()
-        usage: dict[str, Any] = {"rate": rate, "quantity": quantity, "metadata": metadata}
+        usage = {**priced(None, rate, quantity, lines), "metadata": metadata}
         self._post("/v1/usage", id=report_id, customer=customer, occurred_at=written(occurred_at), **usage)
         return report_id
 
     def report_usages(self, reports: Iterable[Mapping[str, Any]]) -> Answer:
         """Report usage in bulk. Returns `{"accepted", "duplicates"}`.
 
-        Each report is `{"customer", "rate", "quantity"}`, with optional `id`, `occurred_at` and `metadata`. Reports are
-        sent in batches of 1000; of each batch all are stored or none.
+        Each report is `{"customer", "rate", "quantity"}` or `{"customer", "lines"}`, with optional `id`, `occurred_at`
+        and `metadata`. Reports are sent in batches of 1000; of each batch all are stored or none.
         """
         total = {"accepted": 0, "duplicates": 0}
         remaining = iter(reports)

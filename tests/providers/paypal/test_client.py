@@ -137,6 +137,11 @@ def test_what_may_go_well_later_is_away(stub, client, status, told):
     assert away.value.extra["retry_after"] == (17 if status != 200 else 5)
 
 
+def test_a_success_without_content_is_a_success(stub, client):
+    stub.answers["POST /v1/billing/subscriptions/I-1/cancel"] = [(204, b"")]
+    assert client.write("/v1/billing/subscriptions/I-1/cancel", {}, key="cancel") == {}
+
+
 def test_nobody_there_is_away():
     with pytest.raises(ProviderAway, match="cannot be reached"):
         PayPal(Account("id", "secret", "sandbox", "http://127.0.0.1:9")).get_order("O1")

@@ -468,6 +468,58 @@ def test_a_dispute_that_the_seller_settles_by_a_refund_is_refunded(db, now):
     assert returned() == ("refunded", 499, 0)
 
 
+def ruled(code: str) -> dict[str, Any]:
+    """A dispute that PayPal decided."""
+    return dispute("RESOLVED", dispute_outcome={"outcome_code": code}, create_time="2026-03-01T12:00:00Z")
+
+
+@pytest.mark.parametrize("code", ["RESOLVED_BUYER_FAVOUR", "ACCEPTED"])
+def test_a_dispute_resolved_for_the_buyer_frees_nothing_before_its_reversal_comes(db, now, code):
+    deliver(paid(), now=now)
+    deliver(event("PAYMENT.CAPTURE.REFUNDED", refund("1.00", number="9", create_time="2026-02-20T12:00:00Z")), now=now)
+    deliver(event("CUSTOMER.DISPUTE.CREATED", dispute()), now=now)
+    deliver(event("CUSTOMER.DISPUTE.RESOLVED", ruled(code)), now=now)
+    assert (balance(ADA, SLUG), available(ADA, now)) == (24, 0), "an earlier refund is not the reversal"
+    taken = refund("2.00", number="2", create_time="2026-03-02T12:00:00Z")
+    deliver(event("PAYMENT.CAPTURE.REVERSED", taken), now=now)
+    assert balance(ADA, SLUG) == available(ADA, now) == 30 - 18
+
+
+@pytest.mark.parametrize("code", ["RESOLVED_SELLER_FAVOUR", "CANCELED_BY_BUYER", "RESOLVED_WITH_PAYOUT", "NEW_CODE"])
+def test_a_dispute_resolved_for_the_seller_frees_the_units(db, now, code):
+    deliver(paid(), now=now)
+    deliver(event("CUSTOMER.DISPUTE.CREATED", dispute()), now=now)
+    deliver(event("CUSTOMER.DISPUTE.RESOLVED", ruled(code)), now=now)
+    assert available(ADA, now) == 30
+
+
+@pytest.mark.parametrize("names", list(itertools.permutations(["paid", "disputed", "ruled", "lost"])), ids="-".join)
+def test_a_dispute_resolved_for_the_buyer_ends_the_same_in_every_order(db, now, names):
+    told = {
+        "paid": paid(),
+        "disputed": event("CUSTOMER.DISPUTE.CREATED", dispute(create_time="2026-03-01T12:00:00Z")),
+        "ruled": event("CUSTOMER.DISPUTE.RESOLVED", ruled("RESOLVED_BUYER_FAVOUR")),
+        "lost": event("PAYMENT.CAPTURE.REVERSED", refund("2.00", create_time="2026-03-02T12:00:00Z")),
+    }
+    for name in names:
+        for number in (1, 2):
+            deliver({**told[name], "id": f"{name}-{number}"}, now=now)
+    assert balance(ADA, SLUG) == available(ADA, now) == 30 - 12
+    assert returned() == ("disputed", 0, 200)
+
+
+@pytest.mark.parametrize("order_of", [("first", "second"), ("second", "first")])
+def test_an_appeal_replaces_the_first_decision(db, now, order_of):
+    deliver(paid(), now=now)
+    decisions = {
+        "first": {**ruled("RESOLVED_BUYER_FAVOUR"), "update_time": "2026-03-05T12:00:00Z"},
+        "second": {**ruled("RESOLVED_SELLER_FAVOUR"), "update_time": "2026-03-25T12:00:00Z"},
+    }
+    for name in order_of:
+        deliver(event("CUSTOMER.DISPUTE.RESOLVED", decisions[name]), now=now)
+    assert available(ADA, now) == 30
+
+
 def test_a_dispute_of_several_captures_freezes_each():
     listed = [{"seller_transaction_id": "CAP1"}, {"seller_transaction_id": "CAP2", "custom": "app=songs"}]
     (one,) = facts("CUSTOMER.DISPUTE.CREATED", dispute(disputed_transactions=[*listed]))
@@ -566,7 +618,7 @@ def test_an_updated_dispute_that_is_resolved_is_closed():
 # --- what is not for us
 
 
-@pytest.mark.parametrize("type_", ["PAYMENT.SALE.COMPLETED", "BILLING.PLAN.CREATED", "x", ""])
+@pytest.mark.parametrize("type_", ["PAYMENT.ORDER.CREATED", "BILLING.PLAN.CREATED", "x", ""])
 def test_other_types_are_ignored_with_a_reason(db, now, type_):
     deliver(event(type_, {}), now=now)
     assert event_states(SLUG) == [("ignored", f"{type_} is not used")]
@@ -709,6 +761,25 @@ def test_what_paypal_does_not_show_is_taken_as_it_was_signed(api, status):
     assert prepared("PAYMENT.CAPTURE.REVERSED", signed) == signed
 
 
+@pytest.mark.parametrize("status", [403, 404])
+@pytest.mark.parametrize("type_", ["PAYMENT.CAPTURE.COMPLETED", "CHECKOUT.ORDER.COMPLETED", "CHECKOUT.ORDER.APPROVED"])
+def test_what_paypal_does_not_know_credits_nothing(db, now, api, type_, status):
+    unknown = ProviderRefused("PayPal: unknown", status=status)
+    api(get_capture=unknown, get_order=unknown, capture_order=unknown)
+    bought = capture(ADAS, amount=amount("4.99"))
+    deliver(event(type_, bought if "CAPTURE" in type_ else order(ADAS, bought)), now=now)
+    assert balance(ADA, SLUG) == 0
+    ((state, error),) = event_states(SLUG)
+    assert (state, "PayPal does not show" in str(error)) == ("dead", True)
+
+
+def test_a_completed_order_is_the_one_that_paypal_has_now(db, now, api):
+    signed = order(ADAS, capture(ADAS, amount=amount("499.00")))
+    api(get_order=order(ADAS, capture(ADAS, amount=amount("4.99"))))
+    deliver(event("CHECKOUT.ORDER.COMPLETED", signed), now=now)
+    assert (balance(ADA, SLUG), database.read("SELECT amount_minor FROM payment")) == (30, [(499,)])
+
+
 # --- whatever comes
 
 
@@ -788,7 +859,7 @@ def test_no_json_is_more_than_refused(type_: str, resource: Any):
 
 @given(customer=st.text(min_size=1, max_size=120), pack=st.text(min_size=1, max_size=60))
 def test_a_custom_id_of_ours_fits_and_is_understood(customer: str, pack: str):
-    written = paypal_client.write_custom_id(app=SLUG, customer=customer, pack=pack, checkout="c-1")
+    written = fields.write_custom_id(app=SLUG, customer=customer, pack=pack, checkout="c-1")
     assert len(written) <= 127
     sold = fields.read_custom_id(written)
     assert (sold.app, sold.checkout) == (SLUG, "c-1")
@@ -796,9 +867,9 @@ def test_a_custom_id_of_ours_fits_and_is_understood(customer: str, pack: str):
 
 
 def test_a_short_custom_id_says_all():
-    written = paypal_client.write_custom_id(app=SLUG, customer="a/b c", pack=PACK, checkout="c-1")
+    written = fields.write_custom_id(app=SLUG, customer="a/b c", pack=PACK, checkout="c-1")
     assert written == f"customer=a%2Fb%20c&pack={PACK}&checkout=c-1&app={SLUG}"
-    too_long = paypal_client.write_custom_id(app=SLUG, customer=BO, pack=PACK, checkout="ü" * 120)
+    too_long = fields.write_custom_id(app=SLUG, customer=BO, pack=PACK, checkout="ü" * 120)
     assert fields.read_custom_id(too_long).app == SLUG
 
 
@@ -811,7 +882,7 @@ def test_an_order_is_bought_captured_refunded_and_disputed_over_real_http(db, no
         client = paypal_client.client(app(SLUG))
         order_id, url = client.create_order(
             f"{SLUG}:c-1",
-            custom_id=paypal_client.write_custom_id(app=SLUG, customer="a b", pack=PACK, checkout="c-1"),
+            custom_id=fields.write_custom_id(app=SLUG, customer="a b", pack=PACK, checkout="c-1"),
             description="a pack",
             amount_minor=499,
             currency="usd",

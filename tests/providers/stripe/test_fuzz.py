@@ -36,12 +36,27 @@ OBJECTS: dict[str, dict[str, Any]] = {
     "invoice.finalized": invoice(
         "songs", ADA, "pro", start=NOW, end=END, collection_method="send_invoice", status="open"
     ),
+    "subscription_schedule": {
+        "id": "sub_sched_1",
+        "subscription": "sub_1",
+        "status": "active",
+        "phases": [{"start_date": int(END.timestamp()), "items": [{"price": "price_pro", "quantity": 2}]}],
+    },
     "invoice_payment": {"id": "inpay_1", "invoice": "in_1", "payment": OF_PAYMENT},
     "payment_intent": {**INTENT, "metadata": {"app": "songs", "customer": ADA, "pack": "starter", "checkout": "c"}},
+    "charge.captured": CHARGE,
     "charge.refunded": CHARGE,
     "charge.refund": refund("re_1", 300),
     "refund": refund("re_1", 300),
     "charge.dispute": dispute(-700, 700),
+    "credit_note": {
+        "id": "cn_1",
+        "amount": 300,
+        "invoice": "in_1",
+        "type": "post_payment",
+        "status": "issued",
+        "refunds": [{"refund": "re_1", "amount_refunded": 100}],
+    },
 }
 JUNK = st.one_of(
     st.none(),
@@ -106,7 +121,7 @@ def test_whatever_is_in_an_event_ends_it_and_breaks_nothing(db: str, type_: str,
     assert state != "pending", error
     assert state == "done" or error
     assert "Scrip itself" not in (error or "")
-    assert all(check.ok for check in maintenance.check_books(now=NOW))
+    assert [check.failures for check in maintenance.check_books(now=NOW) if not check.ok] == []
 
 
 def wait_in_vain() -> tuple[str, str | None]:

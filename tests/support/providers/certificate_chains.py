@@ -89,9 +89,12 @@ def signed(
     host: str = "api.sandbox.paypal.com",
     crc: int | None = None,
     algorithm: hashes.HashAlgorithm | None = None,
+    at: datetime = NOW - timedelta(minutes=1),
+    transmission: str = "id-1",
 ) -> dict[str, str]:
     """The headers of a message that this certificate's key signed, as PayPal does it."""
-    told = ("id-1", "2017-06-01T11:59:00Z", webhook_id, str(zlib.crc32(body) if crc is None else crc))
+    sent_at = at.strftime("%Y-%m-%dT%H:%M:%SZ")
+    told = (transmission, sent_at, webhook_id, str(zlib.crc32(body) if crc is None else crc))
     assert isinstance(by.key, rsa.RSAPrivateKey)
     signature = by.key.sign("|".join(told).encode(), padding.PKCS1v15(), algorithm or hashes.SHA256())
     return {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from datetime import datetime
 from typing import Any
 
 import orjson
@@ -79,3 +80,66 @@ def order(custom_id: str | None, *captures: dict[str, Any], number: str = "1", *
 
 def raw(told: dict[str, Any]) -> bytes:
     return orjson.dumps(told)
+
+
+# --- subscriptions
+
+
+def written(at: datetime) -> str:
+    return at.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def subscription(
+    custom_id: str | None, start: datetime, *, at: datetime | None = None, plan: str = "P-PRO", **more: Any
+) -> dict[str, Any]:
+    """A subscription that is active since its start; `at`: when it took the state that it shows."""
+    info = {"cycle_executions": [execution("REGULAR", 1)], "failed_payments_count": 0}
+    return {
+        "id": "I-1",
+        "plan_id": plan,
+        "status": "ACTIVE",
+        "status_update_time": written(at or start),
+        "start_time": written(start),
+        "quantity": "1",
+        "custom_id": custom_id,
+        "subscriber": {"payer_id": "PAYER1"},
+        "billing_info": {**info, **more.pop("billing_info", {})},
+        "create_time": written(start),
+        "update_time": written(at or start),
+        "links": [],
+        **more,
+    }
+
+
+def execution(tenure: str, completed: int, total: int = 0) -> dict[str, Any]:
+    """A billing cycle as `billing_info` counts it."""
+    return {"tenure_type": tenure, "sequence": 1, "cycles_completed": completed, "total_cycles": total}
+
+
+def sale(
+    value: str, at: datetime, *, number: str = "1", custom: str | None = None, state: str = "completed", **more: Any
+) -> dict[str, Any]:
+    """A payment of the subscription."""
+    return {
+        "id": f"SALE{number}",
+        "state": state,
+        "amount": {"total": value, "currency": "USD", "details": {"subtotal": value}},
+        "billing_agreement_id": "I-1",
+        "custom": custom,
+        "create_time": written(at),
+        "update_time": written(at),
+        "links": [{"href": f"https://api.paypal.com/v1/payments/sale/SALE{number}", "rel": "self", "method": "GET"}],
+        **more,
+    }
+
+
+def sale_refund(value: str, *, number: str = "1", of: str = "1", **more: Any) -> dict[str, Any]:
+    """A refund of a sale: its amount is negative."""
+    return {
+        "id": f"RS{number}",
+        "sale_id": f"SALE{of}",
+        "state": "completed",
+        "amount": {"total": f"-{value}", "currency": "USD"},
+        "links": [{"href": f"https://api.paypal.com/v1/payments/sale/SALE{of}", "rel": "sale", "method": "GET"}],
+        **more,
+    }

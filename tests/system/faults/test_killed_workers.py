@@ -39,22 +39,28 @@ def test_every_accepted_report_is_settled_once(instance: Running) -> None:
     assert accepted == REPORTS
     wait_until(lambda: not _pending(instance), 120)
     assert instance.is_clean()
-    spent = {f"c{n}": sum(_minutes(r) for r in range(n, REPORTS, CUSTOMERS)) for n in range(CUSTOMERS)}
+    spent = {f"c{n}": _cost(range(n, REPORTS, CUSTOMERS)) for n in range(CUSTOMERS)}
     assert {customer: 10_000 - instance.balance(customer) for customer in spent} == spent
 
 
-def _minutes(number: int) -> int:
-    return -(-_seconds(number) // 60)
+def _cost(numbers: range) -> int:
+    """Minutes are rounded up one by one, tokens once for the customer."""
+    tokens = sum(_quantity(number) for number in numbers if _rate(number) == "gpt4")
+    return sum(-(-_quantity(n) // 60) for n in numbers if _rate(n) == "voice_call") + -(-tokens * 60 // 1000)
 
 
-def _seconds(number: int) -> int:
+def _rate(number: int) -> str:
+    return "gpt4" if number // CUSTOMERS % 3 == 0 else "voice_call"
+
+
+def _quantity(number: int) -> int:
     return 1 + number % 200
 
 
 def _report(instance: Running, start: int) -> int:
     """Send a batch, and again as a client would that got no answer: accepted or known, it is counted once."""
     reports = [
-        {"id": f"r{n}", "customer": f"c{n % CUSTOMERS}", "rate": "voice_call", "quantity": _seconds(n)}
+        {"id": f"r{n}", "customer": f"c{n % CUSTOMERS}", "rate": _rate(n), "quantity": _quantity(n)}
         for n in range(start, start + BATCH)
     ]
     first = instance.post("/v1/usage", {"reports": reports}, status=202)

@@ -16,6 +16,7 @@ from tests.support.running import Running
 HEAD = 'name = "{name}"\nunit = "credit"\nprovider = "stripe"\n'
 PACK = '[packs.{key}]\nunits = {units}\nprice = "{price}"\ncurrency = "{currency}"\nstripe_price = "{app}_{key}"\n'
 PLAN = '[plans.{key}]\nunits = {units}\nprice = "{price}"\ncurrency = "usd"\nstripe_price = "{app}_{key}"\n'
+CHECKOUT = "[checkout]\nallow_promotion_codes = true\n"
 PLANS = (("basic", 100, "10.00"), ("large", 250, "25.00"))
 CURRENCIES = (("yen", "1000", "jpy"), ("dinar", "12.340", "kwd"), ("krona", "500.00", "isk"), ("forint", "990", "huf"))
 
@@ -29,7 +30,7 @@ def write_catalog(folder: Path, *apps: str) -> None:
             sold = [
                 PACK.format(key=key, units=100, price=price, currency=code, app=app) for key, price, code in CURRENCIES
             ]
-        (folder / f"{app}.toml").write_text("\n".join([HEAD.format(name=app), *sold]))
+        (folder / f"{app}.toml").write_text("\n".join([HEAD.format(name=app), *sold, CHECKOUT]))
 
 
 def catalog_folder(system: Running) -> Path:

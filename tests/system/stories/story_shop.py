@@ -45,6 +45,11 @@ def _period_end(subscription: dict[str, Any]) -> int:
     return int(subscription.get("current_period_end") or subscription["items"]["data"][0]["current_period_end"])
 
 
+def _is_prorated(line: dict[str, Any]) -> bool:
+    parent = line.get("parent") or {}
+    return bool(line.get("proration") or (parent.get("subscription_item_details") or {}).get("proration"))
+
+
 class Shop:
     """One app of a Scrip, and its customers at the provider."""
 
@@ -137,6 +142,13 @@ class Shop:
     def invoices(self, subscription: str) -> list[Any]:
         """A subscription's invoices, oldest first."""
         return list(reversed(self.v1.invoices.list({"subscription": subscription, "limit": 100}).data))
+
+    def share(self, subscription: str, units: int) -> int:
+        """The share of the units for the time from the last change of the plan to the end of its month."""
+        lines = [line.to_dict() for invoice in self.invoices(subscription) for line in invoice.lines.data]
+        changed = [line["period"] for line in lines if line["amount"] > 0 and _is_prorated(line)][-1]
+        month = next(line["period"] for line in lines if line["amount"] > 0 and not _is_prorated(line))
+        return units * (changed["end"] - changed["start"]) // (month["end"] - month["start"])
 
     def charge_of_invoice(self, invoice: str) -> str:
         """The charge that paid an invoice."""

@@ -1,0 +1,1 @@
+"""Tests of what the sandbox bills: subscriptions, invoices, schedules and credit notes."""
