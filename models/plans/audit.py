@@ -9,19 +9,23 @@ from models.database import Connection
 from models.plans import differences, owed, plan_lots, plan_payments, stored_facts, stored_terms
 from models.plans.terms import TermsBook
 
+# Some are about to be computed: their facts are stored in a commit of their own.
 SUBSCRIPTIONS = """
-SELECT id, app, provider, provider_id FROM subscription WHERE %(app)s::text IS NULL OR app = %(app)s ORDER BY id
+SELECT id, app, provider, provider_id, coalesce(next_due_at > %(overdue)s AND next_due_at <= %(now)s, false)
+FROM subscription WHERE %(app)s::text IS NULL OR app = %(app)s ORDER BY id
 """
 
 
 def failures(conn: Connection, *, now: datetime, overdue: datetime, app: str | None = None) -> tuple[int, list[str]]:
-    """(How many subscriptions there are, a text for each period that differs). What fell due after `overdue` may still
-    be granted by the schedule.
+    """(How many subscriptions there are, a text for each period that differs). What fell due after `overdue` may
+    still be granted by the schedule, and what was reported since then may still be computed.
     """
     books: dict[str, TermsBook] = {}
-    rows = conn.execute(SUBSCRIPTIONS, {"app": app}).fetchall()
+    rows = conn.execute(SUBSCRIPTIONS, {"app": app, "overdue": overdue, "now": now}).fetchall()
     found: list[str] = []
-    for id_, slug, provider, provider_id in rows:
+    for id_, slug, provider, provider_id, is_waiting in rows:
+        if is_waiting:
+            continue
         book = books.get(slug) or books.setdefault(slug, stored_terms.stored(conn, slug))
         found += of_subscription(conn, book, (id_, slug, provider, provider_id), now=now, overdue=overdue)
     return len(rows), found

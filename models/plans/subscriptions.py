@@ -48,7 +48,8 @@ INSERT INTO subscription (app, provider, provider_id, status, upcoming, next_due
 VALUES (%(app)s, %(provider)s, %(id)s, 'incomplete', jsonb_build_array(jsonb_build_object('due', %(now)s::timestamptz)),
         %(now)s, %(now)s, %(now)s)
 ON CONFLICT (app, provider, provider_id) DO UPDATE SET
-    upcoming = subscription.upcoming || excluded.upcoming, next_due_at = excluded.next_due_at
+    upcoming = subscription.upcoming || excluded.upcoming,
+    next_due_at = least(subscription.next_due_at, excluded.next_due_at)
 """
 FIND = """
 SELECT s.id, s.app, s.provider, s.provider_id, s.status, s.plan, a.customer, s.items, s.anchor, s.cycle_start,
