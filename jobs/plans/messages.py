@@ -47,10 +47,11 @@ def _grant(row: Subscription, grant: Grant, outcome: Outcome) -> Message:
 def emit_changes(
     conn: Connection, app: App, row: Subscription, account: Account, before: Before, *, now: datetime
 ) -> None:
-    """Emit what changed, if the latest snapshot is another one than before, and the customer's tier."""
+    """Emit what changed, if the latest snapshot or the plan is another one than before, and the customer's tier."""
     customer = account.owner.latest
     found = []
-    if row.snapshot != before.snapshot and (type_ := _type(row, before)):
+    is_other = (row.snapshot, row.plan) != (before.snapshot, before.plan) and row.snapshot is not None
+    if is_other and (type_ := _type(row, before)):
         found.append(Message(app.slug, type_, customer, _content(row, account)))
     tier = projection.tier(app, row, now)
     if tier != before.tier and customer is not None:

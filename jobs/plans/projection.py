@@ -29,6 +29,7 @@ class Before:
 
     snapshot: str | None
     status: str
+    plan: str | None
     tier: str | None
     is_new: bool
 
@@ -37,7 +38,7 @@ def save(
     conn: Connection, app: App, row: Subscription, account: Account, later: Sequence[Upcoming], *, now: datetime
 ) -> Before:
     """Store what was computed in the locked row. Returns what it said before."""
-    before = Before(row.snapshot, row.status, tier(app, row, now), row.account_id is None)
+    before = Before(row.snapshot, row.status, row.plan, tier(app, row, now), row.account_id is None)
     latest, owner = account.timeline.latest, account.owner.latest
     row.account_id = accounts.ensure(conn, app.slug, owner, now=now) if owner else None
     if row.account_id and latest and latest.customer and latest.provider_customer:
