@@ -50,7 +50,7 @@ def changed(app: App, event: Event, subscription: Object) -> Iterator[AnyFact]:
     signed = event.payload.get("signed")
     if event.is_fetched and isinstance(signed, dict):
         before = snapshot(event, {**signed, "custom_id": subscription.get("custom_id")}, sold, is_signed_only=True)
-        if before.at < now.at:
+        if before.at < now.at or (before.at == now.at and before.items != now.items):
             yield reported(app, event, text(subscription["id"]), before)
     yield reported(app, event, text(subscription["id"]), now)
     state = CHECKOUT_STATES.get(now.status)
@@ -86,6 +86,7 @@ def snapshot(event: Event, subscription: Object, sold: Sold, *, is_signed_only: 
         customer=customer_of(sold),
         provider_customer=_payer(subscription),
         checkout=sold.checkout,
+        is_fetched=bool(suffix),
         is_billed_by_sales=True,
     )
 

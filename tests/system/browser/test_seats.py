@@ -22,8 +22,8 @@ def order(system: Running, status: int = 201, **what: Any) -> Any:
 
 
 def told(receiver: Receiver, *types: str) -> list[dict[str, Any]]:
-    """What the app was told of these types, in any order of arrival."""
-    return sorted((event for event in receiver.told if event["type"] in types), key=lambda event: event["type"])
+    """What the app was told of these types, in the order in which it happened: webhooks may overtake each other."""
+    return sorted((event for event in receiver.told if event["type"] in types), key=lambda event: event["timestamp"])
 
 
 def last(receiver: Receiver, type_: str) -> dict[str, Any]:
