@@ -76,7 +76,11 @@ def _chunk(conn: Connection, now: datetime, app: str | None) -> tuple[dict[str, 
 
 def _grant(conn: Connection, granting: Sequence[tuple[Subscription, list[Upcoming]]], now: datetime) -> int:
     apps = catalog.current()
-    made = [(row, movements.grant(apps[row.app], row, one, now=now)) for row, ready in granting for one in ready]
+    made = [
+        (row, movements.grant(apps[row.app], row, one, now=now))
+        for row, ready in granting
+        for one in movements.in_order(ready)
+    ]
     outcomes = post(conn, [grant for _, grant in made], now=now)
     for row, ready in granting:
         row.upcoming = [one for one in row.upcoming if one not in ready]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -66,6 +66,7 @@ def grant(app: App, row: Subscription, one: Upcoming, *, now: datetime, event_id
         subscription_id=row.id,
         period_start=start,
         per_period=by_period,
+        rollover=(plan.rollover or 0) if plan and by_period else 0,
         meta={
             "plan": one["plan"],
             "subscription": row.provider_id,
@@ -80,6 +81,18 @@ def grant(app: App, row: Subscription, one: Upcoming, *, now: datetime, event_id
         },
         actor="schedule" if event_id is None else row.provider,
     )
+
+
+def in_order(several: Sequence[Upcoming]) -> list[Upcoming]:
+    """In the order in which they are granted: a month that begins with a week before it, because the week might end
+    what the month rolls over.
+    """
+
+    def start_and_length(one: Upcoming) -> tuple[datetime, timedelta]:
+        start = time_of(one["start"])
+        return start, start - time_of(one["end"])
+
+    return sorted(several, key=start_and_length)
 
 
 def time_of(value: datetime | str) -> datetime:

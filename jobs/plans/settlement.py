@@ -111,7 +111,7 @@ def _grant(
     conn: Connection, app: App, row: Subscription, due: Sequence[Upcoming], event_id: str | None, now: datetime
 ) -> int:
     """Grant before anything is clawed back, so that units that only change their plan are there."""
-    grants = [movements.grant(app, row, one, now=now, event_id=event_id) for one in due]
+    grants = [movements.grant(app, row, one, now=now, event_id=event_id) for one in movements.in_order(due)]
     outcomes = post(conn, grants, now=now)
     messages.emit_grants(conn, [(row, grant, one) for grant, one in zip(grants, outcomes, strict=True)], now=now)
     units = sum(outcome.units for outcome in outcomes if outcome.status == "applied")

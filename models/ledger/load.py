@@ -23,7 +23,8 @@ SELECT e.app, e.key, e.id, e.amount FROM entry e JOIN unnest(%s::text[], %s::tex
 """
 LOTS = """
 SELECT id, account_id, entry_id, granted, remaining, held, lapsed, frozen, open, priority, effective_at,
-       expires_at, payment_id, subscription_id, period_start, per_period, ctid::text
+       expires_at, payment_id, subscription_id, period_start, per_period, CASE WHEN per_period THEN source ELSE '' END,
+       ctid::text
 FROM lot WHERE account_id = ANY(%s::bigint[]) AND """
 OPEN_LOTS = LOTS + "open"
 NAMED_LOTS = LOTS + "id = ANY(%s::bigint[])"

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from operator import attrgetter
 
 from models.cycles import LONG_AGO
-from models.planning.lots import expire_lots, new_lot
+from models.planning.lots import expire_lots, expire_units, new_lot
 from models.planning.movements import Grant, Outcome
 from models.planning.state import MAX_BALANCE, NEVER, Account, Lot, Part, Plan
 from models.planning.steps import mark_altered, not_negative, outcome, post_entry, refused, repay
 
 # Units of a period live on for at most this long after it, and as long if they are granted late.
 PERIOD_GRACE = timedelta(days=3)
+# Starts that differ by less are of one period.
+SAME_START = timedelta(hours=8)
 
 
 def grant(plan: Plan, account: Account, movement: Grant) -> Outcome:
@@ -35,16 +38,50 @@ def _expires_at(plan: Plan, movement: Grant) -> datetime:
 
 
 def _end_earlier_periods(plan: Plan, account: Account, movement: Grant) -> None:
-    """Expire the `per_period` lots of the subscription's earlier periods, except those that were granted late."""
-    for lot in account.lots:
-        if not lot.per_period or lot.subscription_id != movement.subscription_id:
-            continue
-        is_earlier = (lot.period_start or LONG_AGO) < (movement.period_start or LONG_AGO)
-        is_late = lot.expires_at <= lot.effective_at + PERIOD_GRACE
-        if is_earlier and not is_late and lot.expires_at > plan.now:
+    """Expire the lots of the periods that precede this one, but for the units that roll over."""
+    ended = _ended(plan, account, movement)
+    last = max((_start(lot) for lot in ended), default=LONG_AGO)
+    left = movement.rollover
+    for lot in sorted(ended, key=attrgetter("id")):
+        rolled = min(left, lot.remaining) if _start(lot) >= last - SAME_START else 0
+        left -= rolled
+        if rolled:
+            # An unsettled report may still have to be paid by the rest: then all of it lives on.
+            if account.oldest_unsettled_at is None:
+                expire_units(plan, account, lot, lot.remaining - rolled)
+            lot.expires_at = max(lot.expires_at, _expires_at(plan, movement))
+        else:
             lot.expires_at = plan.now
-            mark_altered(plan, account, lot)
+        mark_altered(plan, account, lot)
     expire_lots(plan, account)
+
+
+def _ended(plan: Plan, account: Account, movement: Grant) -> list[Lot]:
+    """The `per_period` lots of the subscription that a later period ends, except those that were granted late.
+
+    That is the earlier lots of the same plan; and those of other plans whose own period is over, unless one of them
+    began after the plan's own last period: another item of the subscription, with another interval, ends it.
+    """
+    start = _start(movement)
+    earlier = [
+        lot
+        for lot in account.lots
+        if lot.per_period
+        and lot.subscription_id == movement.subscription_id
+        and _start(lot) < start - SAME_START
+        and lot.expires_at > max(plan.now, lot.effective_at + PERIOD_GRACE)
+    ]
+    last = max((_start(lot) for lot in earlier if lot.source == movement.source), default=start)
+    return [
+        lot
+        for lot in earlier
+        if lot.source == movement.source
+        or (_start(lot) <= last + SAME_START and lot.expires_at - PERIOD_GRACE <= start + SAME_START)
+    ]
+
+
+def _start(one: Lot | Grant) -> datetime:
+    return one.period_start or LONG_AGO
 
 
 def _credit(plan: Plan, account: Account, movement: Grant, lot: Lot) -> int:

@@ -21,6 +21,7 @@ def new_lot(plan: Plan, account: Account, units: int, expires_at: datetime, gran
     """
     lot = Lot(plan.lot_ids(), account.id, 0, units, units, effective_at=plan.now, expires_at=expires_at)
     if grant:
+        lot.source = grant.source
         lot.priority, lot.payment_id = grant.priority, grant.payment_id
         lot.subscription_id, lot.period_start, lot.per_period = (
             grant.subscription_id,
@@ -59,11 +60,18 @@ def expire_lots(plan: Plan, account: Account) -> int:
     """Post an expiry entry for each lot that is past its expiry, oldest first. Returns the units that expired."""
     expired = 0
     for lot in sorted([lot for lot in account.lots if account.expires(lot, plan.now)], key=BY_EXPIRY):
-        units, lot.remaining = lot.remaining, 0
-        lot.expired += units
-        expired += units
-        mark_burned(plan, lot)
-        plan.altered_lots[lot.id] = lot
-        key = generated_key(account, f"expiry:{lot.id}")
-        post_entry(plan, account, EXPIRY, -units, "expiry", [(lot, -units)], key=key)
+        expired += lot.remaining
+        expire_units(plan, account, lot, lot.remaining)
     return expired
+
+
+def expire_units(plan: Plan, account: Account, lot: Lot, units: int) -> None:
+    """Post an expiry entry for so many of the units that remain in the lot; none for 0."""
+    if not units:
+        return
+    lot.remaining -= units
+    lot.expired += units
+    mark_burned(plan, lot)
+    plan.altered_lots[lot.id] = lot
+    key = generated_key(account, f"expiry:{lot.id}")
+    post_entry(plan, account, EXPIRY, -units, "expiry", [(lot, -units)], key=key)

@@ -53,7 +53,8 @@ class Grant(Movement):
     """Create a lot of `units`.
 
     `expires_after` counts from the posting, so that a late webhook does not shorten what was sold. `expires_at` takes
-    precedence. `per_period`: the lot expires when a later period of its subscription is granted.
+    precedence. `per_period`: the lot expires when a later period of its subscription is granted. `rollover`: so many
+    units that the period before left unused live on until this one ends.
     """
 
     units: int
@@ -68,6 +69,7 @@ class Grant(Movement):
     subscription_id: int | None = None
     period_start: datetime | None = None
     per_period: bool = False
+    rollover: int = 0
 
 
 @dataclass(slots=True, kw_only=True)

@@ -34,7 +34,10 @@ class Policy:
 
 @dataclass(slots=True, eq=False)
 class Lot:
-    """A working copy of a lot. `expires_at`: `NEVER` if it does not expire. `ctid`: the physical address of its row."""
+    """A working copy of a lot. `expires_at`: `NEVER` if it does not expire. `ctid`: the physical address of its row.
+
+    `source` is empty but for lots that end with their period.
+    """
 
     id: int
     account_id: int
@@ -52,6 +55,7 @@ class Lot:
     subscription_id: int | None = None
     period_start: datetime | None = None
     per_period: bool = False
+    source: str = ""
     ctid: str = ""
 
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
 
-from jobs import runs
+from jobs import maintenance, runs
 from jobs.plans import grants
 from models import cycles, database
 from models.catalog import catalog
 from tests.support.cast import ADA, app, balance, deliver, entries
+from tests.support.providers.shop import change
 from tests.support.providers.stripe_events import event, invoice, subscription
 
 pytestmark = pytest.mark.usefixtures("db")
@@ -239,3 +241,16 @@ def _songs_with(**changes: Any) -> catalog.Catalog:
     songs = whole["songs"]
     plan = replace(songs.plans["pro"], **changes)
     return catalog.Catalog({**whole.apps, "songs": replace(songs, plans={"pro": plan})})
+
+
+def test_units_of_a_cycle_roll_over_up_to_the_limit_of_the_catalog() -> None:
+    change("songs", plans={"pro": replace(app("songs").plans["pro"], expires_after="period", rollover=60)})
+    deliver("songs", told("created"), now=ANCHOR)
+    deliver("songs", paid(0), now=ANCHOR)
+    for number in (1, 2):
+        deliver("songs", told("updated", number), now=cycle(number))
+        deliver("songs", paid(number), now=cycle(number))
+        assert balance(ADA, "songs") == 1060
+    expired = [("expiry", -940), ("subscription_grant", 1000), ("expiry", -940), ("expiry", -60)]
+    assert entries(ADA, "songs")[1:5] == expired
+    assert all(check.ok for check in maintenance.check_books(now=cycle(2)))

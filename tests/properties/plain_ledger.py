@@ -26,6 +26,7 @@ class PlainLot:
     subscription: int | None = None
     cycle: int | None = None
     per_period: bool = False
+    plan: str = ""
 
 
 @dataclass
@@ -199,15 +200,11 @@ class PlainAccount:
         if key and said.status == "applied" and said.entry is not None:
             self.keys[key] = said
 
-    def grant(self, units: int, lot: PlainLot, type: str) -> Said:
+    def grant(self, units: int, lot: PlainLot, type: str, rollover: int = 0, starts_at: datetime = FOREVER) -> Said:
         if units == 0:
             return Said("applied")
         if lot.per_period:
-            for other in self.lots:
-                same = other.per_period and other.subscription == lot.subscription
-                was_late = other.expires_at <= other.made_at + timedelta(days=3)
-                if same and (other.cycle or 0) < (lot.cycle or 0) and not was_late:
-                    other.expires_at = min(other.expires_at, self.now)
+            self.end_cycles(lot, rollover, starts_at)
             self.sweep()
         repaid = self.repay(units)
         lot.remaining = units - sum(part for _, part in repaid)
@@ -217,6 +214,40 @@ class PlainAccount:
         self.entries[entry].grants_lot = n
         self.sweep()
         return Said("applied", units=units, entry=entry)
+
+    def end_cycles(self, lot: PlainLot, rollover: int, starts_at: datetime) -> None:
+        """Earlier cycles of the plan end, and those of other plans that are over and began no later than its last."""
+        earlier = [
+            other
+            for other in self.lots
+            if other.per_period
+            and other.subscription == lot.subscription
+            and (other.cycle or 0) < (lot.cycle or 0)
+            and other.expires_at > other.made_at + timedelta(days=3)
+            and other.expires_at > self.now
+        ]
+        own = [other.cycle or 0 for other in earlier if other.plan == lot.plan]
+        ended = [
+            other
+            for other in earlier
+            if other.plan == lot.plan
+            or (
+                (other.cycle or 0) <= max(own, default=999)
+                and other.expires_at - timedelta(days=3) <= starts_at + timedelta(hours=8)
+            )
+        ]
+        for other in ended:
+            kept = min(rollover, other.remaining) if other.cycle == max(it.cycle or 0 for it in ended) else 0
+            rollover -= kept
+            if not kept:
+                other.expires_at = self.now
+                continue
+            if not self.waiting and other.remaining > kept:
+                n = next(n for n, it in enumerate(self.lots) if it is other)
+                units = other.remaining - kept
+                other.remaining, other.expired = kept, other.expired + units
+                self.enter("expiry", [(n, -units)])
+            other.expires_at = max(other.expires_at, lot.expires_at)
 
     def take(self, units: int, received_at: datetime | None, rule: str | None) -> Said:
         order = self.payers(received_at or self.now)

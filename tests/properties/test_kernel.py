@@ -69,7 +69,14 @@ FIRST = {"units": 50, "hours": None, "relative": False, "priority": 0, "payment"
 WISHES = st.one_of(
     GRANT,
     GRANT,
-    wish("cycle", units=GRANTED, cycle=st.integers(0, 2), hours=st.integers(-10, 200)),
+    wish(
+        "cycle",
+        units=GRANTED,
+        cycle=st.integers(0, 2),
+        hours=st.integers(-10, 200) | st.integers(790, 840),
+        plan=st.sampled_from(["lite", "lite", "max"]),
+        rollover=st.sampled_from([0, 0, 3, 20]),
+    ),
     wish("take", units=UNITS, rule=RULE),
     wish("take", units=UNITS, rule=RULE),
     wish("settle", units=UNITS, rule=RULE),
@@ -222,23 +229,32 @@ class Kernel(RuleBasedStateMachine):
         lot = PlainLot(units, 0, self.now, expires_at, priority=more["priority"], payment=more["payment"])
         return movement, lambda plain: plain.grant(units, lot, "purchase")
 
-    def make_cycle(self, it: Wish, plain: PlainAccount, units: int, cycle: int, hours: int) -> Any:
+    def make_cycle(self, it: Wish, plain: PlainAccount, units: int, cycle: int, hours: int, **more: Any) -> Any:
         subscription = 1 + (it.pick % 4 == 0)
+        starts_at = START + cycle * timedelta(days=31)
         expires_at = self.now + timedelta(hours=hours)
         movement = Grant(
             **self.common(it),
             key=self.key(it),
             units=units,
             type="subscription_grant",
-            source="plan",
+            source=f"plan:{more['plan']}",
             expires_at=expires_at,
             subscription_id=subscription + 10 * it.who,
-            period_start=START + cycle * timedelta(days=31),
+            period_start=starts_at,
             per_period=True,
+            rollover=more["rollover"],
             meta={"plan": "pro", "units": 10**6},
         )
-        lot = PlainLot(units, 0, self.now, expires_at, subscription=subscription, cycle=cycle, per_period=True)
-        return movement, lambda plain: plain.grant(units, lot, "subscription_grant")
+        lot = PlainLot(
+            *(units, 0, self.now, expires_at),
+            subscription=subscription,
+            cycle=cycle,
+            per_period=True,
+            plan=more["plan"],
+        )
+        rollover = more["rollover"]
+        return movement, lambda plain: plain.grant(units, lot, "subscription_grant", rollover, starts_at)
 
     def make_take(self, it: Wish, plain: PlainAccount, units: int, rule: Any) -> Any:
         movement = Take(**self.common(it), key=self.key(it), units=units, on_shortfall=rule)

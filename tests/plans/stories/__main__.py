@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import random
 import sys
@@ -10,6 +11,8 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
+
+import structlog
 
 from tests.support.folders import data_folder
 
@@ -30,6 +33,7 @@ def servers() -> Iterator[None]:
         import settings
         from runtime import embedded
 
+        structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
         mine = settings.load(os.environ)
         embedded.export(mine, stack.enter_context(embedded.ensure(mine)))
         from models import database, schema

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import random
+import zlib
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -92,7 +93,8 @@ class World:
         self.log.append(f"{(self.now - START) / DAY:8.2f} d  {sentence}")
 
     def report(self, type_: str, thing: Any, *, before: Any = None, is_since_basil: bool = False) -> None:
-        name = f"evt_{self.number('evt'):04d}"
+        # As at Stripe the ids say nothing of the order.
+        name = f"evt_{zlib.crc32(b'%d' % self.number('evt')):08x}"
         self.told.append(Told(name, self.now, type_, copy.deepcopy(thing), copy.deepcopy(before), is_since_basil))
 
     def update(self, **changes: Any) -> None:

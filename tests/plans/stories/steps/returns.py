@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tests.plans.stories.account import Bill
+from tests.plans.stories.steps import ends
 from tests.plans.stories.world import DAY, HOUR, NotNow, World
 
 
@@ -30,6 +31,14 @@ def is_refunded(world: World) -> None:
         bill.returned_minor += amount
     else:
         bill.is_mixed = True
+
+
+def ends_and_is_refunded(world: World) -> None:
+    """ "Once an end is known, every refund of the bill in force counts backwards from the bill's end." """
+    if world.item.price.grants == 1 or "silent" in world.traits:
+        raise NotNow("only bills of several months have months to count")
+    ends.cancels_now(world)
+    is_refunded(world)
 
 
 def is_credited(world: World) -> None:

@@ -67,22 +67,28 @@ def _starts_paid(world: World) -> Bill:
 def by_debit(world: World) -> None:
     """The bank debit is pending for days: "A checkout session that says `unpaid` is an open bill"."""
     _begin(world, _choose(world, least=7))
+    if world.dice.random() < 0.6:
+        world.traits.add("silent")
+    is_silent = "silent" in world.traits
     invoice = first_invoice(world)
     world.report("customer.subscription.created", world.sub)
     session(world, "unpaid")
     world.open(invoice)
-    world.say(f"subscribes to {what(world)} by bank debit")
+    world.say(f"subscribes to {what(world)} by bank debit" + ("; no invoice is ever reported" if is_silent else ""))
     world.now += world.dice.randint(1, 3) * DAY
     if world.dice.random() < 0.6:
         session(world, "paid", "async_payment_succeeded")
         world.pay(invoice)
-        first_paid(world, invoice)
+        if is_silent:
+            by_status(world)
+        else:
+            first_paid(world, invoice)
         world.say("the bank pays")
     else:
         session(world, "unpaid", "async_payment_failed")
         world.tell(invoice, "payment_failed")
         world.update(status="past_due")
-        owes(world, invoice)
+        owes(world, invoice, is_payable=not is_silent)
         world.say("the bank refuses")
 
 
