@@ -126,9 +126,10 @@ def test_a_month_does_not_end_the_week_that_runs() -> None:
     assert remaining() == [0, 10, 100]
 
 
-def test_an_upgrade_in_the_period_ends_nothing() -> None:
+@pytest.mark.parametrize("plan", ["lite", "max"])
+def test_more_seats_or_a_larger_plan_in_the_period_end_nothing(plan: str) -> None:
     month(0)
-    period(day(0) + timedelta(seconds=2), day(MONTH), 40, "max", at=day(3), rollover=5)
+    period(day(0) + timedelta(seconds=2), day(MONTH), 40, plan, at=day(3), rollover=5)
     assert remaining() == [100, 40]
 
 
