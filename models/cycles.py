@@ -23,13 +23,21 @@ def cycle_start(anchor: datetime, n: int) -> datetime:
 
 def cycle_at(anchor: datetime, t: datetime) -> int:
     """The cycle that contains `t`: the last one that starts at or before `t`."""
-    first, moment = anchor.astimezone(timezone.utc), t.astimezone(timezone.utc)
-    n = (moment.year - first.year) * 12 + moment.month - first.month
+    n = _months(anchor, t)
     return n if cycle_start(anchor, n) <= t else n - 1
 
 
 def nearest_cycle(anchor: datetime, t: datetime) -> int:
     """The cycle whose start is nearest to `t`; the earlier one if two are equally near."""
+    n = _months(anchor, t)
+    if cycle_start(anchor, n) == t:  # as almost always
+        return n
     n = cycle_at(anchor, t)
     since, until = t - cycle_start(anchor, n), cycle_start(anchor, n + 1) - t
     return n if since <= until else n + 1
+
+
+def _months(anchor: datetime, t: datetime) -> int:
+    """The number of months from the month of one time to that of the other, in UTC."""
+    first, moment = anchor.astimezone(timezone.utc), t.astimezone(timezone.utc)
+    return (moment.year - first.year) * 12 + moment.month - first.month

@@ -9,7 +9,6 @@ from typing import Any
 from jobs.plans import projection
 from jobs.plans.movements import time_of
 from jobs.plans.projection import Before
-from models import cycles
 from models.catalog.apps import App
 from models.database import Connection
 from models.outbox import messages
@@ -31,11 +30,10 @@ def emit_grants(conn: Connection, made: Sequence[tuple[Subscription, Grant, Outc
 
 def _grant(row: Subscription, grant: Grant, outcome: Outcome) -> Message:
     noted = grant.meta or {}
-    start = time_of(noted["period_start"])
     data = {
         "plan": noted["plan"],
-        "cycle": cycles.nearest_cycle(row.anchor, start) if row.anchor else 0,
-        "period_start": start,
+        "cycle": noted["cycle"],
+        "period_start": time_of(noted["period_start"]),
         "period_end": time_of(noted["period_end"]),
         "units": outcome.units,
         "subscription": row.provider_id,

@@ -168,7 +168,7 @@ def save_upcoming(conn: Connection, many: Iterable[Subscription]) -> None:
         SAVE_UPCOMING,
         [
             arrays.ints([row.id for row in rows]),
-            [orjson.dumps(row.upcoming).decode() for row in rows],
+            arrays.jsons([row.upcoming for row in rows]),
             arrays.times([row.next_due_at for row in rows]),
             arrays.times([row.granted_at for row in rows]),
             arrays.texts([row.plan for row in rows]),

@@ -18,7 +18,7 @@ from benchmarks import frame, report
 from benchmarks.databases import Database
 from benchmarks.frame import Bench, Measure, Result, Row
 from benchmarks.hot_paths import cpu, pack_events
-from benchmarks.rows import costs, kernel, one_deduction, settle
+from benchmarks.rows import costs, grants, kernel, one_deduction, settle
 from jobs import usage
 from models import database
 from runtime.embedded import Servers
@@ -115,6 +115,29 @@ def test_the_cost_of_a_start_is_of_sessions_that_hold_their_reserve(bench: Bench
         assert copy.value("SELECT count(*) FROM session WHERE state = 'active'") == 2 * 1
         assert copy.value("SELECT min(held) FROM account WHERE app = 'voice-therapy'") == 120
     assert all(parts[name] > 50 for name in ("python", "server"))
+
+
+def test_both_grants_write_the_same_rows_for_each_subscriber(bench: Bench) -> None:
+    tables = ("account", "entry", "lot", "allocation", "outbox_message", "outbox_delivery", "plan_fact", "payment")
+
+    def written(row: Row) -> dict[str, int]:
+        with row.prepare(bench) as measure:
+            copy = Database(bench.server.url.replace("/scrip?", f"/bench_row_{row.id.lower()}?"))
+            before = {table: copy.value(f"SELECT count(*) FROM {table}") for table in tables}
+            assert measure() > 0
+            assert copy.value("SELECT min(balance) FROM account") == 2000
+            return {table: copy.value(f"SELECT count(*) FROM {table}") - before[table] for table in tables}
+
+    each = {"entry": 50, "lot": 50, "allocation": 50, "outbox_message": 50, "outbox_delivery": 50}
+    assert written(grants.L4) == written(grants.P8) == {**dict.fromkeys(tables, 0), **each}
+
+
+def test_a_subscriber_who_is_not_granted_spoils_the_figure(bench: Bench) -> None:
+    with grants.P8.prepare(bench) as measure:
+        copy = Database(bench.server.url.replace("/scrip?", "/bench_row_p8?"))
+        copy.run("UPDATE subscription SET next_due_at = NULL WHERE id = 1")
+        with pytest.raises(AssertionError, match="49000 units were granted, not 50000"):
+            measure()
 
 
 def test_cpu_time_is_that_of_this_process_and_of_the_named_backends(bench: Bench) -> None:

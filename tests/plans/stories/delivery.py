@@ -31,7 +31,8 @@ def arrivals(world: World, shape: str, dice: random.Random, count: int) -> Itera
             yield _at_the_end(world, list(order), dice)
         count = 2
     ways = [_at_the_end, _late, _late, _prompt]
-    for number in range(count):
+    first = dice.randrange(len(ways))
+    for number in range(first, first + count):
         yield ways[number % len(ways)](world, dice.sample(events, len(events)), dice)
 
 

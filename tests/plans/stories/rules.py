@@ -19,7 +19,7 @@ from tests.plans.stories.__main__ import servers
 
 Broken = tuple[str, Callable[[pytest.MonkeyPatch], None]]
 PATIENCE_SECONDS = 60
-ORDERS = 2
+ORDERS = 1
 
 
 def seconds_to_notice(breaks: Callable[[pytest.MonkeyPatch], None], *, seed: int, patience: float) -> float | None:

@@ -76,7 +76,7 @@ def by_debit(world: World) -> None:
     world.open(invoice)
     world.say(f"subscribes to {what(world)} by bank debit" + ("; no invoice is ever reported" if is_silent else ""))
     world.now += world.dice.randint(1, 3) * DAY
-    if world.dice.random() < 0.6:
+    if world.dice.random() < 0.5:
         session(world, "paid", "async_payment_succeeded")
         world.pay(invoice)
         if is_silent:
