@@ -11,15 +11,15 @@ import structlog
 from jobs import dead_letters
 from jobs.chunks import Chunk
 from jobs.plans import messages, movements
-from jobs.plans.movements import Upcoming
 from jobs.plans.settlement import settle
 from models import database
 from models.catalog import catalog
 from models.catalog.apps import App
 from models.database import Connection
 from models.ledger.post import post
-from models.plans import stored_terms, subscriptions
+from models.plans import stored_terms, subscriptions, upcoming
 from models.plans.subscriptions import Subscription
+from models.plans.upcoming import Upcoming, time_of
 
 log = structlog.get_logger()
 CHUNK = 500
@@ -63,8 +63,9 @@ def _chunk(conn: Connection, now: datetime, app: str | None) -> tuple[dict[str, 
     due = subscriptions.lock_due(conn, now, apps=[app] if app else list(catalog.current().apps), limit=CHUNK)
     granting, again = [], []
     for row in due:
-        ready = row.due(now)
+        ready, rest = upcoming.take(row.upcoming, now)
         if all("units" in one for one in ready):
+            row.upcoming = rest
             granting.append((row, ready))
         else:
             again.append((row.app, row.provider, row.provider_id, row.id))
@@ -83,7 +84,6 @@ def _grant(conn: Connection, granting: Sequence[tuple[Subscription, list[Upcomin
     ]
     outcomes = post(conn, [grant for _, grant in made], now=now)
     for row, ready in granting:
-        row.upcoming = [one for one in row.upcoming if one not in ready]
         row.granted_at = now
         _note_period(row, ready)
     subscriptions.save_upcoming(conn, [row for row, _ in granting])
@@ -95,8 +95,8 @@ def _grant(conn: Connection, granting: Sequence[tuple[Subscription, list[Upcomin
 def _note_period(row: Subscription, ready: Sequence[Upcoming]) -> None:
     """The plan that is owed now, and until when."""
     for one in ready:
-        if row.owed_until is None or movements.time_of(one["end"]) > row.owed_until:
-            row.plan, row.owed_until = one["plan"], movements.time_of(one["end"])
+        if row.owed_until is None or time_of(one["end"]) > row.owed_until:
+            row.plan, row.owed_until = one["plan"], time_of(one["end"])
 
 
 def _settle_alone(app: App, provider: str, provider_id: str, row_id: int, now: datetime) -> int:

@@ -7,7 +7,6 @@ from datetime import datetime
 from typing import Any
 
 from jobs.plans import projection
-from jobs.plans.movements import time_of
 from jobs.plans.projection import Before
 from models.catalog.apps import App
 from models.database import Connection
@@ -17,6 +16,7 @@ from models.planning.movements import Grant, Outcome
 from models.plans.facts import ENDED, PAYING
 from models.plans.owed import Account
 from models.plans.subscriptions import Subscription
+from models.plans.upcoming import time_of
 
 OVERDUE = ("past_due", "unpaid")
 

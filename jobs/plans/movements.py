@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any
 
 from models import cycles
 from models.catalog.apps import App
@@ -14,10 +13,10 @@ from models.planning.movements import Grant
 from models.plans.owed import Owed
 from models.plans.rules.parts import day
 from models.plans.subscriptions import Subscription
+from models.plans.upcoming import Upcoming, time_of
 
 # The id and the reference of the payment of each bill.
 Payments = Mapping[str, tuple[int, str]]
-Upcoming = dict[str, Any]
 
 
 def upcoming(one: Owed, payments: Payments, number: int, *, now: datetime) -> Upcoming:
@@ -93,10 +92,6 @@ def in_order(several: Sequence[Upcoming]) -> list[Upcoming]:
         return start, start - time_of(one["end"])
 
     return sorted(several, key=start_and_length)
-
-
-def time_of(value: datetime | str) -> datetime:
-    return value if isinstance(value, datetime) else datetime.fromisoformat(value)
 
 
 def cycle_of(anchor: datetime | None, start: datetime) -> int:

@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from jobs.plans.movements import Upcoming
 from models.catalog.apps import App
 from models.database import Connection
 from models.ledger import accounts
 from models.payments import provider_customers
-from models.plans import subscriptions
+from models.plans import subscriptions, upcoming
 from models.plans.facts import PAYING
 from models.plans.owed import Account, Owed
 from models.plans.rules import waiting
 from models.plans.subscriptions import Subscription
+from models.plans.upcoming import Upcoming
 
 # Between the end of a period and the payment of the next one, a running subscription keeps its tier this long.
 TIER_GRACE = timedelta(days=3)
@@ -46,7 +46,7 @@ def save(
     row.plan, row.owed_until = _plan(account, now)
     row.status = _status(account)
     row.snapshot = latest.key if latest else None
-    row.upcoming = [*later, *({"due": at} for at in (account.recompute_at,) if at)]
+    row.upcoming = upcoming.series([*later, *({"due": at} for at in (account.recompute_at,) if at)])
     start, end = _cycle(account, now)
     computed: dict[str, Any] = {
         "account_id": row.account_id,

@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any
 
 from jobs.plans import bill_payments, messages, movements, projection
-from jobs.plans.movements import Payments, Upcoming
+from jobs.plans.movements import Payments
 from models.catalog.apps import App
 from models.cycles import LONG_AGO
 from models.database import Connection
@@ -26,6 +26,7 @@ from models.plans.differences import Target
 from models.plans.facts import Session
 from models.plans.owed import Account
 from models.plans.subscriptions import Subscription
+from models.plans.upcoming import Upcoming
 
 
 @dataclass(frozen=True, slots=True)

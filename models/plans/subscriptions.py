@@ -12,6 +12,8 @@ from psycopg.rows import dict_row
 
 from models import arrays, database
 from models.database import Connection
+from models.plans import upcoming
+from models.plans.upcoming import Series
 
 COLUMNS = """s.id, s.app, s.provider, s.provider_id, s.account_id, s.plan, s.status, s.owed_until, s.snapshot,
 s.upcoming, s.granted_at, s.anchor"""
@@ -76,7 +78,7 @@ DELAY = "UPDATE subscription SET next_due_at = %s WHERE id = %s"
 
 @dataclass(slots=True)
 class Subscription:
-    """The row of a subscription while it is locked. `upcoming`: see models/tables/plans.py."""
+    """The row of a subscription while it is locked. `upcoming`: see models/plans/upcoming.py."""
 
     id: int
     app: str
@@ -87,22 +89,9 @@ class Subscription:
     status: str
     owed_until: datetime | None
     snapshot: str | None
-    upcoming: list[dict[str, Any]] = field(default_factory=list)
+    upcoming: list[Series] = field(default_factory=list)
     granted_at: datetime | None = None
     anchor: datetime | None = None
-
-    @property
-    def next_due_at(self) -> datetime | None:
-        """When the first of `upcoming` is due."""
-        return min((_time(one["due"]) for one in self.upcoming), default=None)
-
-    def due(self, now: datetime) -> list[dict[str, Any]]:
-        """Those of `upcoming` that are due."""
-        return [one for one in self.upcoming if _time(one["due"]) <= now]
-
-
-def _time(value: datetime | str) -> datetime:
-    return value if isinstance(value, datetime) else datetime.fromisoformat(value)
 
 
 def lock(conn: Connection, app: str, provider: str, provider_id: str, *, now: datetime) -> Subscription:
@@ -169,7 +158,7 @@ def save_upcoming(conn: Connection, many: Iterable[Subscription]) -> None:
         [
             arrays.ints([row.id for row in rows]),
             arrays.jsons([row.upcoming for row in rows]),
-            arrays.times([row.next_due_at for row in rows]),
+            arrays.times([upcoming.next_due_at(row.upcoming) for row in rows]),
             arrays.times([row.granted_at for row in rows]),
             arrays.texts([row.plan for row in rows]),
             arrays.times([row.owed_until for row in rows]),

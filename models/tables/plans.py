@@ -23,7 +23,8 @@ class Subscription(Base):
     """A subscription at a provider, with what was computed last from its facts (models/plans/owed.py).
 
     `plan`: the largest one that is owed until `owed_until`. `upcoming`: grants that fall due later, or times at which
-    to compute again, the first of them at `next_due_at`. `snapshot`: the fact that is in force.
+    to compute again (models/plans/upcoming.py), the first of them at `next_due_at`. `snapshot`: the fact that is in
+    force.
     """
 
     id = IdField()
