@@ -49,7 +49,7 @@ STEPS: dict[str, tuple[Action, int]] = {
     "ends and is refunded": (returns.ends_and_is_refunded, 8),
     "is credited": (returns.is_credited, 2),
     "is disputed": (returns.is_disputed, 2),
-    "plan changes units": (terms.plan_changes_units, 1),
+    "plan changes units": (terms.plan_changes_units, 3),
     "plan leaves": (terms.plan_leaves, 1),
     "cancels now": (ends.cancels_now, 1),
     "cancels at period end": (ends.cancels_at_period_end, 1),

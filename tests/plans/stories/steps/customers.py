@@ -9,7 +9,7 @@ from tests.plans.stories.objects import Subscription
 from tests.plans.stories.world import NotNow, World
 
 WITH_SESSION = ("session", "session over mapping", "ambiguous but session")
-IDENTITIES = (*["metadata"] * 8, *WITH_SESSION, "mapping", "ambiguous")
+IDENTITIES = (*["metadata"] * 8, *WITH_SESSION, "session over mapping", "mapping", "ambiguous")
 
 
 def identify(world: World, sub: Subscription, how: str) -> None:
