@@ -52,9 +52,9 @@ def texts(values: Iterable[str | None]) -> str:
     return '{"' + _escaped(joined).replace("\0", '","') + '"}'
 
 
-def jsons(values: Iterable[Any]) -> str:
-    """A literal for `jsonb[]`. None becomes NULL."""
-    return texts([None if value is None else orjson.dumps(value).decode() for value in values])
+def jsons(values: Iterable[Any], option: int | None = None) -> str:
+    """A literal for `jsonb[]`. None becomes NULL. `option`: of orjson."""
+    return texts([None if value is None else orjson.dumps(value, option=option).decode() for value in values])
 
 
 def _from_json(values: Iterable[Any]) -> str:

@@ -112,9 +112,12 @@ def _subscriptions(app: App, account_ids: Sequence[int], now: datetime) -> dict[
     return found
 
 
-def _rank(app: App, row: Subscription, now: datetime) -> tuple[bool, int, int]:
-    plan = app.plans.get(row.plan or "") if _is_owed(row, now) else None
-    return (_is_owed(row, now), plan.units, plan.price_minor) if plan else (_is_owed(row, now), 0, 0)
+def _rank(app: App, row: Subscription, now: datetime) -> tuple[bool, bool, int, int, bool]:
+    """Plans with a tier before those without, as in `tier`; of equal ones that which has not ended."""
+    is_owed = _is_owed(row, now)
+    plan = app.plans.get(row.plan or "") if is_owed else None
+    size = (bool(plan.tier), plan.units, plan.price_minor) if plan else (False, 0, 0)
+    return is_owed, *size, is_owed and row.ended_at is None
 
 
 def _is_owed(row: Subscription, now: datetime) -> bool:

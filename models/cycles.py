@@ -12,6 +12,8 @@ from datetime import datetime, timedelta, timezone
 from dateutil.relativedelta import relativedelta
 
 LONG_AGO = datetime.min.replace(tzinfo=timezone.utc)
+# Units of a period live on for at most this long after it, and as long if they are granted late.
+PERIOD_GRACE = timedelta(days=3)
 # Two events may report times of the same object that differ by up to this much; months differ by more.
 SLACK = timedelta(days=1)
 

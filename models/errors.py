@@ -83,6 +83,14 @@ class CoolingDown(ScripError):
     """The cooldown after the last session has not ended. `extra`: `eligible_at`, and `retry_after` in seconds."""
 
 
+class RequestTimeout(ScripError):
+    """The client did not send its request in time."""
+
+
+class Overloaded(ScripError):
+    """Too many requests are being received at once. `extra["retry_after"]` is in seconds."""
+
+
 class Unavailable(ScripError):
     """The database is unavailable; retry later."""
 

@@ -38,7 +38,7 @@ def table(settings: Settings) -> tuple[Process, ...]:
         *_providers(settings),
         Process("worker", _dramatiq(settings)),
         Process("scheduler", (PYTHON, "-m", "scheduler.main")),
-        Process("web", _gunicorn(settings), ready=lambda pid: is_ready(settings.host, settings.port)),
+        Process("web", _granian(settings), ready=lambda pid: is_ready(settings.host, settings.port)),
     )
 
 
@@ -65,11 +65,12 @@ def _dramatiq(settings: Settings) -> Command:
     )
 
 
-def _gunicorn(settings: Settings) -> Command:
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    size = ("--workers", str(settings.web_workers), "--threads", str(settings.web_threads))
-    place = ("-k", "gthread", "--bind", f"{host}:{settings.port}", "--no-control-socket")
-    return (PYTHON, "-m", "gunicorn", "web.wsgi:app", *place, *size, "--graceful-timeout", "10")
+def _granian(settings: Settings) -> Command:
+    place = ("--host", settings.host, "--port", str(settings.port), "--backlog", "4096")
+    size = ("--workers", str(settings.web_workers), "--runtime-mode", "st", "--backpressure", "4096")
+    life = ("--respawn-failed-workers", "--workers-kill-timeout", "10", "--http1-header-read-timeout", "10000")
+    kind = ("--interface", "asginl", "--http", "1", "--no-ws", "--log-level", "warning")
+    return (PYTHON, "-m", "granian", *kind, *place, *size, *life, "web.asgi:app")
 
 
 def run(

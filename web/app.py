@@ -21,7 +21,7 @@ from web.http.routes import Route
 
 
 def create_app() -> Flask:
-    """The WSGI application. The database must be bound before the first request (web/wsgi.py)."""
+    """The WSGI application. The database must be bound before the first request (web/asgi.py)."""
     assert workers.main.broker, "wake-ups need the declared actors"
     app = Flask(__name__, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = MOST_BODY_BYTES

@@ -47,5 +47,5 @@ def _horizons(conn: Connection, now: datetime, app: str | None) -> dict[str, dat
 
 
 def _message(lot: ExpiringLot) -> Message:
-    data = {"lot": lot.id, "units": lot.units, "expires_at": times.write(lot.expires_at)}
+    data = {"lot": lot.id, "units": lot.units, "expires_at": times.write(lot.ends_at)}
     return Message(lot.app, expiry_alerts.TYPE, lot.customer, data, key=lot.key)

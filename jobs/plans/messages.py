@@ -16,7 +16,6 @@ from models.planning.movements import Grant, Outcome
 from models.plans.facts import ENDED, PAYING
 from models.plans.owed import Account
 from models.plans.subscriptions import Subscription
-from models.plans.upcoming import time_of
 
 OVERDUE = ("past_due", "unpaid")
 
@@ -33,8 +32,8 @@ def _grant(row: Subscription, grant: Grant, outcome: Outcome) -> Message:
     data = {
         "plan": noted["plan"],
         "cycle": noted["cycle"],
-        "period_start": time_of(noted["period_start"]),
-        "period_end": time_of(noted["period_end"]),
+        "period_start": noted["period_start"],
+        "period_end": noted["period_end"],
         "units": outcome.units,
         "subscription": row.provider_id,
         "entry": outcome.entry_id,

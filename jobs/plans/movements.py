@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
-from models import cycles
+from models import cycles, times
 from models.catalog.apps import App
-from models.cycles import LONG_AGO
-from models.planning.grants import PERIOD_GRACE
+from models.cycles import LONG_AGO, PERIOD_GRACE
 from models.planning.movements import Grant
 from models.plans.owed import Owed
 from models.plans.rules.parts import day
@@ -71,9 +70,9 @@ def grant(app: App, row: Subscription, one: Upcoming, *, now: datetime, event_id
             "subscription": row.provider_id,
             "units": one["units"],
             "cycle": cycle_of(row.anchor, start),
-            "cycle_start": start.isoformat(),
-            "period_start": start.isoformat(),
-            "period_end": end.isoformat(),
+            "cycle_start": times.write(start),
+            "period_start": times.write(start),
+            "period_end": times.write(end),
             "why": one["why"],
             **({"bill": one["bill"]} if one["bill"] else {}),
             **({"event": event_id} if event_id else {}),

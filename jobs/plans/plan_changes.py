@@ -117,7 +117,7 @@ def preview(app: App, row: Any, subscription: Object, wanted: Change, *, now: da
     renewal = changes.preview(app, subscription, [wanted.item], "none")
     currency = str(renewal["currency"])
     due = 0
-    if wanted.is_upwards:
+    if wanted.is_upwards and subscription["status"] != "trialing":  # a trial costs nothing, of whatever plan
         due = max(0, int(changes.preview(app, subscription, [wanted.item], "always_invoice")["amount_due"]))
     return {
         "plan": wanted.plan.key,

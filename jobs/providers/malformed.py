@@ -37,7 +37,8 @@ def _problem(event: Event, error: Exception) -> str:
     if isinstance(error, MalformedEvent):
         found = (path for path in _places(event.payload, error.value) if path.endswith(error.name))
         places = list(islice(found, MOST_PLACES + 1))
-        return f"{' or '.join(places)}: {error}" if 0 < len(places) <= MOST_PLACES else str(error)
+        where = " or ".join(places) if len(places) <= MOST_PLACES else ""
+        return f"{where or error.name}: {error}" if where or error.name else str(error)
     if isinstance(error, KeyError) and error.args and isinstance(error.args[0], str):
         return f"{error.args[0]} is missing"
     if isinstance(error, ValueError):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 
 import jwt
 
@@ -27,10 +27,11 @@ DEFAULT = ("read", "checkout")
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """The claims of a valid token: what its bearer can do for this customer of this app."""
+    """The claims of a valid token: what its bearer can do for this customer of this app, and until when."""
 
     app: str
     customer: str
+    expires_at: datetime
     can: frozenset[str] = frozenset(DEFAULT)
 
 
@@ -68,7 +69,7 @@ def read(text: str, *, now: datetime) -> Token | None:
     can = claims.get("can", DEFAULT)  # tokens of earlier versions do not say
     if not isinstance(can, (list, tuple)) or not all(isinstance(one, str) for one in can):
         return None
-    return Token(app, customer, frozenset(can))
+    return Token(app, customer, datetime.fromtimestamp(expires, timezone.utc), frozenset(can))
 
 
 def signing_secret() -> bytes:

@@ -14,6 +14,7 @@ from typing import Any
 
 from models import database
 from models.catalog.apps import App
+from models.cycles import PERIOD_GRACE
 from models.errors import Invalid
 from models.planning.state import BURN_ORDERS, NEVER
 
@@ -33,12 +34,13 @@ class LotSnapshot:
     priority: int
     effective_at: datetime
     expires_at: datetime
+    per_period: bool
 
 
 # One row per open lot; for an account without open lots, one row whose lot columns are null.
 CURRENT = """
 SELECT a.held, a.debt, a.updated_at, l.id, l.source, l.granted, l.remaining, l.held, l.frozen, l.priority,
-       l.effective_at, l.expires_at
+       l.effective_at, l.expires_at, l.per_period
 FROM account a LEFT JOIN lot l ON l.account_id = a.id AND l.open
 WHERE a.app = %s AND a.customer = %s
 """
@@ -67,7 +69,7 @@ SELECT (SELECT coalesce(sum(units), 0)::bigint FROM held),
        coalesce((SELECT created_at FROM last), o.created_at),
        l.id, l.source, l.granted,
        l.remaining + l.held - coalesce(s.units, 0) - coalesce(h.units, 0), coalesce(h.units, 0),
-       l.frozen, l.priority, l.effective_at, l.expires_at
+       l.frozen, l.priority, l.effective_at, l.expires_at, l.per_period
 FROM owner o
 LEFT JOIN lot l ON l.account_id = o.id AND l.effective_at <= %(at)s
 LEFT JOIN since s ON s.lot_id = l.id
@@ -120,7 +122,7 @@ def _to_json(app: App, customer: str, rows: Sequence[Row], at: datetime) -> dict
 def _lots(app: App, rows: Sequence[Row]) -> list[LotSnapshot]:
     """The account's lots in the app's burn order."""
     order: Callable[[Any], Any] = BURN_ORDERS[app.burn_order]
-    lots = [LotSnapshot(*(*row[3:11], row[11] or NEVER)) for row in rows if row[3] is not None]
+    lots = [LotSnapshot(*(*row[3:11], row[11] or NEVER, row[12])) for row in rows if row[3] is not None]
     return sorted(lots, key=order)
 
 
@@ -146,9 +148,15 @@ def _lot(lot: LotSnapshot, at: datetime) -> dict[str, Any]:
 
 
 def _expiring_next(lots: Sequence[LotSnapshot], at: datetime) -> dict[str, Any] | None:
-    """The next expiry and the units that expire then unless they are spent before; None if no lot expires."""
-    times = [lot.expires_at for lot in lots if lot.expires_at != NEVER and _units(lot, at)]
+    """When units may expire next, and how many, unless they are spent before; None if no lot expires."""
+    times = {lot.id: _ends_at(lot, at) for lot in lots if lot.expires_at != NEVER and _units(lot, at)}
     if not times:
         return None
-    next_at = min(times)
-    return {"units": sum(_units(lot, at) for lot in lots if lot.expires_at == next_at), "at": next_at}
+    next_at = min(times.values())
+    return {"units": sum(_units(lot, at) for lot in lots if times.get(lot.id) == next_at), "at": next_at}
+
+
+def _ends_at(lot: LotSnapshot, at: datetime) -> datetime:
+    """The units of a period end with it if the next one is granted then, and some days later if not."""
+    end = lot.expires_at - PERIOD_GRACE if lot.per_period else lot.expires_at
+    return end if end > max(lot.effective_at, at) else lot.expires_at

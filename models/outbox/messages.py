@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import orjson
+
 from models import arrays, database
 from models.database import Connection
 
@@ -86,7 +88,8 @@ def emit(conn: Connection, messages: Sequence[Message], *, now: datetime) -> Non
             "types": arrays.texts([message.type for message in messages]),
             "customers": arrays.texts([message.customer for message in messages]),
             "data": arrays.jsons(
-                [{"app": message.app, "customer": message.customer, **message.data} for message in messages]
+                [{"app": message.app, "customer": message.customer, **message.data} for message in messages],
+                orjson.OPT_UTC_Z,
             ),
             "keys": arrays.texts([message.key or None for message in messages]),
         },

@@ -5,14 +5,12 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from operator import attrgetter
 
-from models.cycles import LONG_AGO
+from models.cycles import LONG_AGO, PERIOD_GRACE
 from models.planning.lots import expire_lots, expire_units, new_lot
 from models.planning.movements import Grant, Outcome
 from models.planning.state import MAX_BALANCE, NEVER, Account, Lot, Part, Plan
 from models.planning.steps import mark_altered, not_negative, outcome, post_entry, refused, repay
 
-# Units of a period live on for at most this long after it, and as long if they are granted late.
-PERIOD_GRACE = timedelta(days=3)
 # Starts that differ by less are of one period.
 SAME_START = timedelta(hours=8)
 

@@ -128,16 +128,17 @@ def running_cycle(row: Subscription, now: datetime) -> tuple[datetime | None, da
         return starts_at, runs_to
     # The provider's event for an end may come later than the end itself: the period's end is the earlier of the two.
     ended_at = min(row.ended_at, runs_to or row.ended_at) if row.ended_at else None
-    start, end = _cycle(row.anchor, row.created_at, min(now, ended_at - AN_INSTANT) if ended_at else now)
+    began_at = starts_at if starts_at and starts_at < row.anchor else row.created_at
+    start, end = _cycle(row.anchor, began_at, min(now, ended_at - AN_INSTANT) if ended_at else now)
     return start, runs_to if ended_at and runs_to and start < runs_to < end else end
 
 
-def _cycle(anchor: datetime, created_at: datetime, moment: datetime) -> tuple[datetime, datetime]:
+def _cycle(anchor: datetime, began_at: datetime, moment: datetime) -> tuple[datetime, datetime]:
     """(start, end) of the cycle that contains the moment.
 
-    Before the anchor, as in a trial, there is one cycle: from the subscription's creation to the anchor.
+    Before the anchor, as in a trial, there is one cycle: from when the subscription began to the anchor.
     """
-    if moment < anchor and created_at < anchor:
-        return created_at, anchor
+    if moment < anchor and began_at < anchor:
+        return began_at, anchor
     cycle = cycles.cycle_at(anchor, moment)
     return cycles.cycle_start(anchor, cycle), cycles.cycle_start(anchor, cycle + 1)

@@ -225,7 +225,8 @@ def test_making_a_token_makes_no_customer(client):
 def test_a_token_has_an_end(db):
     text, ends = tokens.create(APP, "ada", lifetime=timedelta(minutes=1), now=NOW)
     assert ends == NOW + timedelta(minutes=1)
-    assert tokens.read(text, now=NOW + timedelta(seconds=59)) == tokens.Token(APP, "ada")
+    found = tokens.read(text, now=NOW + timedelta(seconds=59))
+    assert found == tokens.Token(APP, "ada", NOW + timedelta(seconds=60))
     assert tokens.read(text, now=ends) is None
 
 
@@ -240,7 +241,7 @@ def forged(algorithm: str = "HS256", secret: bytes | None = None, **changes: Any
 
 
 def test_a_token_is_read_only_as_we_write_it(db):
-    assert tokens.read(forged(), now=NOW) == tokens.Token(APP, "ada")
+    assert tokens.read(forged(), now=NOW) == tokens.Token(APP, "ada", NOW + timedelta(seconds=60))
     bad = [
         forged(secret=b"x" * 32),
         jwt.encode({"aud": tokens.AUDIENCE, "app": APP, "sub": "ada", "exp": 2**33}, None, algorithm="none"),

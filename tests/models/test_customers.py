@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -12,6 +13,7 @@ from models import customers, database
 from models.catalog import catalog
 from models.errors import Invalid, NotFound
 from tests.support.posting import grant
+from tests.support.providers.shop import change
 
 DAY = timedelta(days=1)
 
@@ -97,6 +99,36 @@ def test_a_plan_that_left_the_catalog_gives_no_tier(db, now):
     patch("ada", now, tier="gold")
     subscribe("ada", now, plan="ancient")
     assert customers.get(songs(), "ada", now=now)["tier"] == customers.tier(songs(), "ada", now=now) == "gold"
+
+
+def test_of_two_subscriptions_to_one_plan_that_which_runs_is_shown(db, now):
+    patch("ada", now)
+    subscribe("ada", now, number=1)
+    subscribe("ada", now, number=2)
+    database.write("UPDATE subscription SET status = 'canceled', ended_at = %s WHERE provider_id = 'sub_2'", [now])
+    shown = customers.get(songs(), "ada", now=now)["subscription"]
+    assert (shown["provider_id"], shown["status"]) == ("sub_1", "active")
+
+
+def test_a_larger_plan_without_a_tier_does_not_hide_the_tier_of_another(db, now):
+    plans = {"lite": replace(songs().plans["pro"], key="lite"), "bulk": replace(songs().plans["pro"], key="bulk")}
+    change("songs", plans={**plans, "bulk": replace(plans["bulk"], tier=None, units=9000)})
+    patch("ada", now)
+    subscribe("ada", now, number=1, plan="lite")
+    subscribe("ada", now, number=2, plan="bulk")
+    shown = customers.get(songs(), "ada", now=now)
+    assert shown["tier"] == customers.tier(songs(), "ada", now=now) == "pro"
+    assert shown["subscription"]["plan"] == "lite"
+
+
+def test_a_trial_began_when_the_provider_says(db, now):
+    patch("ada", now)
+    subscribe("ada", now + 3 * DAY, status="trialing")
+    began, ends = now - DAY, now + 13 * DAY
+    sql = "UPDATE subscription SET anchor = %s, cycle_start = %s, cycle_end = %s"
+    database.write(sql, [ends, began, ends])
+    shown = customers.get(songs(), "ada", now=now + 4 * DAY)["subscription"]
+    assert (shown["cycle_start"], shown["cycle_end"]) == (began, ends)
 
 
 def test_a_customer_nobody_knows_has_no_tier(db, now):

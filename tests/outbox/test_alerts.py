@@ -10,7 +10,8 @@ import pytest
 
 from jobs import maintenance, runs
 from jobs.outbox import endpoints
-from models import database
+from models import database, times
+from models.ledger import balances
 from models.ledger import post as ledger
 from models.planning.movements import Expire, Grant, Take
 from tests.support.cast import ADA, BO, app, balance, give, post
@@ -199,6 +200,19 @@ def test_a_lot_is_told_before_it_lapses_and_once(now: datetime) -> None:
     ((lot,),) = database.read("SELECT id FROM lot WHERE expires_at IS NOT NULL")
     data = {"app": "ai-services", "customer": ADA, "lot": lot, "units": 100, "expires_at": "2026-03-14T12:00:00Z"}
     assert told() == [("lot.expiring", data)]
+
+
+def test_units_that_end_with_their_period_are_told_before_its_end(now: datetime) -> None:
+    listen(now, events=["lot.expiring"])
+    end = now + timedelta(days=31)
+    period = {"subscription_id": 1, "period_start": now, "per_period": True}
+    give(ADA, 100, now=now, expires_at=end + timedelta(days=3), **period)
+    assert emit_expiring(end - timedelta(days=4)) == 0
+    assert emit_expiring(end - timedelta(days=2)) == 1
+    assert told()[0][1]["expires_at"] == times.write(end)
+    expiring = balances.current(app(), ADA, now=end - timedelta(days=2))["expiring_next"]
+    assert expiring == {"units": 100, "at": end}
+    assert balances.current(app(), ADA, now=end)["expiring_next"]["at"] == end + timedelta(days=3)
 
 
 def test_a_lot_that_is_spent_or_has_lapsed_is_not_told_to_be_expiring(now: datetime) -> None:

@@ -122,8 +122,15 @@ class Running(Scrip):
 
     def redis_url(self) -> str:
         """Where its doorbell is."""
+        return self._server("redis_url")
+
+    def database_url(self) -> str:
+        """Where its database is."""
+        return self._server("database_url")
+
+    def _server(self, name: str) -> str:
         servers = json.loads((self.folder / "run" / "servers.json").read_text())
-        return str(servers["urls"]["redis_url"] if "urls" in servers else servers["redis_url"])
+        return str(servers["urls"][name] if "urls" in servers else servers[name])
 
 
 def _free_port() -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from datetime import datetime, timezone
 from typing import Any
 
@@ -209,20 +208,6 @@ def test_a_body_of_a_mebibyte_is_read_and_one_byte_more_is_not(client):
     assert send(client, "/v1/usage", padded + b" " * (MIB - len(padded))).status_code == 202
     assert problem(send(client, "/v1/usage", padded + b" " * (MIB + 1 - len(padded))), 413) == "too-large"
     assert rows("usage_report") == 1
-
-
-def test_a_body_that_does_not_say_how_long_it_is_has_the_same_limit(client):
-    for size, status in ((MIB, 202), (MIB + 1, 413)):
-        padded = b'{"id":"call-1","customer":"ada","rate":"sms","quantity":1}'
-        stream = io.BytesIO(padded + b" " * (size - len(padded)))
-        environ = {"wsgi.input_terminated": True, "HTTP_TRANSFER_ENCODING": "chunked"}
-        answer = client.post("/v1/usage", input_stream=stream, headers=KEY, environ_overrides=environ)
-        assert answer.status_code == status
-
-
-def test_a_body_that_ends_early_is_400(client):
-    answer = client.post("/v1/usage", input_stream=io.BytesIO(b'{"id"'), headers={**KEY, "Content-Length": "60"})
-    assert problem(answer, 400) == "bad-request"
 
 
 def test_json_is_read_whatever_its_content_type(client):

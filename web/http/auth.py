@@ -95,7 +95,7 @@ def _token_caller(secret: str) -> Caller:
     token = tokens.read(secret, now=datetime.now(timezone.utc))
     if token is None or token.app not in catalog.current():
         raise Unauthorized("the customer token is invalid or expired")
-    return Caller(token.app, customer=token.customer, actor="customer", can=token.can)
+    return Caller(token.app, customer=token.customer, actor="customer", can=token.can, expires_at=token.expires_at)
 
 
 def _check_token(caller: Caller, route: Route, parts: dict[str, Any]) -> None:

@@ -18,11 +18,9 @@ from models.ledger.accounts import is_name
 from web.http.fields import NAME_RULE, Body, Query
 
 MOST_BODY_BYTES = 1024 * 1024
-MOST_DRAINED_BYTES = 8 * MOST_BODY_BYTES
 MOST_ERRORS = 100
 LONGEST_NAME = 100
 NOT_AN_OBJECT = "must be a JSON object"
-CUT_OFF = "the request body is incomplete"
 TOO_LARGE = f"the request body exceeds {MOST_BODY_BYTES} bytes"
 NOT_UTF8 = "is not valid UTF-8"
 UNSTORABLE = "contains a character that cannot be stored (NUL or an unpaired surrogate)"
@@ -47,57 +45,15 @@ Q = TypeVar("Q", bound=Query)
 
 
 def raw(request: Request) -> bytes:
-    """The whole body. Reads the WSGI input directly, because receivers are a hot path; call it once.
+    """The whole body, which web/server has read; call it once.
 
     Raises:
-        TooLarge: the body is over 1 MiB, with or without a Content-Length header.
-        BadRequest: the body is incomplete, or its chunked encoding is malformed.
+        TooLarge: the body is over 1 MiB.
     """
-    content_length = request.environ.get("CONTENT_LENGTH") or ""
-    if content_length:
-        return _exactly(request, content_length)
-    return _to_the_end(request) if request.environ.get("wsgi.input_terminated") else b""
-
-
-def _exactly(request: Request, content_length: str) -> bytes:
-    length = int(content_length) if content_length.isascii() and content_length.isdigit() else -1
-    if length > MOST_BODY_BYTES:
+    data: bytes = request.environ["wsgi.input"].read(int(request.environ.get("CONTENT_LENGTH") or 0))
+    if len(data) > MOST_BODY_BYTES:
         raise TooLarge(TOO_LARGE)
-    data = _part(request, length) if length >= 0 else b""
-    if len(data) != length:
-        raise BadRequest(CUT_OFF)
     return data
-
-
-def _to_the_end(request: Request) -> bytes:
-    """A chunked body. Werkzeug would truncate it at the limit without an error."""
-    parts: list[bytes] = []
-    left = MOST_BODY_BYTES
-    while part := _part(request, left + 1):
-        parts.append(part)
-        left -= len(part)
-        if left < 0:
-            raise TooLarge(TOO_LARGE)
-    return b"".join(parts)
-
-
-def _part(request: Request, size: int) -> bytes:
-    """At most `size` bytes. Catches every error: each WSGI server raises its own when a client disconnects."""
-    try:
-        part: bytes = request.environ["wsgi.input"].read(size)
-    except Exception:
-        raise BadRequest(CUT_OFF) from None
-    return part
-
-
-def drain(request: Request) -> None:
-    """Read the rest of a rejected body, up to a limit: closing on unread bytes may lose the response."""
-    left = MOST_DRAINED_BYTES if request.environ.get("wsgi.input_terminated") else 0
-    try:
-        while left > 0 and (part := _part(request, min(left, 65_536))):
-            left -= len(part)
-    except BadRequest:
-        pass
 
 
 def parse_json(data: bytes) -> Any:
@@ -193,6 +149,11 @@ def query(request: Request, model: type[Q]) -> Q:
     known = [field.alias or name for name, field in model.model_fields.items()]
     hint = f"known parameters: {', '.join(known)}" if known else "this endpoint has no query parameters"
     bad = [(name[:LONGEST_NAME], f"is not a known parameter; {hint}") for name in request.args if name not in known]
+    bad += [
+        (name, "is given more than once")
+        for name in values
+        if name in known and name not in model.repeatable and len(request.args.getlist(name)) > 1
+    ]
     bad += [(name, UNSTORABLE) for name, value in values.items() if name in known and not all(map(_storable, value))]
     if bad:
         raise Invalid(bad[:MOST_ERRORS])

@@ -16,7 +16,8 @@ from web.http import bodies
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """The authenticated party. `customer` is set for a customer token, which has no scopes but abilities (`can`).
+    """The authenticated party. `customer` is set for a customer token, which has no scopes but abilities (`can`), and
+    expires by the wall clock.
 
     `actor` is the name in the operation log: of a key its name, or `key N` if it has none.
     """
@@ -28,6 +29,7 @@ class Caller:
     customer: str | None = None
     actor: str = "sandbox"
     can: frozenset[str] = frozenset()
+    expires_at: datetime | None = None
 
 
 class Call:

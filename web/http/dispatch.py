@@ -35,7 +35,6 @@ def _flask_view(route: Route, auth: Auth) -> Callable[..., Response]:
         try:
             response = _run(route, auth, parts)
         except Exception as error:
-            bodies.drain(request)
             response = problems.answer(error)
         finally:
             database.release()

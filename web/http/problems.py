@@ -47,6 +47,8 @@ PROBLEMS: dict[type[BaseException], Problem] = {
     errors.LimitReached: Problem("limit-reached", 409, "Limit of the pack reached"),
     errors.TierRequired: Problem("tier", 403, "Insufficient tier"),
     errors.CoolingDown: Problem("cooldown", 429, "Cooldown active"),
+    errors.RequestTimeout: Problem("request-timeout", 408, "Request timeout"),
+    errors.Overloaded: Problem("overloaded", 503, "Too many requests at once"),
     errors.ProviderRefused: Problem("provider-refused", 409, "Rejection by the payment provider"),
     errors.Unavailable: UNAVAILABLE,
     **dict.fromkeys(database.UNAVAILABLE, UNAVAILABLE),

@@ -104,15 +104,17 @@ def money(amount: Any) -> tuple[int, str]:
     return minor, code
 
 
-def money_of_sale(amount: Any) -> tuple[int, str]:
-    """(minor units, currency) of an amount of Payments v1: `{"total": "9.99", "currency": "USD"}`, without its sign.
+def money_of_sale(amount: Any, *, is_signed: bool = False) -> tuple[int, str]:
+    """(minor units, currency) of an amount of Payments v1: `{"total": "9.99", "currency": "USD"}`.
+
+    `is_signed`: of a refund, whose sign is dropped. What was paid is never negative.
 
     Raises:
         KeyError, ValueError: as `money`.
     """
     if not isinstance(amount, dict):
         raise MalformedEvent(amount, "an amount with a total and a currency")
-    if isinstance(amount["total"], str) and amount["total"].startswith("-"):
+    if is_signed and isinstance(amount["total"], str) and amount["total"].startswith("-"):
         amount = {**amount, "total": amount["total"][1:]}
     return money({"value": amount["total"], "currency_code": amount["currency"]})
 

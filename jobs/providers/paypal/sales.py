@@ -73,7 +73,7 @@ def bill(app: App, event: Event, paid: Object) -> Bill:
 def returned(app: App, event: Event, refund: Object) -> Iterator[PaymentReversed]:
     """A refund or a reversal of a sale, whole or in part."""
     sold_in(app, refund.get("custom") or refund.get("custom_id"))
-    amount_minor, currency = fields.money_of_sale(refund["amount"])
+    amount_minor, currency = fields.money_of_sale(refund["amount"], is_signed=True)
     reference, sale_id = text(refund["id"]), _sale_of(refund)
     total = refund.get("total_refunded_amount")
     failed = refund.get("state") in ("failed", "cancelled")
@@ -102,7 +102,7 @@ def _bill_state(event: Event, paid: Object) -> str:
     state = paid.get("state")
     own = BILL_STATES.get(state.lower()) if isinstance(state, str) else None
     reported = STATE_OF_EVENT[event.type]
-    return own if own is not None and (event.is_fetched or own == "failed") else reported
+    return own if own is not None and (event.is_fetched or own in ("failed", "open")) else reported
 
 
 def _sale_of(refund: Object) -> str:
@@ -122,5 +122,7 @@ def _total(total: Any, currency: str) -> int | None:
     """PayPal's own total of the refunds of the sale, in minor units; None if it is in another currency."""
     if not isinstance(total, dict):
         raise MalformedEvent(total, "an amount with a value and a currency")
-    amount_minor, total_currency = fields.money_of_sale({"total": total["value"], "currency": total["currency"]})
+    amount_minor, total_currency = fields.money_of_sale(
+        {"total": total["value"], "currency": total["currency"]}, is_signed=True
+    )
     return amount_minor if total_currency == currency else None

@@ -66,6 +66,8 @@ def snapshot(event: Event, subscription: Object, sold: Sold, *, is_signed_only: 
     was active pays for nothing, because PayPal did not confirm it.
     """
     start = fields.time(subscription.get("start_time"))
+    if start is None and "start_time" in subscription:
+        raise MalformedEvent(subscription["start_time"], "a time such as 2026-01-31T12:00:00Z", "resource.start_time")
     at = _changed_at(event, subscription)
     regular, trial_end = _trial(subscription, start)
     status = _status(subscription, is_trial=trial_end is not None and not regular)

@@ -77,8 +77,9 @@ def _problem(facts: Facts, timeline: Timeline) -> str:
     provider_customer = latest.provider_customer if latest else None
     if (latest and latest.is_billed_by_sales) or any(bill.reason == SALE for bill in facts.bills):
         return (
-            "no customer: the custom_id of the subscription is not of the form customer=…&plan=…, so nothing can be"
-            " granted; credit the units with POST /v1/adjustments, or"
+            "no customer: no report of the subscription that could be read has a custom_id of the form"
+            " customer=…&plan=…; correct its BILLING.SUBSCRIPTION event if that is dead, or credit the units with"
+            " POST /v1/adjustments"
         )
     if len(facts.mapped) > 1:
         some = ", ".join(sorted(facts.mapped)[:3])

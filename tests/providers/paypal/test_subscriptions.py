@@ -196,6 +196,20 @@ def test_a_pending_or_denied_sale_covers_nothing_until_it_is_completed() -> None
     assert every_order(late, [told("ACTIVATED"), pending, paid(0)]) == days(0)
 
 
+def test_a_sale_that_calls_itself_pending_covers_nothing_whatever_its_event_is_called() -> None:
+    late = START + timedelta(days=3)
+    assert every_order(late, [told("ACTIVATED"), paid(0, state="pending")]) == []
+
+
+def test_a_negative_sale_and_a_start_that_is_no_time_are_dead_and_name_the_field() -> None:
+    say(START, told("ACTIVATED"), paid(0, "-29.00"), {**told("UPDATED", start_time="x"), "id": "WH-start"})
+    errors = [error for state, error in event_states(APP) if state == "dead"]
+    assert lots() == []
+    assert len(errors) == 2
+    assert "resource.amount.total" in errors[0]
+    assert "resource.start_time" in errors[1]
+
+
 def test_a_pending_sale_keeps_its_cycle_while_the_next_one_is_paid() -> None:
     pending = paid(0, type="PAYMENT.SALE.PENDING", state="pending")
     assert every_order(cycle(1), [told("ACTIVATED"), pending, paid(1)]) == days(1)

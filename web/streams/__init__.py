@@ -1,0 +1,1 @@
+"""Event streams: their format, and what follows the customers of all open streams."""
