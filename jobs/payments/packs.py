@@ -114,7 +114,7 @@ def _quantity(fact: PaymentSettled, pack: Pack) -> tuple[int, str | None]:
     is_by_amount = fact.is_priced_by_payer or fact.is_partial
     paid = (fact.amount_minor or 0, fact.currency or "") if is_by_amount else fact.subtotal
     if paid is None or fact.state == "failed":
-        return fact.quantity, None
+        return fact.quantity, None if fact.has_amounts else _of_unknown_amount(fact, pack)
     amount_minor, currency = paid
     written = f"{money.to_amount(amount_minor, currency)} {currency} were paid for"
     if currency != pack.currency and not fact.is_priced_by_payer:
@@ -129,6 +129,13 @@ def _quantity(fact: PaymentSettled, pack: Pack) -> tuple[int, str | None]:
     if fact.state == "settled" or not fact.is_priced_by_payer:
         raise _too_little(amount_minor, currency, cost)
     return fact.quantity, None
+
+
+def _of_unknown_amount(fact: PaymentSettled, pack: Pack) -> str | None:
+    """The note on a session without a subtotal: nothing says how many packs were bought, nor that one was."""
+    if prices.quantity(pack, fact.amount_minor or 0, fact.currency or "") == 1:
+        return None
+    return f"the event does not say what was paid before tax and discount for {pack.key}: one was credited; check it"
 
 
 def _too_little(amount_minor: int, currency: str, cost: str) -> Unprocessable:

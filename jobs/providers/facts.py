@@ -42,6 +42,7 @@ class PaymentSettled(Fact):
       is credited by one document only, and each of its lines once.
     - `is_partial`: less than the authorised amount was captured, and the quantity follows from `amount_minor`.
     - `subtotal`: (minor units, currency) before discount and tax, if the quantity is not known and follows from it.
+    - `has_amounts`: False if nothing says how many were bought; one is assumed then, with a note.
     - `only_if_promised`: credited only if a checkout promised it; otherwise another event reports the payment.
     - `is_priced_by_payer`: the payer may have set the amount and the currency; the quantity follows from the amount.
     - `provider_customer`: whose payment it is if `customer` is None. `is_named_later`: another event may name them.
@@ -62,6 +63,7 @@ class PaymentSettled(Fact):
     order: str | None = None
     only_if_promised: bool = False
     is_partial: bool = False
+    has_amounts: bool = True
     is_priced_by_payer: bool = False
     provider_customer: str | None = None
     is_named_later: bool = False

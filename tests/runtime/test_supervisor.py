@@ -433,7 +433,7 @@ def test_only_a_200_from_readyz_means_ready(answering):
 def test_the_table_has_the_sizes_of_the_settings():
     sizes = {"PORT": "8123", "SCRIP_WEB_WORKERS": "3", "SCRIP_WORKER_THREADS": "5"}
     commands = {row.name: " ".join(row.command) for row in supervisor.table(load({**ELSEWHERE, **sizes}))}
-    assert "--bind 127.0.0.1:8123" in commands["web"]
+    assert "--host 127.0.0.1 --port 8123" in commands["web"]
     assert "--workers 3" in commands["web"]
     assert "--threads 5" in commands["worker"]
 

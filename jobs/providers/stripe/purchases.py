@@ -170,6 +170,9 @@ def _sold(app: App, session: Object) -> dict[str, Any]:
         "price_id": price_of(item) or metadata(session).get("price"),
         "quantity": _quantity(item),
         "subtotal": None if items else _subtotal(session),
+        "has_amounts": bool(items)
+        or _subtotal(session) is not None
+        or session.get("payment_status") == "no_payment_required",
     }
 
 
@@ -200,22 +203,11 @@ def _quantity(item: Object) -> int:
 
 
 def _subtotal(session: Object) -> tuple[int, str] | None:
-    """The amount before discount and tax, in the currency of the price: Stripe may have converted it for the buyer.
-
-    None for a free session that has none.
-
-    Raises:
-        MalformedEvent: a session that was paid has no amount, so that nothing says how much was bought.
-    """
+    """The amount before discount and tax, in the currency of the price: Stripe may have converted it for the buyer."""
     converted = get(session, "currency_conversion")
     source = {**converted, "currency": converted.get("source_currency")} if isinstance(converted, dict) else session
-    if session.get("amount_subtotal") is None and session.get("payment_status") == "no_payment_required":
-        return None
-    for name, where in (("amount_subtotal", source), ("amount_total", session)):
-        amount_minor, currency = whole(where.get(name)), currency_of(where)
-        if amount_minor is not None and currency:
-            return amount_minor, currency
-    raise MalformedEvent(session.get("amount_subtotal"), "an amount with a currency", "data.object.amount_subtotal")
+    amount_minor, currency = whole(source.get("amount_subtotal")), currency_of(source)
+    return (amount_minor, currency) if amount_minor is not None and currency else None
 
 
 def _known_customer(app: App, event: Event, session: Object) -> Iterator[CustomerKnown]:

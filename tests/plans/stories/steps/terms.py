@@ -12,6 +12,8 @@ def plan_changes_units(world: World) -> None:
     require(world)
     world.wait()
     plan = world.dice.choice(prices.FAMILIES[prices.family_of(world.item.price.plan)])
+    if world.catalogs and plan not in world.catalogs[-1][1]:
+        raise NotNow("the plan has left the catalog")
     before = world.account.catalogs[-1][1]
     units = {**before, plan: before[plan] * world.dice.choice([2, 3]) // world.dice.choice([1, 2])}
     world.account.use_terms(world.now, units, [due for change in world.waiting for due in change.dues])
