@@ -69,7 +69,7 @@ def fill(count: int) -> None:
 
     def work(conn: Connection) -> None:
         app = catalog.current()[APP]
-        stored_terms.book(conn, app, now=ANCHOR - timedelta(days=1))
+        stored_terms.note(conn, app, now=ANCHOR - timedelta(days=1))
         accounts.ensure(conn, APP, CUSTOMER, now=ANCHOR)
         for fact in _facts():
             reports.apply(conn, app, fact, now=ANCHOR)

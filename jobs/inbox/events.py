@@ -15,7 +15,7 @@ import structlog
 from jobs import dead_letters
 from jobs.inbox import prefetch
 from jobs.payments import captures, purchases, reversals
-from jobs.plans import reports
+from jobs.plans import grants, reports
 from jobs.providers import facts
 from jobs.providers.facts import AnyFact, Applied, PlanReported
 from jobs.providers.paypal import events as paypal
@@ -151,6 +151,7 @@ def _keep(event: Event, found: list[AnyFact] | NotOurs, now: datetime) -> None:
     """Store the facts of plans in a commit of their own: they stay, even if the event cannot be applied."""
     of_plans = [fact for fact in found if isinstance(fact, PlanReported)] if isinstance(found, list) else []
     if of_plans:
+        grants.note_terms(catalog.current()[event.app], now=now)
         database.transaction(lambda conn: reports.keep(conn, catalog.current()[event.app], of_plans, now=now))
 
 

@@ -32,17 +32,19 @@ def grant_monthly(*, now: datetime, app: str | None = None, after: Any = None) -
     A run begins with the terms of the catalog: a changed one makes all subscriptions of its app due.
     """
     if after is None:
-        database.transaction(lambda conn: _note_terms(conn, now, app))
+        for each in catalog.current():
+            if app in (None, each.slug):
+                note_terms(each, now=now)
     counts, again = database.transaction(lambda conn: _chunk(conn, now, app))
     for slug, provider, provider_id, row_id in again:
         counts["units"] += _settle_alone(catalog.current()[slug], provider, provider_id, row_id, now)
     return Chunk(counts, after=True if counts["subscriptions"] else None)
 
 
-def _note_terms(conn: Connection, now: datetime, app: str | None) -> None:
-    for each in catalog.current():
-        if app in (None, each.slug):
-            stored_terms.book(conn, each, now=now)
+def note_terms(app: App, *, now: datetime) -> None:
+    """Store the terms of the app's catalog, in a commit of its own, if it was changed since they were stored."""
+    if stored_terms.differ(database.live_connection(), app, now=now):
+        database.transaction(lambda conn: stored_terms.note(conn, app, now=now))
 
 
 def grant_owed(app: App, customer: str, *, now: datetime) -> int:

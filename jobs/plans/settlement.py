@@ -53,7 +53,7 @@ def settle(
     if ids:
         payment_reversals.lock(conn, app.slug, provider, ids)
     row = subscriptions.lock(conn, app.slug, provider, provider_id, now=now)
-    book = stored_terms.book(conn, app, now=now)
+    book = stored_terms.with_catalog(conn, app, now=now)
     facts = stored_facts.read(conn, app.slug, provider, provider_id, row.id)
     account = owed.account(facts, book, now)
     latest = account.timeline.latest

@@ -11,6 +11,7 @@ from models.plans import codec
 from models.plans.terms import Terms, TermsBook, of_plan
 
 READ = "SELECT since, content FROM plan_terms WHERE app = %s"
+ONE_AT_A_TIME = "SELECT pg_advisory_xact_lock(hashtextextended(%s, 9))"
 ADD = """
 INSERT INTO plan_terms (app, plan, since, content) VALUES (%s, %s, %s, %s::jsonb)
 ON CONFLICT (app, plan, since) DO UPDATE SET content = excluded.content
@@ -23,21 +24,27 @@ WHERE app = %(app)s
 """
 
 
-def book(conn: Connection, app: App, *, now: datetime) -> TermsBook:
-    """The app's terms, to which those of its present catalog are added. The first terms of a plan hold for all time
-    before.
+def differ(conn: Connection, app: App, *, now: datetime) -> bool:
+    """Whether the app's catalog has terms that are not stored."""
+    return bool(_new(stored(conn, app.slug), app, now))
+
+
+def note(conn: Connection, app: App, *, now: datetime) -> None:
+    """Store the terms of the app's catalog that differ from the latest stored ones, and have the schedule compute its
+    subscriptions again. The first terms of a plan hold for all time before.
+
+    In a transaction of its own: it changes all subscriptions of the app.
     """
-    known = stored(conn, app.slug)
-    new = _new(known, app, now)
+    conn.execute(ONE_AT_A_TIME, [app.slug])
+    new = _new(stored(conn, app.slug), app, now)
     for terms in new:
         conn.execute(ADD, [app.slug, terms.plan, terms.since, codec.write(terms)])
     if new:
         conn.execute(STALE, {"app": app.slug, "now": now})
-    return TermsBook([*known.rows, *new]) if new else known
 
 
 def with_catalog(conn: Connection, app: App, *, now: datetime) -> TermsBook:
-    """The same as `book`, without storing anything."""
+    """The app's terms, with those of its present catalog, stored or not."""
     known = stored(conn, app.slug)
     return TermsBook([*known.rows, *_new(known, app, now)])
 

@@ -151,7 +151,7 @@ def use_catalog(units: dict[str, int] | None, *, now: datetime) -> None:
         loaded = catalog.Catalog({prices.APP: changed})
     catalog.use(loaded)
     # "A start with a changed catalog adds rows."
-    database.transaction(lambda conn: stored_terms.book(conn, loaded[prices.APP], now=now))
+    database.transaction(lambda conn: stored_terms.note(conn, loaded[prices.APP], now=now))
 
 
 def compare(world: World) -> str | None:

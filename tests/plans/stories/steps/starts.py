@@ -67,8 +67,8 @@ def _starts_paid(world: World) -> Bill:
 def by_debit(world: World) -> None:
     """The bank debit is pending for days: "A checkout session that says `unpaid` is an open bill"."""
     _begin(world, _choose(world, least=7))
-    if world.dice.random() < 0.6:
-        world.traits.add("silent")
+    if world.dice.random() < 0.6 and world.traits & {"named by session", "known by metadata"}:
+        world.traits.add("silent")  # only the session says that nothing was paid
     is_silent = "silent" in world.traits
     invoice = first_invoice(world)
     world.report("customer.subscription.created", world.sub)
