@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from models import database
 from models.catalog.apps import App
 from models.cycles import LONG_AGO
 from models.database import Connection
@@ -35,6 +36,7 @@ def note(conn: Connection, app: App, *, now: datetime) -> None:
 
     In a transaction of its own: it changes all subscriptions of the app.
     """
+    database.require_transaction(conn)
     conn.execute(ONE_AT_A_TIME, [app.slug])
     new = _new(stored(conn, app.slug), app, now)
     for terms in new:
