@@ -81,7 +81,7 @@ def fill(count: int) -> None:
                 conn.execute((OWN_SEQUENCES if table in ("entry", "lot") else SEQUENCES).format(table=table))
 
     database.transaction(work)
-    # As in production: each grant is told to an endpoint, which is one more message and delivery to write.
+    # With an endpoint, as in production: each grant writes a message and a delivery, too.
     database.write(ENDPOINT, [APP, ANCHOR, ANCHOR])
 
 

@@ -57,8 +57,8 @@ def _end_earlier_periods(plan: Plan, account: Account, movement: Grant) -> None:
 def _ended(plan: Plan, account: Account, movement: Grant) -> list[Lot]:
     """The `per_period` lots of the subscription that a later period ends, except those that were granted late.
 
-    That is the earlier lots of the same plan; and those of other plans whose own period is over, unless one of them
-    began after the plan's own last period: another item of the subscription, with another interval, ends it.
+    That is the earlier lots of the same plan, and those of other plans that are over and began no later than the last
+    period of this plan. A lot that began after that is of another item with another interval, whose grants end it.
     """
     start = _start(movement)
     earlier = [

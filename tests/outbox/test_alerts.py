@@ -202,7 +202,7 @@ def test_a_lot_is_told_before_it_lapses_and_once(now: datetime) -> None:
     assert told() == [("lot.expiring", data)]
 
 
-def test_units_that_end_with_their_period_are_told_before_its_end(now: datetime) -> None:
+def test_units_that_end_with_their_period_are_reported_before_its_end(now: datetime) -> None:
     listen(now, events=["lot.expiring"])
     end = now + timedelta(days=31)
     period = {"subscription_id": 1, "period_start": now, "per_period": True}

@@ -64,7 +64,7 @@ def test_a_payment_is_shown_with_what_was_paid_and_what_it_granted(db, now):
     ]
 
 
-def test_money_that_the_event_does_not_tell_is_the_catalogs_price_and_is_noted(db, now):
+def test_an_amount_that_the_event_lacks_is_the_catalogs_price_and_is_noted(db, now):
     buy(ADA, "starter", "1", now=now, amount_total=None, currency=None)
     (payment,) = payments(ADA, now)
     assert payment["money"] == {"amount": "4.99", "currency": "usd"}

@@ -77,6 +77,17 @@ WISHES = st.one_of(
         plan=st.sampled_from(["lite", "lite", "max"]),
         rollover=st.sampled_from([0, 0, 3, 20]),
     ),
+    *[
+        wish(
+            "cycle",
+            units=st.integers(5, 30),
+            cycle=st.integers(0, 3),
+            hours=st.integers(790, 840),
+            plan=st.just("lite"),
+            rollover=st.sampled_from([3, 20]),
+        )
+    ]
+    * 2,
     wish("take", units=UNITS, rule=RULE),
     wish("take", units=UNITS, rule=RULE),
     wish("settle", units=UNITS, rule=RULE),

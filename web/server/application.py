@@ -14,13 +14,11 @@ from web.server.bodies import Bodies, Limits, Receive
 from web.server.environ import environ
 from web.streams import events
 from web.streams.events import WATCH, Watch
-from web.streams.hub import Hub
+from web.streams.hub import SEND_SECONDS, Hub
 
 Send = Callable[[Mapping[str, Any]], Awaitable[None]]
 Wsgi = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 Headers = list[tuple[bytes, bytes]]
-# A client that reads nothing for this long loses its response.
-SEND_SECONDS = 30.0
 GET, HEAD = "GET", "HEAD"
 
 
@@ -70,7 +68,7 @@ class Application:
         loop = asyncio.get_running_loop()
         environment = environ(scope, body)
         reply = await loop.run_in_executor(self._threads, call, self._wsgi, environment)
-        if WATCH in environment:
+        if WATCH in environment and scope["method"] == GET:
             await self._follow(environment[WATCH], reply, receive, send)
         elif reply.rest is None:
             await _send_whole(send, reply, scope["method"])
@@ -139,7 +137,7 @@ def call(wsgi: Wsgi, environment: dict[str, Any]) -> Reply:
     iterator = iter(parts)
     first = next(iterator, b"")
     status, given = started
-    headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in given]
+    headers = _encoded(given)
     if any(name == b"content-length" for name, _ in headers):
         body = first + b"".join(iterator)
         if close is not None:
@@ -156,8 +154,11 @@ async def _send_whole(send: Send, reply: Reply, method: str) -> None:
 
 def _whole(error: ScripError) -> Reply:
     response = problems.answer(error)
-    headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in response.headers]
-    return Reply(response.status_code, headers, response.get_data())
+    return Reply(response.status_code, _encoded(response.headers), response.get_data())
+
+
+def _encoded(headers: Iterable[tuple[str, str]]) -> Headers:
+    return [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
 
 
 async def _disconnected(receive: Receive) -> None:

@@ -25,7 +25,7 @@ log = structlog.get_logger()
 Key = tuple[str, str]
 LOOK_SECONDS = 0.15
 COMMENT_SECONDS = 15.0
-# A client that reads nothing for this long loses its stream.
+# A client that reads nothing for this long loses its response.
 SEND_SECONDS = 30.0
 MOST_STREAMS = 2000
 
@@ -64,6 +64,7 @@ class Hub:
         """Send what changes, until the client is gone or its token expires."""
         key, stream = (watch.app, watch.customer), Stream(watch.marks)
         self._streams[key].add(stream)
+        self._looked.pop(key, None)  # what changed after the first events were computed is found by the next look
         if self._looking is None or self._looking.done():
             self._looking = asyncio.create_task(self._look_forever())
         try:

@@ -196,7 +196,7 @@ def test_a_pending_or_denied_sale_covers_nothing_until_it_is_completed() -> None
     assert every_order(late, [told("ACTIVATED"), pending, paid(0)]) == days(0)
 
 
-def test_a_sale_that_calls_itself_pending_covers_nothing_whatever_its_event_is_called() -> None:
+def test_a_pending_sale_covers_nothing_even_if_its_event_says_completed() -> None:
     late = START + timedelta(days=3)
     assert every_order(late, [told("ACTIVATED"), paid(0, state="pending")]) == []
 

@@ -50,7 +50,7 @@ def read(client: socket.socket) -> tuple[int, dict[str, str], bytes]:
 
 def fund(rough: Running, customer: str, units: int = 1000) -> None:
     body = {"id": f"gift-{customer}", "customer": customer, "units": units, "reason": "test"}
-    assert rough.call("POST", "/v1/adjustments", body).status_code == 201
+    rough.post("/v1/adjustments", body)
 
 
 def charge(rough: Running, customer: str, name: str) -> int:
@@ -91,7 +91,7 @@ def test_a_body_that_stops_is_given_up_and_one_that_is_cut_off_stores_nothing(ro
     status, headers, answer = read(connect(POST + b"Content-Length: %d\r\n\r\n" % (len(body) + 5) + body))
     assert (status, headers["connection"]) == (408, "close")
     assert json.loads(answer)["type"] == "/problems/request-timeout"
-    assert rough.call("GET", "/v1/customers/stops/balance").json()["balance"] == 1000
+    assert rough.balance("stops") == 1000
 
 
 @pytest.mark.parametrize("length", [MIB + 1, 10**12])
@@ -179,7 +179,7 @@ def test_it_is_alive_while_all_its_threads_wait(rough: Running) -> None:
     for sender in senders:
         sender.join()
     assert answers == [201] * threads
-    assert rough.call("GET", "/v1/customers/blocked/balance").json()["balance"] == 1000 - threads
+    assert rough.balance("blocked") == 1000 - threads
 
 
 @pytest.mark.parametrize("stop_signal", [signal.SIGTERM, signal.SIGHUP])
@@ -204,7 +204,7 @@ def test_a_web_server_that_stops_or_reloads_answers_what_it_has_received(
     if stop_signal is signal.SIGTERM:
         master.wait(30)
     wait_until(rough.is_ready, 60)
-    assert rough.call("GET", f"/v1/customers/{customer}/balance").json()["balance"] == 999
+    assert rough.balance(customer) == 999
 
 
 def test_open_streams_do_not_hold_up_a_stop(rough: Running) -> None:

@@ -83,7 +83,7 @@ def expiring(system: Running, customer: str, *, seconds: int) -> str:
 
 def give(system: Running, customer: str, name: str, units: int = 5) -> None:
     body = {"id": f"{customer}-{name}", "customer": customer, "units": units, "reason": "test"}
-    assert system.call("POST", "/v1/adjustments", body, app=APP).status_code == 201
+    system.post("/v1/adjustments", body, app=APP)
 
 
 def test_it_begins_with_what_is_and_goes_on_with_what_changes(system: Running, follow: Any) -> None:
@@ -93,8 +93,7 @@ def test_it_begins_with_what_is_and_goes_on_with_what_changes(system: Running, f
     give(system, "streamed", "a")
     assert stream.content("balance")["balance"] == 5
     assert stream.content("eligibility")["available"] == 5
-    started = system.call("POST", "/v1/sessions", {"id": "streamed-s", "customer": "streamed"}, app=APP)
-    assert started.status_code == 201
+    system.post("/v1/sessions", {"id": "streamed-s", "customer": "streamed"}, app=APP)
     assert stream.content("session")["id"] == "streamed-s"
     assert stream.content("eligibility")["reasons"] == ["active_session"]
 
@@ -140,7 +139,7 @@ def test_an_app_without_sessions_has_balances_only(system: Running, follow: Any)
     stream = follow("plain", key="sk_sandbox_ai-services")
     assert stream.content("balance")["unit"] == "credit"
     body = {"id": "plain-a", "customer": "plain", "units": 5, "reason": "test"}
-    assert system.call("POST", "/v1/adjustments", body).status_code == 201
+    system.post("/v1/adjustments", body)
     assert stream.content("balance")["balance"] == 5
 
 
@@ -151,6 +150,12 @@ def test_a_customer_token_follows_its_customer_until_it_expires(system: Running,
     stream = follow("tokened", key=expiring(system, "tokened", seconds=3))
     stream.next("balance", "session", "eligibility")
     assert stream.is_over()
+
+
+def test_a_head_request_of_a_stream_ends(system: Running) -> None:
+    headers = {"Authorization": f"Bearer {KEY}"}
+    answer = requests.head(f"{system.url}/v1/customers/headed/stream", headers=headers, timeout=10)
+    assert (answer.status_code, answer.content) == (200, b"")
 
 
 def test_streams_hold_no_thread(system: Running, follow: Any) -> None:
